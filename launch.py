@@ -1,0 +1,24 @@
+"""Run one cell of the grid; with -m, a whole grid. `python launch.py --help` lists all options."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+from stitching import config, job
+
+config.register_roles()
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(cfg: DictConfig) -> None:
+    """Run the cell that Hydra composed."""
+    job.run_job(cfg)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        # Hydra skips its own end-of-sweep hook when a cell has failed; the report must not be.
+        job.report_sweep(sys.exc_info()[1])

@@ -1,0 +1,20 @@
+"""Stitching: do generative image models share a latent space?
+
+Nothing heavy is imported until one of the names below is used.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stitching.api import load_images, load_model
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_images", "load_model"]
+
+
+def __getattr__(name: str) -> object:
+    if name in ("load_images", "load_model"):
+        from stitching import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'stitching' has no attribute {name!r}")

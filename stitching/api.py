@@ -1,0 +1,59 @@
+"""The few functions for use from Python; `import stitching` offers them."""
+
+from typing import TYPE_CHECKING
+
+from omegaconf import OmegaConf
+
+from stitching import config
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stitching.models.base import GenerativeModel
+
+
+def load_model(
+    name: str, *overrides: str, device: str = "auto", dtype: str = "float32"
+) -> "GenerativeModel":
+    """Load a frozen model by the name of its YAML file.
+
+    Args:
+        name: An option of `encoder=`, such as `vae`.
+        overrides: Further settings, such as `"encoder.n_steps=50"` or `"zoo=my/weights"`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        dtype: `float32`, `bfloat16` (autocast) or `float64`.
+
+    Returns:
+        The model; `.encode(x)` takes (N, 3, S, S) in [0, 1] to (N, D), `.decode(z)` back.
+
+    Raises:
+        ValueError: Unknown name or option, or the weights do not fit.
+        FileNotFoundError: The weight file is missing.
+    """
+    cfg = config.compose_config([f"encoder={name}", *overrides])
+    if not OmegaConf.is_config(cfg.get("encoder")):
+        known = sorted(path.stem for path in (config.conf_dir() / "model").glob("*.yaml"))
+        raise ValueError(f"no model {name!r}; there are {', '.join(known)}")
+    return config.build_model(cfg.encoder, device, dtype)
+
+
+def load_images(name: str, *overrides: str, split: str = "test", n: int | None = None) -> "Tensor":
+    """Load images of a data set.
+
+    Args:
+        name: An option of `data=`: `faces`, `celeba` or `folder`.
+        overrides: Further settings, such as `"data.root=my/celeba"`.
+        split: `train`, `test` or `pretrain`.
+        n: The first n images; all of the split if None.
+
+    Returns:
+        Shape (n, 3, S, S), float32 in [0, 1].
+
+    Raises:
+        ValueError: Unknown name, option or split, or n is more than there are.
+        FileNotFoundError: Files are missing.
+    """
+    sizes = [f"data.n_{split}={n}"] if n is not None and split in ("train", "test") else []
+    cfg = config.compose_config([f"data={name}", *sizes, *overrides])
+    images = config.build_data(cfg.data).split(split)
+    return images.images(slice(0, len(images) if n is None else n))

@@ -1,0 +1,1 @@
+"""Image data sets: drawn faces, the CelebA layout, any folder."""

@@ -1,0 +1,314 @@
+"""CelebA read from a local folder, in the official layout or as Kaggle's CSV form.
+
+Nothing is downloaded and no checksum is asked for: a part of CelebA, or CelebA stored at another
+size, is as good as the whole. Labels and splits come from the id in the file name.
+
+Source: Liu, Luo, Wang and Tang (2015), Deep Learning Face Attributes in the Wild,
+doi:10.1109/ICCV.2015.425
+"""
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stitching.data.base import Box, FileData, few
+
+#: Width and height of the official aligned images; crops are given in these pixels.
+OFFICIAL_SIZE = (178, 218)
+
+#: Crops (left, top, right, bottom) in official pixels.
+CROPS = {
+    # The central square.
+    "square": (0, 20, 178, 198),
+    # The 128 pixels around (89, 121), from the published preprocessing of DDIM's CelebA model.
+    "face128": (25, 57, 153, 185),
+}
+
+#: The paper fits on ids 1 to 9000 and tests on the ids after them.
+PAPER_LAST_FIT_ID = 9000
+
+SPLIT_RULES = ("paper", "partition")
+
+#: Values of the partition file; validation images are not used.
+_FIT, _VALIDATION, _TEST = range(3)
+
+_FILE_NAME = re.compile(r"([0-9]{6})\.(?:jpg|png)")
+
+_IMAGES = "img_align_celeba"
+_ATTRIBUTES = "list_attr_celeba.txt"
+_PARTITION = "list_eval_partition.txt"
+
+#: The parts of the folder, by official name, and the forms each may have, preferred first.
+_FORMS = {
+    _IMAGES: (f"{_IMAGES}/{_IMAGES}", _IMAGES),
+    _ATTRIBUTES: (_ATTRIBUTES, "list_attr_celeba.csv"),
+    _PARTITION: (_PARTITION, "list_eval_partition.csv"),
+}
+
+_LAYOUT = (
+    "img_align_celeba/000001.jpg ..., list_attr_celeba.txt and list_eval_partition.txt "
+    "(or the two tables as .csv, as Kaggle has them)"
+)
+
+_SOURCE = (
+    "by hand from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html "
+    "or from Kaggle (jessicali9530/celeba-dataset)"
+)
+
+
+class CelebA(FileData):
+    """CelebA with its 40 attributes.
+
+    Args:
+        root: Folder with `img_align_celeba/` (images `NNNNNN.jpg` or `NNNNNN.png` in it, or in a
+            second `img_align_celeba/` inside, as Kaggle packs it), `list_attr_celeba` and, for
+            `split_by="partition"`, `list_eval_partition`, each as `.txt` (official, preferred)
+            or `.csv` (Kaggle).
+        n_train: Number of items of `train`: the first of the fit part by id.
+        n_test: Number of items of `test`: the first of the test part by id.
+        image_size: Height and width of every image, in pixels.
+        crop: One of `CROPS`, given in official 178 x 218 pixels and scaled to the stored size.
+        split_by: "paper": ids 1 to 9000 are the fit part, all later ones the test part.
+            "partition": values 0 and 2 of the partition file are the fit and the test part.
+        name: Name of the data set.
+
+    Raises:
+        TypeError: As `ImageData`.
+        ValueError: root is None, or a setting is not one of those allowed.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None,
+        n_train: int,
+        n_test: int,
+        image_size: int,
+        crop: str,
+        split_by: str,
+        name: str = "celeba",
+    ) -> None:
+        """Check the settings; nothing is read yet."""
+        if root is None:
+            raise ValueError(
+                f"data.root is not set: give data.root=/path/to/celeba, a folder with {_LAYOUT}. "
+                f"Download them {_SOURCE}."
+            )
+        if crop not in CROPS:
+            raise ValueError(f"data.crop must be one of {', '.join(CROPS)}, got {crop!r}")
+        if split_by not in SPLIT_RULES:
+            raise ValueError(
+                f"data.split_by must be one of {', '.join(SPLIT_RULES)}, got {split_by!r}"
+            )
+        super().__init__(root, name, n_train, n_test, image_size)
+        self.crop = crop
+        self.split_by = split_by
+        self._attributes: _Table | None = None
+        self._parts: tuple[list[str], list[str]] | None = None
+
+    def _locate(self, split: str) -> dict[str, Path]:
+        fit, test = self._fit_and_test()
+        if split == "test":
+            ids = self._first(test, self.n_test, "n_test")
+        elif split == "train":
+            ids = self._first(fit, self.n_train, "n_train")
+        else:
+            ids = fit
+        folder = self._layout()[_IMAGES]
+        return {item: _image_path(folder, item) for item in ids}
+
+    def _labels(self, ids: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+        table = self._attribute_table()
+        unknown = [item for item in ids if item not in table.rows]
+        if unknown:
+            raise ValueError(
+                f"{table.path}: has no row for {len(unknown)} images: {few(unknown)}. "
+                f"Get the complete file {_SOURCE}."
+            )
+        # A byte is 0 for "-1" and 1 for "1".
+        flat = np.frombuffer(b"".join(table.rows[item] for item in ids), np.uint8)
+        values = flat.reshape(len(ids), -1).astype(np.bool_)
+        return {column: values[:, i].copy() for i, column in enumerate(table.columns)}
+
+    def _crop(self, width: int, height: int) -> Box:
+        official_width, official_height = OFFICIAL_SIZE
+        # One pixel of slack: half of 178 x 218 may be stored as 89 x 109, a third as 59 x 73.
+        if abs(width - height * official_width / official_height) > 1:
+            raise ValueError(
+                f"size {width} x {height} has not the proportions of CelebA's aligned images, "
+                f"{official_width} x {official_height}, so data.crop has no meaning "
+                "(images cropped before can be read with data=folder)"
+            )
+        x, y = width / official_width, height / official_height
+        left, top, right, bottom = CROPS[self.crop]
+        return (left * x, top * y, right * x, bottom * y)
+
+    def _recipe(self) -> str:
+        return f"crop {CROPS[self.crop]} of {OFFICIAL_SIZE}"
+
+    def _remedy(self) -> str:
+        return f"Get the file {_SOURCE}, or unpack its archive again"
+
+    def _attribute_table(self) -> "_Table":
+        if self._attributes is None:
+            path = self._layout()[_ATTRIBUTES]
+            self._attributes = _read_table(path, allowed=("-1", "1"), columns=None)
+        return self._attributes
+
+    def _fit_and_test(self) -> tuple[list[str], list[str]]:
+        """Return the ids of the two parts, each in ascending order."""
+        if self._parts is None:
+            if self.split_by == "paper":
+                ids = sorted(self._attribute_table().rows)
+                fit = [item for item in ids if int(item) <= PAPER_LAST_FIT_ID]
+                test = [item for item in ids if int(item) > PAPER_LAST_FIT_ID]
+            else:
+                path = self._layout()[_PARTITION]
+                rows = _read_table(path, allowed=("0", "1", "2"), columns=("partition",)).rows
+                fit = sorted(item for item, (part,) in rows.items() if part == _FIT)
+                test = sorted(item for item, (part,) in rows.items() if part == _TEST)
+            self._parts = (fit, test)
+        return self._parts
+
+    def _first(self, ids: list[str], n: int, key: str) -> list[str]:
+        """Return the first n ids of a part, or say how many there are."""
+        if n <= len(ids):
+            return ids[:n]
+        part = {
+            ("paper", "n_train"): f"ids 1 to {PAPER_LAST_FIT_ID}, the paper's fit part",
+            ("paper", "n_test"): f"ids after {PAPER_LAST_FIT_ID}, the paper's test part",
+            ("partition", "n_train"): f"value {_FIT} in list_eval_partition",
+            ("partition", "n_test"): f"value {_TEST} in list_eval_partition",
+        }[self.split_by, key]
+        remedy = f"give data.{key} from 1 to {len(ids)}" if ids else "choose another data.root"
+        if self.split_by == "paper":
+            remedy += ", or data.split_by=partition with a partition file"
+        raise ValueError(
+            f"data.{key}={n}, but {self.root} has {len(ids)} such images ({part}): {remedy}"
+        )
+
+    def _layout(self) -> dict[str, Path]:
+        """Find the tables and the image folder; one message for all that is missing."""
+        if not self.root.is_dir():
+            raise FileNotFoundError(
+                f"data.root={self.root} is not a folder: give a folder with {_LAYOUT}"
+            )
+        found, missing = {}, []
+        for part, forms in _FORMS.items():
+            path = next((self.root / form for form in forms if (self.root / form).exists()), None)
+            if path is not None:
+                found[part] = path
+            elif part != _PARTITION or self.split_by == "partition":
+                missing.append(str(self.root / part))
+        if missing:
+            packed = sorted(path.name for path in self.root.glob("*.zip"))
+            unpack = f", but {few(packed)} is there: unpack it in {self.root}" if packed else ""
+            raise FileNotFoundError(
+                f"missing: {', '.join(missing)}{unpack}. data.root must hold {_LAYOUT}; "
+                f"get what it lacks {_SOURCE}"
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Rows by id; each has one byte per column: the place of its value among those allowed."""
+
+    path: Path
+    columns: tuple[str, ...]
+    rows: dict[str, bytes]
+
+
+def _image_path(folder: Path, item: str) -> Path:
+    """Return the image of an id; the official name if there is none."""
+    jpg, png = folder / f"{item}.jpg", folder / f"{item}.png"
+    if not png.exists():
+        return jpg
+    if jpg.exists():
+        raise ValueError(f"{jpg} and {png} are both there: remove the one that is not wanted")
+    return png
+
+
+def _read_table(path: Path, allowed: Sequence[str], columns: tuple[str, ...] | None) -> _Table:
+    """Read one of the two tables, in either form, and check every row.
+
+    Args:
+        path: A `.csv` file has a header line and commas; another one has white space between
+            its values and no header, or the official one: number of rows, names of columns.
+        allowed: The values a row may have.
+        columns: Names of the columns where the official form has no header.
+    """
+    lines = _read_lines(path)
+    announced = None
+    if path.suffix == ".csv":
+        header = next(csv.reader(lines[:1])) or [""]
+        if header[0] != "image_id":
+            raise _broken(path, f"line 1 must begin with image_id, not {_clip(lines[0])}")
+        if columns is not None and tuple(header[1:]) != columns:
+            raise _broken(path, f"line 1 must be image_id,{','.join(columns)}")
+        columns, first = tuple(header[1:]), 2
+        body: Iterator[list[str]] = csv.reader(lines[1:])
+    elif columns is None:
+        if not lines[0].strip().isdecimal() or len(lines) < 2:
+            raise _broken(path, f"line 1 must be the number of images, not {_clip(lines[0])}")
+        announced = int(lines[0])
+        columns, first = tuple(lines[1].split()), 3
+        body = (line.split() for line in lines[2:])
+    else:
+        first = 1
+        body = (line.split() for line in lines)
+    if not columns or len(set(columns)) != len(columns):
+        raise _broken(path, f"the names of its columns are not unique: {few(columns)}")
+    code = {value: place for place, value in enumerate(allowed)}
+    rows: dict[str, bytes] = {}
+    for number, fields in enumerate(body, start=first):
+        if not fields:
+            continue
+        match = _FILE_NAME.fullmatch(fields[0])
+        if match is None:
+            raise _broken(
+                path,
+                f"line {number} must begin with a name like 000001.jpg, not {_clip(fields[0])}",
+            )
+        if len(fields) != len(columns) + 1:
+            raise _broken(path, f"line {number} has {len(fields) - 1} values, not {len(columns)}")
+        if match[1] in rows:
+            raise _broken(path, f"line {number} is a second row for image {match[1]}")
+        try:
+            rows[match[1]] = bytes(map(code.__getitem__, fields[1:]))
+        except KeyError as error:
+            column = columns[fields.index(error.args[0], 1) - 1]
+            raise _broken(
+                path,
+                f"line {number}, {column}: the value must be {' or '.join(allowed)}, "
+                f"not {_clip(error.args[0])}",
+            ) from None
+    if announced is not None and announced != len(rows):
+        raise _broken(path, f"line 1 announces {announced} images, but {len(rows)} rows follow")
+    return _Table(path, columns, rows)
+
+
+def _read_lines(path: Path) -> list[str]:
+    content = path.read_bytes()
+    if content.lstrip()[:1] == b"<":
+        raise _broken(path, "it is a web page (often a quota or log-in page), not a table")
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise _broken(path, "it is not a text file") from None
+    if not lines:
+        raise _broken(path, "it is empty")
+    return lines
+
+
+def _broken(path: Path, reason: str) -> ValueError:
+    return ValueError(f"{path} cannot be used: {reason}. Get the file {_SOURCE} and put it there")
+
+
+def _clip(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:40] + "...")

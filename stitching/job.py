@@ -1,0 +1,172 @@
+"""One Hydra job: build, run, write the files of a cell; and the report at the end of a sweep.
+
+A job leaves a `status.json` whatever happens, so that a report can tell a failed cell from one
+that never ran.
+"""
+
+import json
+import logging
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from stitching import config
+
+log = logging.getLogger(__name__)
+
+#: Errors whose message is meant for the user; a traceback would only hide it.
+USER_ERRORS = (ValueError, TypeError, FileNotFoundError)
+
+#: Folder of the sweep that this process started, for the report at its end.
+_sweep_folder: Path | None = None
+
+
+class SweepFolder(Callback):
+    """Remembers where the sweep of this process puts its cells."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra once, before the first job."""
+        global _sweep_folder
+        _sweep_folder = Path(config.hydra.sweep.dir).absolute()
+
+
+def run_job(cfg: DictConfig) -> None:
+    """Run one cell and write its files into the job's output folder.
+
+    Raises:
+        Exception: Whatever the cell raised, inside a sweep; Hydra goes on with the next cell.
+        SystemExit: The same outside a sweep, after its message.
+    """
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    multirun = hydra.mode == RunMode.MULTIRUN
+    sweep = Path(hydra.sweep.dir).name if multirun else folder.name
+    write_json(folder / "status.json", {"state": "running", "sweep": sweep})
+    try:
+        line = _run(cfg, folder, sweep)
+    except BaseException as error:
+        (folder / "error.txt").write_text(traceback.format_exc())
+        text = (str(error).strip() or type(error).__name__).splitlines()[0]
+        write_json(
+            folder / "status.json",
+            {"state": "failed", "sweep": sweep, "error": f"{type(error).__name__}: {text}"},
+        )
+        if not isinstance(error, Exception):
+            raise
+        known = isinstance(error, USER_ERRORS)
+        log.error("%s: %s", folder.name, error, exc_info=not known)
+        if multirun:
+            raise
+        if known:
+            sys.exit(1)
+        raise
+    write_json(folder / "status.json", {"state": "done", "sweep": sweep})
+    log.info(line)
+    if not multirun:
+        log.info("written to %s", folder)
+
+
+def _run(cfg: DictConfig, folder: Path, sweep: str) -> str:
+    plain = config.to_plain(cfg)
+    # Kept apart from Hydra's own copy in .hydra, which has the interpolations unresolved.
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plain)))
+    with warnings.catch_warnings():
+        logging.captureWarnings(True)
+        return _run_cell(cfg, plain, folder, sweep)
+
+
+def _run_cell(cfg: DictConfig, plain: dict[str, Any], folder: Path, sweep: str) -> str:
+    tracker = config.build(cfg.tracker)
+    cell = config.build_cell(cfg)
+    name = f"{cell.encoder.model.name}-to-{cell.decoder.model.name}"
+    with tracker:
+        tracker.start(plain, name, sweep, folder)
+        result = cell.run()
+        write_json(folder / "metrics.json", result.metrics)
+        write_json(folder / "resources.json", {**result.resources, "sweep": sweep})
+        pictures = _write_pictures(result, folder, plain["picture"])
+        scalars = result.metrics | result.resources
+        tracker.log(scalars)
+        rows = _attribute_rows(result.metrics)
+        if rows:
+            tracker.table("probe/attributes", ["attribute", "measure", "value"], rows)
+        for key, path in pictures.items():
+            tracker.image(key, path)
+    shown = ("latent/r2", "image/rmse", "image/lpips", "image/fid", "probe/consistency")
+    values = "  ".join(
+        f"{key.partition('/')[2]} {result.metrics[key]:.4f}"
+        for key in shown
+        if isinstance(result.metrics.get(key), float)
+    )
+    return f"{name}: {values}  ({result.resources['time/total_s']:.1f} s)"
+
+
+def _write_pictures(result: Any, folder: Path, picture: int) -> dict[str, Path]:
+    from PIL import Image
+
+    from stitching.images import to_uint8
+    from stitching.report import render_reconstructions
+
+    original, own, stitched = (
+        to_uint8(x).permute(0, 2, 3, 1).numpy()  # (N, 3, S, S) -> (N, S, S, 3)
+        for x in (result.original, result.own, result.stitched)
+    )
+    paths = {
+        "pictures/reconstructions": folder / "reconstructions.png",
+        "pictures/stitched": folder / "picture.png",
+        "pictures/original": folder / "picture_original.png",
+    }
+    images = (
+        render_reconstructions(original, own, stitched),
+        Image.fromarray(stitched[picture]),
+        Image.fromarray(original[picture]),
+    )
+    for path, image in zip(paths.values(), images, strict=True):
+        partial = path.with_suffix(".partial")
+        image.save(partial, format="png")
+        partial.replace(path)
+    return paths
+
+
+def _attribute_rows(metrics: dict[str, Any]) -> list[list[Any]]:
+    """Rows (attribute, measure, value) from keys `probe/<measure>/<attribute>`."""
+    parts = [(key.split("/"), value) for key, value in metrics.items()]
+    return [
+        [key[2], key[1], float(value)]
+        for key, value in parts
+        if key[0] == "probe" and len(key) == 3 and isinstance(value, (int, float))
+    ]
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write flat values as JSON, atomically.
+
+    Raises:
+        ValueError: A value is NaN or infinite, which JSON does not have.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def report_sweep(error: BaseException | None = None) -> None:
+    """Write tables and pictures of the sweep this process started, if it started one."""
+    if _sweep_folder is None or not _sweep_folder.is_dir():
+        return
+    from stitching import report
+
+    try:
+        report.main([str(_sweep_folder)])
+    except (ValueError, FileNotFoundError) as problem:
+        # No cell finished: the cells' own messages, already shown, say why.
+        if error is None:
+            raise
+        print(f"no report: {problem}", file=sys.stderr)

@@ -1,0 +1,134 @@
+"""Latents and features of a split of images, computed once and kept by content.
+
+A key holds the pixels' fingerprint, the model's options and weight hash, the source of the code
+that computes, and what of the environment can change a result.
+"""
+
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stitching import images as images_module
+from stitching import seeding as seeding_module
+from stitching.cache import Cache
+from stitching.data.base import ImageSet
+from stitching.models.base import GenerativeModel
+
+#: Packages whose classes are pinned by version, not by source.
+_LIBRARIES = ("torch", "builtins", "abc", "typing")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with all that identifies it.
+
+    Attributes:
+        model: The frozen model.
+        options: Its configuration, plain.
+        dtype: Precision option it was built with.
+    """
+
+    model: GenerativeModel
+    options: dict[str, Any]
+    dtype: str
+
+    def identity(self, decoding: bool = False) -> dict[str, Any]:
+        """Return everything that determines its latents, or also its decoded images."""
+        dropped = {"name"} if decoding else {"name", *self.model.decode_options}
+        return {
+            "options": {k: v for k, v in self.options.items() if k not in dropped},
+            "weights": self.model.weights_hash,
+            "code": code_version(type(self.model)),
+            "dtype": self.dtype,
+            **_environment(self.model),
+        }
+
+
+def code_version(cls: type) -> str:
+    """Return SHA-256 (hex) of the source files that define a model class and what it stands on."""
+    files = {inspect.getsourcefile(module) for module in (images_module, seeding_module)}
+    for base in cls.__mro__:
+        if base.__module__.partition(".")[0] not in _LIBRARIES:
+            files.add(inspect.getsourcefile(base))
+    digest = hashlib.sha256()
+    for content in sorted(Path(file).read_bytes() for file in files if file):
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()
+
+
+def _environment(model: GenerativeModel) -> dict[str, Any]:
+    import diffusers
+
+    device = next((p.device.type for p in model.parameters()), "cpu")
+    # TF32 changes float32 products on CUDA; elsewhere the switch has no effect.
+    tf32 = device == "cuda" and torch.backends.cuda.matmul.allow_tf32
+    return {
+        "device": device,
+        "tf32": tf32,
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+    }
+
+
+def in_batches(function: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> Tensor:
+    """Apply a function to each batch and return the results as one tensor on the CPU."""
+    return torch.cat([function(batch).cpu() for batch in batches])
+
+
+def encode_split(
+    subject: Subject, images: ImageSet, cache: Cache, batch_size: int
+) -> tuple[Tensor, int]:
+    """Return the latents of a split, and how many images had to be encoded for it.
+
+    Returns:
+        Latents (N, D) float32 on the CPU in the order of the split's ids, and N or 0.
+
+    Raises:
+        ValueError: A latent is not finite; the message names the ids.
+    """
+    encoded = 0
+
+    def compute() -> dict[str, Tensor]:
+        nonlocal encoded
+        encoded = len(images)
+        z = in_batches(subject.model.encode, images.batches(batch_size))
+        require_finite(z, images.ids, f"encoder {subject.model.name} returned latents")
+        return {"latents": z}
+
+    parts = {"images": images.fingerprint, "model": subject.identity()}
+    return cache.tensors("latents", parts, compute)["latents"], encoded
+
+
+def reconstruct_split(
+    subject: Subject, images: ImageSet, latents: Tensor, cache: Cache, batch_size: int
+) -> Tensor:
+    """Return the model's own reconstructions of a split, (N, 3, S, S) float32 in [0, 1]."""
+
+    def compute() -> dict[str, Tensor]:
+        x = in_batches(subject.model.decode, latents.split(batch_size))
+        require_finite(x, images.ids, f"decoder {subject.model.name} returned images")
+        return {"images": x}
+
+    parts = {"images": images.fingerprint, "model": subject.identity(decoding=True)}
+    return cache.tensors("reconstructions", parts, compute)["images"]
+
+
+def require_finite(values: Tensor, ids: tuple[str, ...], what: str) -> None:
+    """Check that every item is finite.
+
+    Raises:
+        ValueError: Some are not; the message counts them and names the first ids.
+    """
+    bad = ~values.flatten(1).isfinite().all(1)
+    if bool(bad.any()):
+        names = [ids[int(i)] for i in bad.nonzero().flatten()[:3]]
+        raise ValueError(
+            f"{what} with values that are not finite for {int(bad.sum())} of {len(values)} images "
+            f"(ids {', '.join(names)}): try dtype=float32, other weights, or a larger map.alpha"
+        )

@@ -1,0 +1,32 @@
+"""Affine maps from one latent space to another, fitted on paired latents.
+
+A map predicts the target latent of an image from its source latent, `z_tgt ~ z_src @ W.T + b`.
+`Ridge` and `OLS` are solved from one eigendecomposition of the source, which does not depend on
+the target: make it once per encoder and hand it to every `fit`.
+
+    factorisation = factorise(source)
+    for target in targets:
+        mapped = Ridge().fit(source, target, factorisation).predict(test_source)
+
+Everything is solved in float64, in blocks of target columns; predictions are float32, or float64
+if the training target was. No test item enters a fit.
+"""
+
+from stitching.maps.base import Map, Summary, load_map
+from stitching.maps.factorisation import Factorisation, factorise
+from stitching.maps.identity import Identity
+from stitching.maps.ridge import OLS, InterpolationWarning, PenaltyEdgeWarning, Ridge, SpectralMap
+
+__all__ = [
+    "OLS",
+    "Factorisation",
+    "Identity",
+    "InterpolationWarning",
+    "Map",
+    "PenaltyEdgeWarning",
+    "Ridge",
+    "SpectralMap",
+    "Summary",
+    "factorise",
+    "load_map",
+]

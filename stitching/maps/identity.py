@@ -1,0 +1,68 @@
+"""The map that changes nothing."""
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from stitching.maps.base import Map, checked_pair, dtype_carrier
+from stitching.maps.factorisation import Factorisation, blocks, centred, column_mean
+
+
+class Identity(Map):
+    """No change at all: the latents themselves, for two spaces of one width.
+
+    The yardstick for models that share a space by construction, such as two checkpoints of one.
+    """
+
+    name = "identity"
+
+    def fit(
+        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
+    ) -> Self:
+        """Check that the widths agree and measure the training error, see `Map.fit`."""
+        source, target = checked_pair(source, target)
+        (n, width), d_target = source.shape, target.shape[1]
+        if width != d_target:
+            raise ValueError(
+                f"map=identity needs equal widths, source has {width} and target {d_target}: "
+                "use map=ridge"
+            )
+        mean = column_mean(target)
+        rss = sum_of_squares = 0.0
+        for cols in blocks(width):
+            rss += float((source[:, cols].double() - target[:, cols].double()).square().sum())
+            sum_of_squares += float(centred(target[:, cols], mean[cols]).square().sum())
+        self._facts = {
+            "map": self.name,
+            "alpha": None,
+            "dof": None,
+            "rank": None,
+            "n_train": n,
+            "d_source": width,
+            "d_target": width,
+            "train_r2": 1 - rss / sum_of_squares if sum_of_squares > 0 else None,
+            "train_mse": rss / (n * width),
+            "gcv": None,
+            "interpolates": 0,
+            "at_edge": None,
+        }
+        self._tensors = {"like": dtype_carrier(target)}
+        return self
+
+    def predict(self, source: Tensor) -> Tensor:
+        """Return a copy of latents of shape (n, D), see `Map.predict`."""
+        return self._checked_input(source).to(self._tensors["like"], copy=True)
+
+    @property
+    def weight(self) -> Tensor:
+        """The identity matrix, shape (D, D), formed on demand."""
+        self._require_fit()
+        width = int(self._facts["d_source"] or 0)
+        return torch.eye(width).to(self._tensors["like"])
+
+    @property
+    def bias(self) -> Tensor:
+        """Zeros, shape (D,)."""
+        self._require_fit()
+        return self._tensors["like"].new_zeros(int(self._facts["d_source"] or 0))

@@ -1,0 +1,1 @@
+"""Generative models: one family per module."""

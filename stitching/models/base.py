@@ -1,0 +1,173 @@
+"""What every generative model offers to the pipeline.
+
+A subclass implements `_encode` and `_decode` in its own value range and latent shape; the base
+class owns range conversion, flattening, evaluation mode and precision, so that no family can get
+them wrong alone.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from stitching.images import rescale, to_unit
+from stitching.seeding import item_noise
+
+
+class GenerativeModel(nn.Module, ABC):
+    """A frozen generative image model, used as encoder, as decoder, or both.
+
+    Args:
+        name: Name of the option, for messages.
+        image_size: Height and width of its images in pixels.
+        latent_shape: Shape of one latent before flattening.
+        value_range: Range its network expects and returns pixels in.
+        size_multiple: `image_size` must be a multiple of this.
+
+    Raises:
+        ValueError: `image_size` is not a multiple of `size_multiple`.
+    """
+
+    #: Whether the model can play each role; `random` cannot decode.
+    can_encode = True
+    can_decode = True
+    #: Options that change decoding alone, so that latents are shared between their values.
+    decode_options: frozenset[str] = frozenset()
+
+    def __init__(
+        self,
+        name: str,
+        image_size: int,
+        latent_shape: Sequence[int],
+        value_range: Sequence[float] = (0.0, 1.0),
+        size_multiple: int = 1,
+    ) -> None:
+        super().__init__()
+        if image_size < size_multiple or image_size % size_multiple:
+            raise ValueError(
+                f"model {name} needs images whose size is a multiple of {size_multiple}, got "
+                f"{image_size}: set data.image_size accordingly (for example 64)"
+            )
+        self.name = name
+        self.image_size = image_size
+        self.latent_shape = tuple(latent_shape)
+        self.value_range = (float(value_range[0]), float(value_range[1]))
+        self.autocast_dtype: torch.dtype | None = None
+        #: SHA-256 of the weight file, or None for a model without one.
+        self.weights_hash: str | None = None
+        #: Data set and size the weights were trained on, as their file says.
+        self.card: dict[str, str] = {}
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of values in one latent."""
+        return math.prod(self.latent_shape)
+
+    @torch.inference_mode()
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the latents of images.
+
+        Args:
+            x: Shape (N, 3, S, S), float in [0, 1] or uint8.
+
+        Returns:
+            Shape (N, D), float32 (float64 for a model in float64), on the model's device.
+
+        Raises:
+            ValueError: The images have another size or leave [0, 1].
+        """
+        x = to_unit(x)
+        if tuple(x.shape[-2:]) != (self.image_size, self.image_size):
+            raise ValueError(
+                f"model {self.name} takes {self.image_size} x {self.image_size} images, got "
+                f"{x.shape[-2]} x {x.shape[-1]}: set data.image_size={self.image_size}"
+            )
+        x = rescale(x.to(self._device(), self._dtype()), (0.0, 1.0), self.value_range)
+        with self._precision():
+            z = self._encode(x)
+        return z.flatten(1).to(self._dtype())
+
+    @torch.inference_mode()
+    def decode(self, z: Tensor) -> Tensor:
+        """Return the images of latents.
+
+        Args:
+            z: Shape (N, D).
+
+        Returns:
+            Shape (N, 3, S, S), float32, clamped to [0, 1]. Values that are not finite stay so:
+            the caller must look, and the pipeline does.
+
+        Raises:
+            ValueError: The latents have another width.
+        """
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise ValueError(
+                f"model {self.name} decodes latents of shape (N, {self.latent_dim}), got "
+                f"{tuple(z.shape)}"
+            )
+        z = z.to(self._device(), self._dtype()).unflatten(1, self.latent_shape)
+        with self._precision():
+            x = self._decode(z)
+        return rescale(x.float(), self.value_range, (0.0, 1.0)).clamp(0, 1)
+
+    def sample(self, n: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+        """Draw new images from the model's own prior.
+
+        Args:
+            n: Number of images.
+            seed: Image i depends on (seed, i) alone.
+            temperature: Factor on the prior's standard deviation.
+
+        Returns:
+            Shape (n, 3, S, S), float32 in [0, 1].
+        """
+        noise = item_noise(seed, range(n), self.latent_shape).to(self._device())
+        return self.decode(self._prior(noise * temperature).flatten(1))
+
+    def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
+        """Return family-specific figures on mapped latents, keys `latent/...`; none by default."""
+        del true, mapped
+        return {}
+
+    def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss of a batch and figures to log.
+
+        Args:
+            x: Shape (N, 3, S, S), float32 in [0, 1].
+            progress: Share of the training done, in [0, 1).
+
+        Raises:
+            TypeError: The model is not trained by this project.
+        """
+        raise TypeError(f"model {self.name} has no training objective in this project")
+
+    def freeze(self) -> "GenerativeModel":
+        """Switch to evaluation mode without gradients, and return self."""
+        return self.eval().requires_grad_(False)
+
+    @abstractmethod
+    def _encode(self, x: Tensor) -> Tensor:
+        """(N, 3, S, S) in `value_range` to (N, *latent_shape)."""
+
+    @abstractmethod
+    def _decode(self, z: Tensor) -> Tensor:
+        """(N, *latent_shape) to (N, 3, S, S) in `value_range`."""
+
+    def _prior(self, noise: Tensor) -> Tensor:
+        """Standard normal noise (N, *latent_shape) to latents of the model's prior."""
+        return noise
+
+    def _device(self) -> torch.device:
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def _dtype(self) -> torch.dtype:
+        return next((p.dtype for p in self.parameters()), torch.float32)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.autocast_dtype is None:
+            return nullcontext()
+        return torch.autocast(self._device().type, dtype=self.autocast_dtype)

@@ -1,0 +1,40 @@
+"""Baselines: encoders that set the floor of every table."""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from stitching.images import to_uint8
+from stitching.models.base import GenerativeModel
+from stitching.seeding import item_noise
+
+
+class RandomEncoder(GenerativeModel):
+    """Standard normal latents that know nothing of the image but which one it is.
+
+    The noise of an image is keyed by a hash of its pixels as bytes, so the same image has the
+    same latent in every batch, split and process, while similar images have unrelated ones.
+
+    Args:
+        name: See `GenerativeModel`.
+        image_size: See `GenerativeModel`.
+        latent_dim: Width of the latent.
+        seed: Which noise.
+    """
+
+    can_decode = False
+
+    def __init__(self, name: str, image_size: int, latent_dim: int, seed: int) -> None:
+        super().__init__(name, image_size, (latent_dim,))
+        self.seed = seed
+
+    def _encode(self, x: Tensor) -> Tensor:
+        pixels = to_uint8(x).cpu().numpy()
+        items = [
+            int.from_bytes(hashlib.sha256(image.tobytes()).digest()[:8], "big") for image in pixels
+        ]
+        return item_noise(self.seed, items, self.latent_shape).to(x.device)
+
+    def _decode(self, z: Tensor) -> Tensor:
+        raise TypeError(f"model {self.name} is an encoder only: choose another decoder")

@@ -1,0 +1,156 @@
+"""A vector-quantised autoencoder: diffusers' `VQModel`."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from stitching.models.base import GenerativeModel
+
+
+class VQVAE(GenerativeModel):
+    """VQ-VAE on a grid of codebook vectors.
+
+    Args:
+        name: See `GenerativeModel`.
+        image_size: A multiple of 2 to the number of levels less one.
+        block_out_channels: Widths of the levels.
+        layers_per_block: Residual blocks per level.
+        latent_channels: Width of a codebook vector.
+        num_embeddings: Number of codebook vectors.
+        norm_num_groups: Groups of the normalisation layers.
+        space: Which latent `encode` returns. `quantized`: codebook vectors, what the decoder
+            sees. `continuous`: the encoder's output before quantisation. `decode` always
+            projects to the nearest codebook vectors first; on quantised latents that changes
+            nothing.
+        value_range: See `GenerativeModel`.
+
+    Raises:
+        ValueError: `space` is neither of the two.
+
+    Source: van den Oord et al. (2017), arXiv 1711.00937.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        image_size: int,
+        block_out_channels: Sequence[int],
+        layers_per_block: int,
+        latent_channels: int,
+        num_embeddings: int,
+        norm_num_groups: int,
+        space: str,
+        value_range: Sequence[float],
+    ) -> None:
+        if space not in ("quantized", "continuous"):
+            raise ValueError(f"vqvae space must be quantized or continuous, got {space!r}")
+        factor = 2 ** (len(block_out_channels) - 1)
+        side = image_size // factor
+        super().__init__(name, image_size, (latent_channels, side, side), value_range, factor)
+        # diffusers takes seconds to import and only this family and the diffusion model need it.
+        from diffusers import VQModel
+
+        levels = len(block_out_channels)
+        self.space = space
+        self.vq = VQModel(
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            block_out_channels=tuple(block_out_channels),
+            layers_per_block=layers_per_block,
+            latent_channels=latent_channels,
+            num_vq_embeddings=num_embeddings,
+            norm_num_groups=norm_num_groups,
+        )
+
+    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Project to the nearest codebook vectors.
+
+        Args:
+            z: Shape (N, C, h, w).
+
+        Returns:
+            The vectors, shape (N, C, h, w), and their numbers, shape (N, h, w).
+        """
+        # Outside autocast and one latent grid at a time: the choice among near neighbours must
+        # not depend on precision or on the batch.
+        codebook = self.vq.quantize.embedding.weight
+        flat = z.to(codebook.dtype).movedim(1, -1)
+        index = torch.stack([self._nearest(item, codebook) for item in flat])
+        return codebook[index].movedim(-1, 1), index
+
+    @staticmethod
+    def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
+        """(h, w, C) to the (h, w) numbers of the nearest rows, exactly and ties to the first."""
+        difference = vectors.flatten(0, -2)[:, None, :] - codebook[None]
+        return difference.square().sum(-1).argmin(1).view(vectors.shape[:-1])
+
+    def _encode(self, x: Tensor) -> Tensor:
+        z: Tensor = self.vq.encode(x).latents
+        return self.quantize(z)[0] if self.space == "quantized" else z
+
+    def _decode(self, z: Tensor) -> Tensor:
+        out: Tensor = self.vq.decode(self.quantize(z)[0], force_not_quantize=True).sample
+        return out
+
+    def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
+        """Return the share of codes changed by the map and the number of distinct codes."""
+        shape = (-1, *self.latent_shape)
+        codes = [self.quantize(z.to(self._device()).view(shape))[1] for z in (true, mapped)]
+        return {
+            "latent/codes_changed": float((codes[0] != codes[1]).double().mean()),
+            "latent/codes_used_true": int(codes[0].unique().numel()),
+            "latent/codes_used_mapped": int(codes[1].unique().numel()),
+        }
+
+    def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Squared error plus codebook and commitment terms; plain autoencoder at first.
+
+        The codebook starts at the latents of the batch in which quantisation sets in, and codes
+        that no batch has used for a while are moved to latents of the current batch.
+        """
+        low, high = self.value_range
+        x = x * (high - low) + low
+        z = self.vq.encode(x).latents.float()
+        logs: dict[str, float] = {}
+        extra = torch.zeros((), device=x.device)
+        if progress < 0.15:
+            # Keep the scale of the latents near one until there is a codebook.
+            extra = 0.01 * z.square().mean()
+            self._started = False
+            quantized = z
+        else:
+            with torch.no_grad():
+                self._revive(z.detach())
+            index = self._nearest_codes(z.detach())
+            codes = self.vq.quantize.embedding(index).movedim(-1, 1)
+            extra = (codes - z.detach()).square().mean()
+            extra = extra + 0.25 * (z - codes.detach()).square().mean()
+            quantized = z + (codes - z).detach()
+            logs["codes_used"] = float(index.unique().numel())
+        out = self.vq.decode(quantized, force_not_quantize=True).sample.float()
+        mse = (out - x).square().mean()
+        logs["rmse"] = float(mse.detach().sqrt()) / (high - low)
+        return mse + 0.25 * extra, logs
+
+    def _nearest_codes(self, z: Tensor) -> Tensor:
+        """Numbers of the nearest codes, (N, h, w); fast, for training alone."""
+        flat = z.movedim(1, -1)
+        distance = torch.cdist(flat.flatten(0, -2), self.vq.quantize.embedding.weight)
+        return distance.argmin(1).view(flat.shape[:-1])
+
+    def _revive(self, z: Tensor) -> None:
+        """Start the codebook from data, and move codes unused for 100 batches to data."""
+        codebook = self.vq.quantize.embedding.weight
+        vectors = z.movedim(1, -1).flatten(0, -2)
+        pick = vectors[torch.randint(len(vectors), (len(codebook),), device=z.device)]
+        if not getattr(self, "_started", True):
+            codebook.copy_(pick)
+            self._started = True
+        if not hasattr(self, "_unused"):
+            self._unused = torch.zeros(len(codebook), dtype=torch.long, device=z.device)
+        self._unused += 1
+        self._unused[self._nearest_codes(z).flatten()] = 0
+        dead = self._unused > 100
+        codebook[dead] = pick[dead]
+        self._unused[dead] = 0

@@ -1,0 +1,150 @@
+"""Weight files: safetensors with a card in the header, loaded strictly, never unpickled.
+
+The card says which model and data the weights belong to, so that a file under the wrong
+configuration is an error and not a wrong number.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stitching.models.base import GenerativeModel
+
+#: Prefix of a packaged file: `zoo:faces/vae.safetensors` lies in `stitching/zoo/faces/`.
+PACKAGED = "zoo:"
+ZOO = Path(__file__).parent.parent / "zoo"
+
+#: Options that may differ between training and use, because they do not change what the
+#: weights mean: names, files, and how encoding and decoding are carried out.
+USE_TIME_OPTIONS = frozenset(
+    {"name", "weights", "training", "space", "n_steps", "inversion_iterations", "clip_x0"}
+)
+
+
+def resolve(weights: str) -> Path:
+    """Return the path of a weight file.
+
+    Args:
+        weights: A path, or `zoo:` and the name of a packaged file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    packaged = weights.startswith(PACKAGED)
+    path = ZOO / weights.removeprefix(PACKAGED) if packaged else Path(weights).expanduser()
+    if not path.is_file():
+        known = sorted(p.relative_to(ZOO).as_posix() for p in ZOO.glob("*/*.safetensors"))
+        hint = (
+            f"packaged files are {', '.join(known) or 'none'}"
+            if packaged
+            else "train it with `python -m stitching.train model=NAME data=NAME`, or give another "
+            "path with encoder.weights=PATH, decoder.weights=PATH, or zoo=FOLDER for all"
+        )
+        raise FileNotFoundError(f"no weight file {weights}: {hint}")
+    return path
+
+
+def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a model's configuration that its weights depend on."""
+    return {key: value for key, value in options.items() if key not in USE_TIME_OPTIONS}
+
+
+def save_weights(
+    model: GenerativeModel, path: Path, options: Mapping[str, Any], card: Mapping[str, str]
+) -> None:
+    """Write a model's weights in half precision, with its card, atomically.
+
+    Half precision halves the file; values are rounded once, here, so every reader computes in
+    float32 with the same numbers.
+
+    Args:
+        model: The model.
+        path: File to write; folders are made.
+        options: The model's configuration.
+        card: Further entries of the card, such as the data set.
+
+    Raises:
+        ValueError: A weight is not finite or too large for half precision.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {}
+    for key, value in model.state_dict().items():
+        half = value.detach().cpu()
+        half = half.half() if half.is_floating_point() else half
+        if half.is_floating_point() and not bool(half.isfinite().all()):
+            raise ValueError(f"weight {key} does not fit half precision; training has diverged?")
+        tensors[key] = half.contiguous()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    metadata = {**card, "architecture": json.dumps(architecture(options), sort_keys=True)}
+    save_file(tensors, partial, metadata=metadata)
+    partial.replace(path)
+
+
+def load_weights(model: GenerativeModel, path: Path, options: Mapping[str, Any]) -> None:
+    """Load a weight file strictly, and set the model's `weights_hash` and `card`.
+
+    Args:
+        model: Model to fill; it keeps its own precision.
+        path: A safetensors file.
+        options: The model's configuration, compared with the file's card if it has one.
+
+    Raises:
+        ValueError: Not a safetensors file, another configuration, missing or unexpected keys, or
+            another shape.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = dict(file.metadata() or {})
+            # An offset table in the header makes an untrusted file safe to read.
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    _check_architecture(path, card, options)
+    own = model.state_dict()
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    wrong = [
+        f"{key} {tuple(tensors[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in sorted(own.keys() & tensors.keys())
+        if own[key].shape != tensors[key].shape
+    ]
+    if missing or extra or wrong:
+        raise ValueError(
+            f"{path} does not fit model {model.name}: {len(missing)} keys missing {missing[:3]}, "
+            f"{len(extra)} unexpected {extra[:3]}, {len(wrong)} of another shape {wrong[:3]}; "
+            "make the model's options equal to those it was trained with"
+        )
+    model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, strict=True)
+    for key, value in model.state_dict().items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{path}: weight {key} has values that are not finite")
+    model.weights_hash = hashlib.sha256(path.read_bytes()).hexdigest()
+    model.card = card
+
+
+def _check_architecture(path: Path, card: Mapping[str, str], options: Mapping[str, Any]) -> None:
+    if "architecture" not in card:
+        return
+    trained: dict[str, Any] = json.loads(card["architecture"])
+    wanted = architecture(options)
+    wrong = [
+        f"{key}={wanted.get(key)!r} but trained with {trained.get(key)!r}"
+        for key in sorted(trained.keys() | wanted.keys())
+        if trained.get(key) != wanted.get(key)
+    ]
+    if wrong:
+        hint = "change these options"
+        if trained.get("image_size") != wanted.get("image_size"):
+            hint = (
+                f"set data.image_size={trained.get('image_size')}, or train the model at this "
+                "size with `python -m stitching.train`"
+            )
+        raise ValueError(f"{path} was trained with other options: {'; '.join(wrong)}: {hint}")

@@ -1,0 +1,25 @@
+"""From finished cells to tables and pictures: `python -m stitching.report DIR`.
+
+DIR is the folder of a sweep, with one folder per cell in it. Only files are read, so a report can
+be made again at any time, also while other cells still run. It writes into DIR: `grid.csv`, one
+row per finished cell with raw values; a heatmap per measure; `pictures.png`, one test image by
+every pair of models; and `table.md`, all measures rounded for reading.
+"""
+
+from stitching.report.cells import Grid, collect, pivot, read_grid
+from stitching.report.files import main
+from stitching.report.measures import MEASURES, Measure
+from stitching.report.plots import render_reconstructions
+from stitching.report.tables import print_table
+
+__all__ = [
+    "MEASURES",
+    "Grid",
+    "Measure",
+    "collect",
+    "main",
+    "pivot",
+    "print_table",
+    "read_grid",
+    "render_reconstructions",
+]

@@ -1,0 +1,36 @@
+"""Random numbers that depend on a seed and an item, never on the order of calls."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def item_noise(seed: int, items: Iterable[int], shape: Sequence[int]) -> Tensor:
+    """Return standard normal noise, one block per item.
+
+    Args:
+        seed: Seed, at least 0.
+        items: Numbers of the items, at least 0 and below 2^64.
+        shape: Shape of one block.
+
+    Returns:
+        Shape (N, *shape), float32; block i depends on (seed, items[i]) alone.
+    """
+    blocks = [
+        np.random.Generator(np.random.Philox(key=[seed, item])).standard_normal(
+            tuple(shape), dtype=np.float32
+        )
+        for item in items
+    ]
+    return torch.from_numpy(np.stack(blocks)) if blocks else torch.empty(0, *shape)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's global generator and ask for deterministic algorithms.
+
+    The pipeline itself draws nothing from global generators; this covers third-party code.
+    """
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)

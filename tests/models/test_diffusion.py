@@ -1,0 +1,174 @@
+"""DDIM with analytic networks, whose gains have closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from stitching.models.diffusion import DDIM, Diffusion
+
+BETAS = (1e-4, 0.02)
+
+
+def ddim(n, prediction="epsilon", iterations=1):
+    return DDIM(1000, *BETAS, n, prediction, iterations)
+
+
+def image():
+    return torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def zero(x, t):
+    return torch.zeros_like(x)
+
+
+def optimal(schedule):
+    """The best noise prediction for standard normal data."""
+
+    def network(x, t):
+        level = schedule.alphas_cumprod[t][:, None, None, None]
+        return (1 - level).sqrt() * x
+
+    return network
+
+
+def optimal_v(schedule):
+    """The same as a v-prediction: sqrt(a) e - sqrt(1-a) x0 with x0 = sqrt(a) x, which is 0."""
+    return zero
+
+
+def gain(after, before):
+    ratio = after / before
+    assert float(ratio.std()) < 1e-9
+    return float(ratio.mean())
+
+
+@pytest.mark.parametrize(("n", "expected"), [(10, 0.01643911), (50, 0.00768359), (100, 0.00695489)])
+def test_a_network_without_noise_scales_by_the_last_level(n, expected):
+    x = image()
+    z = ddim(n).invert(zero, x)
+    assert gain(z, x) == pytest.approx(expected, abs=1e-8)
+    torch.testing.assert_close(ddim(n).generate(zero, z), x, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("n", "one_way", "round_trip"),
+    [
+        (10, 1.1542552, 0.9599895),
+        (50, 1.0355541, 0.9983563),
+        (100, 1.0180656, 0.9995885),
+    ],
+)
+def test_the_optimal_network_for_gaussian_data_has_the_closed_form_gains(n, one_way, round_trip):
+    schedule, x = ddim(n), image()
+    z = schedule.invert(optimal(schedule), x)
+    back = schedule.generate(optimal(schedule), z)
+    assert gain(z, x) == pytest.approx(one_way, abs=1e-6)
+    assert gain(back, x) == pytest.approx(round_trip, abs=1e-6)
+
+
+def test_v_prediction_gives_the_same_numbers_as_noise_prediction():
+    x = image()
+    noise, v = ddim(10), ddim(10, "v")
+    z = noise.invert(optimal(noise), x)
+    torch.testing.assert_close(v.invert(optimal_v(v), x), z)
+    torch.testing.assert_close(v.generate(optimal_v(v), z), noise.generate(optimal(noise), z))
+
+
+def test_fixed_point_iterations_approach_the_exact_inverse_of_decoding():
+    x, errors = image(), []
+    for iterations in (1, 2, 4, 40):
+        schedule = ddim(10, iterations=iterations)
+        z = schedule.invert(optimal(schedule), x)
+        errors.append(float((schedule.generate(optimal(schedule), z) - x).abs().max()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-6
+
+
+@pytest.mark.parametrize("n", [1, 3, 7, 10, 1000])
+def test_both_directions_visit_the_same_steps_inside_the_schedule(n):
+    seen = {"invert": [], "generate": []}
+    for name in seen:
+
+        def network(x, t, name=name):
+            seen[name].append(int(t[0]))
+            return zero(x, t)
+
+        getattr(ddim(n), name)(network, image())
+    assert seen["invert"] == seen["generate"][::-1]
+    assert len(seen["invert"]) == n
+    assert 0 <= min(seen["invert"])
+    assert max(seen["invert"]) <= 999
+
+
+def test_steps_agree_with_the_library_scheduler():
+    from diffusers import DDIMScheduler
+
+    schedule = ddim(20)
+    theirs = DDIMScheduler(1000, *BETAS, clip_sample=False, set_alpha_to_one=True)
+    theirs.set_timesteps(20)
+    assert schedule.steps == theirs.timesteps.flip(0).tolist()
+    x = image()
+    ours = schedule.generate(optimal(schedule), x)
+    for t in theirs.timesteps:
+        x = theirs.step(optimal(schedule)(x, t.repeat(len(x))), int(t), x).prev_sample
+    # The library keeps its levels in float32.
+    torch.testing.assert_close(ours, x, atol=1e-4, rtol=0)
+
+
+def test_clipping_keeps_predicted_images_inside_the_range():
+    schedule = ddim(10)
+    out = schedule.generate(zero, 100 * image(), clip_x0=True)
+    assert float(out.abs().max()) <= 1
+
+
+def test_clipping_changes_nothing_that_is_inside_the_range():
+    schedule, x = ddim(10), image().clamp(-1, 1)
+    z = schedule.invert(zero, x)
+    torch.testing.assert_close(schedule.generate(zero, z, clip_x0=True), x, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "n_steps must be in 1..1000, got 0"),
+        ({"n": 1001}, "n_steps must be in"),
+        ({"n": 5, "prediction": "x"}, "prediction must be epsilon or v"),
+        ({"n": 5, "iterations": 0}, "inversion_iterations must be >= 1"),
+    ],
+)
+def test_impossible_settings_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ddim(**options)
+
+
+def model(**options):
+    defaults = {
+        "name": "dm", "image_size": 16, "patch_size": 2, "block_out_channels": [8, 8],
+        "layers_per_block": 1, "norm_num_groups": 4, "n_train_steps": 1000, "beta_start": 1e-4,
+        "beta_end": 0.02, "n_steps": 3, "prediction": "v", "inversion_iterations": 1,
+        "clip_x0": False, "value_range": (-1.0, 1.0),
+    }  # fmt: skip
+    torch.manual_seed(0)
+    return Diffusion(**(defaults | options)).freeze()
+
+
+def test_a_size_that_the_levels_cannot_halve_is_refused_when_built():
+    with pytest.raises(ValueError, match="multiple of 4, got 18"):
+        model(image_size=18)
+
+
+def test_the_latent_has_as_many_values_as_the_image():
+    dm = model()
+    z = dm.encode(torch.rand(2, 3, 16, 16))
+    assert z.shape == (2, 3 * 16 * 16)
+    assert math.prod(dm.latent_shape) == dm.latent_dim
+
+
+def test_an_untrained_network_loses_little_with_more_steps():
+    x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    errors = [
+        float((dm.decode(dm.encode(x)) - x).square().mean().sqrt())
+        for dm in (model(n_steps=5), model(n_steps=100))
+    ]
+    assert errors[1] < errors[0] / 2
