@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 ROLES = ("encoder", "decoder")
 DTYPES = ("float32", "bfloat16", "float64")
 
+#: Errors whose message is meant for the user; a traceback would only hide it.
+USER_ERRORS = (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError)
+
 
 def conf_dir() -> Path:
     """Return the folder of configurations: in an installed package, or beside it in a checkout."""
@@ -145,7 +148,7 @@ def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
         return instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
         # Hydra wraps what the constructor raised; the user needs the message inside.
-        if isinstance(error.__cause__, (ValueError, FileNotFoundError)):
+        if isinstance(error.__cause__, USER_ERRORS):
             raise error.__cause__ from None
         raise
 
@@ -172,7 +175,9 @@ def model_options(node: DictConfig) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if key not in ("weights", "training")}
 
 
-def build_model(node: DictConfig, device: str = "auto", dtype: str = "float32") -> "GenerativeModel":
+def build_model(
+    node: DictConfig, device: str = "auto", dtype: str = "float32"
+) -> "GenerativeModel":
     """Build a model, load its weights, freeze it and move it to its device.
 
     Args:
@@ -206,6 +211,8 @@ def build_model(node: DictConfig, device: str = "auto", dtype: str = "float32") 
 def _metric(text: str, device: str) -> "ImageMetric":
     """Build a metric once per process: its networks serve every cell of a sweep."""
     metric: ImageMetric = build(json.loads(text))
+    if metric.unavailable is not None:
+        log.warning("image/%s will be absent: %s", metric.name, metric.unavailable)
     return metric.to(device)
 
 
@@ -218,7 +225,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
     """
     from stitching.cell import Cell
     from stitching.latents import Subject
-    from stitching.seeding import seed_everything
+    from stitching.seeding import set_numerics
 
     plain = to_plain(cfg)
     if plain["batch_size"] < 1:
@@ -237,7 +244,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         model = build_model(cfg[role], plain["device"], dtype)
         _check_role(role, model, data)
         subjects[role] = Subject(model, model_options(cfg[role]), dtype)
-    seed_everything(plain["seed"])
+    set_numerics(plain["seed"])
     return Cell(
         encoder=subjects["encoder"],
         decoder=subjects["decoder"],

@@ -7,9 +7,11 @@ that never ran.
 import json
 import logging
 import os
+import secrets
 import sys
 import traceback
 import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,26 @@ from stitching import config
 
 log = logging.getLogger(__name__)
 
-#: Errors whose message is meant for the user; a traceback would only hide it.
-USER_ERRORS = (ValueError, TypeError, FileNotFoundError)
+#: Identifies one start of a sweep; set by the starting process, inherited by its workers.
+SWEEP_VARIABLE = "STITCHING_SWEEP"
 
 #: Folder of the sweep that this process started, for the report at its end.
 _sweep_folder: Path | None = None
 
 
-class SweepFolder(Callback):
-    """Remembers where the sweep of this process puts its cells."""
+class SweepStart(Callback):
+    """Gives each start of a sweep an identity, and remembers where its cells go.
+
+    The folder alone does not identify a sweep: with a fixed `hydra.sweep.dir` an older sweep's
+    cells may lie beside the new ones.
+    """
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra once, before the first job."""
         global _sweep_folder
         _sweep_folder = Path(config.hydra.sweep.dir).absolute()
+        now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        os.environ[SWEEP_VARIABLE] = f"{_sweep_folder.name}-{now}-{secrets.token_hex(3)}"
 
 
 def run_job(cfg: DictConfig) -> None:
@@ -48,7 +56,7 @@ def run_job(cfg: DictConfig) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     multirun = hydra.mode == RunMode.MULTIRUN
-    sweep = Path(hydra.sweep.dir).name if multirun else folder.name
+    sweep = os.environ.get(SWEEP_VARIABLE, folder.parent.name) if multirun else folder.name
     write_json(folder / "status.json", {"state": "running", "sweep": sweep})
     try:
         line = _run(cfg, folder, sweep)
@@ -61,7 +69,7 @@ def run_job(cfg: DictConfig) -> None:
         )
         if not isinstance(error, Exception):
             raise
-        known = isinstance(error, USER_ERRORS)
+        known = isinstance(error, config.USER_ERRORS)
         log.error("%s: %s", folder.name, error, exc_info=not known)
         if multirun:
             raise
@@ -84,21 +92,18 @@ def _run(cfg: DictConfig, folder: Path, sweep: str) -> str:
 
 
 def _run_cell(cfg: DictConfig, plain: dict[str, Any], folder: Path, sweep: str) -> str:
-    tracker = config.build(cfg.tracker)
-    cell = config.build_cell(cfg)
-    name = f"{cell.encoder.model.name}-to-{cell.decoder.model.name}"
-    with tracker:
+    name = "-to-".join(_model_name(plain[role]) for role in config.ROLES)
+    with config.build(cfg.tracker) as tracker:
+        # Started before anything is built, so that a cell that fails early has its failed run.
         tracker.start(plain, name, sweep, folder)
-        result = cell.run()
+        result = config.build_cell(cfg).run()
         write_json(folder / "metrics.json", result.metrics)
         write_json(folder / "resources.json", {**result.resources, "sweep": sweep})
-        pictures = _write_pictures(result, folder, plain["picture"])
-        scalars = result.metrics | result.resources
-        tracker.log(scalars)
+        tracker.log(result.metrics | result.resources)
         rows = _attribute_rows(result.metrics)
         if rows:
             tracker.table("probe/attributes", ["attribute", "measure", "value"], rows)
-        for key, path in pictures.items():
+        for key, path in _write_pictures(result, folder, plain["picture"]).items():
             tracker.image(key, path)
     shown = ("latent/r2", "image/rmse", "image/lpips", "image/fid", "probe/consistency")
     values = "  ".join(
@@ -107,6 +112,10 @@ def _run_cell(cfg: DictConfig, plain: dict[str, Any], folder: Path, sweep: str) 
         if isinstance(result.metrics.get(key), float)
     )
     return f"{name}: {values}  ({result.resources['time/total_s']:.1f} s)"
+
+
+def _model_name(node: Any) -> str:
+    return str(node["name"]) if isinstance(node, dict) and "name" in node else str(node)
 
 
 def _write_pictures(result: Any, folder: Path, picture: int) -> dict[str, Path]:

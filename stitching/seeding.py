@@ -1,4 +1,4 @@
-"""Random numbers that depend on a seed and an item, never on the order of calls."""
+"""Repeatable numbers: noise that depends on a seed and an item, never on the order of calls."""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,10 +27,12 @@ def item_noise(seed: int, items: Iterable[int], shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.stack(blocks)) if blocks else torch.empty(0, *shape)
 
 
-def seed_everything(seed: int) -> None:
-    """Seed torch's global generator and ask for deterministic algorithms.
+def set_numerics(seed: int) -> None:
+    """Make torch repeatable and exact: seeded, deterministic algorithms, no TF32 on CUDA.
 
-    The pipeline itself draws nothing from global generators; this covers third-party code.
+    The pipeline itself draws nothing from global generators; the seed covers third-party code.
     """
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False

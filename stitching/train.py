@@ -16,6 +16,7 @@ from typing import Any
 
 import hydra
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -113,7 +114,7 @@ class Trainer:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast):
             loss, figures = self.model.training_loss(x, progress)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         if not torch.isfinite(norm):
             raise FloatingPointError(
@@ -253,7 +254,7 @@ def run(cfg: DictConfig) -> Path:
         trainer.load(checkpoint)
         log.info("going on from %s at step %d", checkpoint, trainer.step)
     pixels = load_pixels(data.split("pretrain"), Cache(config.cache_root(plain["cache"])))
-    folder = Path(hydra.core.hydra_config.HydraConfig.get().runtime.output_dir)
+    folder = Path(HydraConfig.get().runtime.output_dir)
     with tracker:
         tracker.start(plain, f"train-{model.name}", f"train-{data.name}", folder)
         train(
@@ -264,6 +265,8 @@ def run(cfg: DictConfig) -> Path:
             plain["log_every_s"],
             plain["checkpoint_every_s"],
         )
+    some = pixels[: recipe.batch_size * 400].split(recipe.batch_size)
+    trainer.average.finish_training(part.float() / 255 for part in some)
     path = out / f"{model.name}.safetensors"
     card = {
         "model": model.name,

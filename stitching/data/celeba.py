@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stitching.data.base import Box, FileData, few
+from stitching.data.base import few
+from stitching.data.files import Box, FileData
 
 #: Width and height of the official aligned images; crops are given in these pixels.
 OFFICIAL_SIZE = (178, 218)

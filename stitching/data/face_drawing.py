@@ -8,11 +8,13 @@ and in any batch.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+#: float32 throughout; the type checker cannot follow that through mixed arithmetic.
+Array = NDArray[Any]
 Colour = Sequence[float]
 
 
@@ -66,7 +68,7 @@ class Face:
     blob_colour: Colour
 
 
-def skin_colour(tone: float) -> Array:
+def skin_colour(tone: float) -> NDArray[np.float32]:
     """Return the RGB skin colour for a tone in [0, 1], pale to dark."""
     stops = np.array(
         [[0.99, 0.88, 0.82], [0.95, 0.78, 0.66], [0.80, 0.60, 0.45], [0.50, 0.34, 0.25]],
@@ -75,7 +77,8 @@ def skin_colour(tone: float) -> Array:
     position = np.float32(tone * 3)
     index = min(int(position), 2)
     part = position - np.float32(index)
-    return stops[index] * (1 - part) + stops[index + 1] * part
+    colour: NDArray[np.float32] = stops[index] * (1 - part) + stops[index + 1] * part
+    return colour
 
 
 def _ellipse(x: Array, y: Array, rx: float, ry: float) -> Array:
@@ -113,7 +116,7 @@ class _Canvas:
         dy = (self.py - np.float32(face.center[1])) / np.float32(face.scale)
         self.x, self.y = cos * dx + sin * dy, cos * dy - sin * dx
         self.head_pixel = self.pixel / np.float32(face.scale)
-        self.rgb = np.zeros((size, size, 3), np.float32)
+        self.rgb: Array = np.zeros((size, size, 3), np.float32)
 
     def cover(self, distance: Array, soft: float = 0.0, picture: bool = False) -> Array:
         """Share of each pixel inside the shape; `soft` widens the edge by that length."""
@@ -151,8 +154,9 @@ def draw(face: Face, size: int = 64) -> NDArray[np.uint8]:
     _lines_of_age(canvas, face, skin, head)
     _hair_in_front(canvas, face, head)
     _glasses(canvas, face)
-    rgb = canvas.rgb * np.float32(face.brightness)
-    return (np.clip(rgb, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    rgb = np.clip(canvas.rgb * np.float32(face.brightness), 0, 1)
+    pixels: NDArray[np.uint8] = (rgb * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return pixels
 
 
 def _background(canvas: _Canvas, face: Face) -> None:
@@ -192,7 +196,9 @@ def _hair_behind(canvas: _Canvas, face: Face) -> None:
     if face.hair_length > 0.25:
         bottom = 0.05 + 0.75 * face.hair_length
         flare = np.float32(width) * (1 + np.float32(0.10) * canvas.y)
-        sides = _both(np.abs(x) - flare, canvas.y - np.float32(bottom), -canvas.y - np.float32(0.1))
+        sides = _both(
+            np.abs(x) - flare, canvas.y - np.float32(bottom), -canvas.y - np.float32(0.1)
+        )
         alpha = np.maximum(alpha, canvas.cover(sides, soft=0.03))
     canvas.paint(alpha, np.asarray(face.hair_colour, np.float32) * np.float32(0.78))
     _strands(canvas, face, alpha)
@@ -350,9 +356,8 @@ def _hair_in_front(canvas: _Canvas, face: Face, head: Array) -> None:
     crown = _ellipse(x, canvas.y + np.float32(0.10), face.face_width + volume, face.face_height)
     # The hairline: an arch over the forehead, highest at the parting, lower with a fringe.
     from_parting = x - np.float32(0.30 * face.parting)
-    arch = np.float32(-0.52 + 0.24 * face.fringe)
-    arch = arch + np.float32(1.5) * np.abs(from_parting) ** np.float32(2.2)
-    hairline = canvas.y - arch
+    arch = np.float32(1.5) * np.abs(from_parting) ** np.float32(2.2)
+    hairline = canvas.y - (arch + np.float32(-0.52 + 0.24 * face.fringe))
     alpha = canvas.cover(_both(crown, hairline), soft=0.01)
     alpha = alpha * canvas.cover(canvas.y - np.float32(0.02 + 0.10 * face.hair_length))
     canvas.paint(alpha, colour)

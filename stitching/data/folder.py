@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stitching.data.base import Box, FileData, few
+from stitching.data.base import few
+from stitching.data.files import Box, FileData
 
 #: File name endings that are read, in any case; other files are left alone.
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")

@@ -7,7 +7,7 @@ them wrong alone.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -98,8 +98,8 @@ class GenerativeModel(nn.Module, ABC):
             z: Shape (N, D).
 
         Returns:
-            Shape (N, 3, S, S), float32, clamped to [0, 1]. Values that are not finite stay so:
-            the caller must look, and the pipeline does.
+            Shape (N, 3, S, S), float32, clamped to [0, 1]; NaN where the network's output was not
+            finite, which the caller must look for, and the pipeline does.
 
         Raises:
             ValueError: The latents have another width.
@@ -112,7 +112,9 @@ class GenerativeModel(nn.Module, ABC):
         z = z.to(self._device(), self._dtype()).unflatten(1, self.latent_shape)
         with self._precision():
             x = self._decode(z)
-        return rescale(x.float(), self.value_range, (0.0, 1.0)).clamp(0, 1)
+        # Clamping would turn an infinity into a harmless white or black.
+        x = torch.where(x.isfinite(), x, torch.nan).float()
+        return rescale(x, self.value_range, (0.0, 1.0)).clamp(0, 1)
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
         """Draw new images from the model's own prior.
@@ -144,6 +146,13 @@ class GenerativeModel(nn.Module, ABC):
             TypeError: The model is not trained by this project.
         """
         raise TypeError(f"model {self.name} has no training objective in this project")
+
+    def finish_training(self, batches: Iterable[Tensor]) -> None:
+        """Estimate what is left to estimate once the weights are final; nothing by default.
+
+        Args:
+            batches: Training images, each (N, 3, S, S) float32 in [0, 1].
+        """
 
     def freeze(self) -> "GenerativeModel":
         """Switch to evaluation mode without gradients, and return self."""

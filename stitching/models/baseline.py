@@ -2,7 +2,6 @@
 
 import hashlib
 
-import torch
 from torch import Tensor
 
 from stitching.images import to_uint8

@@ -5,9 +5,10 @@ arXiv 2202.00512.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from stitching.models.base import GenerativeModel
@@ -160,7 +161,7 @@ class Diffusion(GenerativeModel):
         )
         self.patch_size = patch_size
         self.clip_x0 = clip_x0
-        self.unet = UNet2DModel(
+        unet: Any = UNet2DModel(
             sample_size=image_size // patch_size,
             in_channels=3 * patch_size**2,
             out_channels=3 * patch_size**2,
@@ -170,7 +171,8 @@ class Diffusion(GenerativeModel):
             layers_per_block=layers_per_block,
             norm_num_groups=norm_num_groups,
             attention_head_dim=None,
-        ).to(memory_format=torch.channels_last)
+        )
+        self.unet: nn.Module = unet.to(memory_format=torch.channels_last)
 
     def network(self, x: Tensor, t: Tensor) -> Tensor:
         """Return the U-Net's prediction in pixel layout, in x's dtype."""

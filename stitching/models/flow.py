@@ -5,6 +5,7 @@ Source: Kingma and Dhariwal (2018), arXiv 1807.03039.
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ class ActNorm(nn.Module):
         super().__init__()
         self.loc = nn.Parameter(torch.zeros(1, channels, 1, 1))
         self.scale = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.initialized: Tensor
         self.register_buffer("initialized", torch.tensor(0, dtype=torch.uint8))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +88,8 @@ class ZeroConv2d(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, out_channels, 3)
         nn.init.zeros_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias) if self.conv.bias is not None else None
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
         self.scale = nn.Parameter(torch.zeros(1, out_channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -180,11 +183,11 @@ class Block(nn.Module):
         super().__init__()
         self.split = split
         squeezed = channels * 4
-        self.flows = nn.ModuleList(
-            Flow(squeezed, width, affine, generator) for _ in range(n_flow)
-        )
+        self.flows = nn.ModuleList(Flow(squeezed, width, affine, generator) for _ in range(n_flow))
         half = channels * 2
-        self.prior = ZeroConv2d(half, channels * 4) if split else ZeroConv2d(squeezed, channels * 8)
+        self.prior = (
+            ZeroConv2d(half, channels * 4) if split else ZeroConv2d(squeezed, channels * 8)
+        )
 
     def _prior_moments(self, kept: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
         condition = torch.zeros_like(like) if kept is None else kept
@@ -210,7 +213,7 @@ class Block(nn.Module):
             mean, log_sd = self._prior_moments(kept, z)
             z = mean + torch.exp(log_sd) * z
         x = z if kept is None else torch.cat([kept, z], 1)
-        for flow in reversed(self.flows):
+        for flow in reversed(cast("list[Flow]", list(self.flows))):
             x = flow.inverse(x)
         return functional.pixel_shuffle(x, 2)
 
@@ -273,7 +276,8 @@ class Glow(GenerativeModel):
                 if false they are features as `transform` returns them (exact inversion).
         """
         x: Tensor | None = None
-        for block, z in zip(reversed(self.blocks), reversed(latents), strict=True):
+        blocks = cast("list[Block]", list(self.blocks))
+        for block, z in zip(reversed(blocks), reversed(latents), strict=True):
             x = block.inverse(x, z, noise)
         assert x is not None
         return x

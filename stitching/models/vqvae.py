@@ -1,9 +1,11 @@
 """A vector-quantised autoencoder: diffusers' `VQModel`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from stitching.models.base import GenerativeModel
 
@@ -13,7 +15,8 @@ class VQVAE(GenerativeModel):
 
     Args:
         name: See `GenerativeModel`.
-        image_size: A multiple of 2 to the number of levels less one.
+        image_size: A multiple of `patch_size` times 2 to the number of levels less one.
+        patch_size: The network works on patches of this side, folded into channels; 1 is plain.
         block_out_channels: Widths of the levels.
         layers_per_block: Residual blocks per level.
         latent_channels: Width of a codebook vector.
@@ -35,6 +38,7 @@ class VQVAE(GenerativeModel):
         self,
         name: str,
         image_size: int,
+        patch_size: int,
         block_out_channels: Sequence[int],
         layers_per_block: int,
         latent_channels: int,
@@ -45,7 +49,7 @@ class VQVAE(GenerativeModel):
     ) -> None:
         if space not in ("quantized", "continuous"):
             raise ValueError(f"vqvae space must be quantized or continuous, got {space!r}")
-        factor = 2 ** (len(block_out_channels) - 1)
+        factor = patch_size * 2 ** (len(block_out_channels) - 1)
         side = image_size // factor
         super().__init__(name, image_size, (latent_channels, side, side), value_range, factor)
         # diffusers takes seconds to import and only this family and the diffusion model need it.
@@ -53,7 +57,11 @@ class VQVAE(GenerativeModel):
 
         levels = len(block_out_channels)
         self.space = space
-        self.vq = VQModel(
+        self.patch_size = patch_size
+        # diffusers hides its methods behind decorators that have no types.
+        self.vq: Any = VQModel(
+            in_channels=3 * patch_size**2,
+            out_channels=3 * patch_size**2,
             down_block_types=("DownEncoderBlock2D",) * levels,
             up_block_types=("UpDecoderBlock2D",) * levels,
             block_out_channels=tuple(block_out_channels),
@@ -86,12 +94,21 @@ class VQVAE(GenerativeModel):
         return difference.square().sum(-1).argmin(1).view(vectors.shape[:-1])
 
     def _encode(self, x: Tensor) -> Tensor:
-        z: Tensor = self.vq.encode(x).latents
+        z = self._to_continuous(x)
         return self.quantize(z)[0] if self.space == "quantized" else z
 
     def _decode(self, z: Tensor) -> Tensor:
-        out: Tensor = self.vq.decode(self.quantize(z)[0], force_not_quantize=True).sample
-        return out
+        return self._to_images(self.quantize(z)[0])
+
+    def _to_continuous(self, x: Tensor) -> Tensor:
+        """Encoder's output before quantisation."""
+        z: Tensor = self.vq.encode(functional.pixel_unshuffle(x, self.patch_size)).latents
+        return z
+
+    def _to_images(self, z: Tensor) -> Tensor:
+        """Decoder's output without quantisation."""
+        out = self.vq.decode(z, force_not_quantize=True).sample
+        return functional.pixel_shuffle(out, self.patch_size)
 
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
         """Return the share of codes changed by the map and the number of distinct codes."""
@@ -111,7 +128,7 @@ class VQVAE(GenerativeModel):
         """
         low, high = self.value_range
         x = x * (high - low) + low
-        z = self.vq.encode(x).latents.float()
+        z = self._to_continuous(x).float()
         logs: dict[str, float] = {}
         extra = torch.zeros((), device=x.device)
         if progress < 0.15:
@@ -128,7 +145,7 @@ class VQVAE(GenerativeModel):
             extra = extra + 0.25 * (z - codes.detach()).square().mean()
             quantized = z + (codes - z).detach()
             logs["codes_used"] = float(index.unique().numel())
-        out = self.vq.decode(quantized, force_not_quantize=True).sample.float()
+        out = self._to_images(quantized).float()
         mse = (out - x).square().mean()
         logs["rmse"] = float(mse.detach().sqrt()) / (high - low)
         return mse + 0.25 * extra, logs

@@ -105,7 +105,7 @@ def load_weights(model: GenerativeModel, path: Path, options: Mapping[str, Any])
         with safe_open(path, framework="pt") as file:
             card = dict(file.metadata() or {})
             # An offset table in the header makes an untrusted file safe to read.
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 not a dict
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
     _check_architecture(path, card, options)

@@ -117,8 +117,7 @@ def read_grid(folder: str | Path) -> Grid:
     first = ("encoder", "decoder", *(measure.key for measure in MEASURES), *_SETTING_KEYS)
     order = [key for key in first if key in present]
     order += sorted(present.difference(order))
-    # From objects, so that whole numbers stay whole where some cells lack them.
-    grid.frame = pd.DataFrame(rows, columns=order, dtype=object).infer_objects()
+    grid.frame = pd.DataFrame(rows, columns=order)
     return grid
 
 

@@ -43,7 +43,9 @@ def gain(after, before):
     return float(ratio.mean())
 
 
-@pytest.mark.parametrize(("n", "expected"), [(10, 0.01643911), (50, 0.00768359), (100, 0.00695489)])
+@pytest.mark.parametrize(
+    ("n", "expected"), [(10, 0.01643911), (50, 0.00768359), (100, 0.00695489)]
+)
 def test_a_network_without_noise_scales_by_the_last_level(n, expected):
     x = image()
     z = ddim(n).invert(zero, x)

@@ -83,7 +83,7 @@ def test_samples_go_through_the_prior_and_come_back_by_the_exact_inverse():
     x = model.sample(3, seed=0)
     assert x.shape == (3, 3, 16, 16)
     assert torch.equal(x, model.sample(3, seed=0))
-    assert torch.equal(x[:2], model.sample(2, seed=0))
+    torch.testing.assert_close(x[:2], model.sample(2, seed=0), atol=1e-4, rtol=0)
 
 
 def test_an_untrained_model_does_not_adapt_to_what_it_encodes():

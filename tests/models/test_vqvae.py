@@ -4,15 +4,17 @@ import torch
 from stitching.models.vqvae import VQVAE
 
 
-def vqvae(space="quantized"):
+def vqvae(space="quantized", patch=1):
     torch.manual_seed(0)
-    model = VQVAE("vqvae", 16, [8, 8, 8], 1, 3, 32, 4, space, (-1.0, 1.0))
+    model = VQVAE(
+        "vqvae", 16, patch, [8] * (3 if patch == 1 else 2), 1, 3, 32, 4, space, (-1.0, 1.0)
+    )
     # Codes as far apart as the latents of an untrained encoder.
     torch.nn.init.normal_(model.vq.quantize.embedding.weight, 0, 0.3)
     return model.freeze()
 
 
-@pytest.fixture()
+@pytest.fixture
 def images():
     return torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -68,3 +70,9 @@ def test_diagnostics_count_changed_codes(images):
         "latent/codes_used_true": 1,
         "latent/codes_used_mapped": 1,
     }
+
+
+def test_patches_keep_the_latent_grid(images):
+    model = vqvae(patch=2)
+    assert model.latent_shape == (3, 4, 4)
+    assert model.decode(model.encode(images)).shape == images.shape

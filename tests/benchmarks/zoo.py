@@ -1,0 +1,96 @@
+"""How good the zoo is: reconstruction and samples on held-out images, next to a simple floor.
+
+    python tests/benchmarks/zoo.py [--zoo zoo:faces] [--n 512] [--out outputs/zoo-check]
+
+Prints RMSE of each model's own reconstruction (0-1 scale), and the Fréchet distance in
+EfficientNet features of its samples to held-out images, beside that of samples of a Gaussian
+fitted in PCA space and of other real images. Writes sheets of samples to look at.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from stitching import config
+from stitching.cache import Cache
+from stitching.images import to_uint8
+from stitching.metrics.frechet import FDEffNet
+from stitching.train import load_pixels
+
+
+def sheet(x, path, columns=16):
+    """Write images (N, 3, S, S) side by side."""
+    rows = to_uint8(x[: columns * (len(x) // columns)]).permute(0, 2, 3, 1)
+    rows = rows.unflatten(0, (-1, columns)).transpose(1, 2).flatten(0, 1).flatten(1, 2)
+    Image.fromarray(rows.numpy()).save(path)
+
+
+def pca_gaussian(pixels, n, rank, seed=0):
+    """Sample a Gaussian fitted to images in the space of their first principal components."""
+    x = pixels.flatten(1).double() / 255
+    mean = x.mean(0)
+    u, s, v = torch.pca_lowrank(x - mean, q=rank, center=False, niter=3)
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(n, rank, generator=generator, dtype=torch.float64)
+    out = mean + noise * (s / len(x) ** 0.5) @ v.T
+    return out.clamp(0, 1).float().view(n, *pixels.shape[1:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--zoo", default="zoo:faces")
+    parser.add_argument("--n", type=int, default=512)
+    parser.add_argument("--models", nargs="*", default=["vae", "vqvae", "nf", "dm"])
+    parser.add_argument("--out", default="outputs/zoo-check")
+    parser.add_argument("--overrides", nargs="*", default=[])
+    args = parser.parse_args()
+    out = Path(args.out)
+    out.mkdir(parents=True, exist_ok=True)
+    overrides = [f"data.n_test={args.n}", "data.n_train=1", f"zoo={args.zoo}", *args.overrides]
+    cfg = config.compose_config(overrides)
+    data = config.build_data(cfg.data)
+    x = data.split("test").images(slice(None))
+    cache = Cache(config.cache_root(None))
+    pixels = load_pixels(data.split("pretrain"), cache)
+    metric = FDEffNet(224)
+    reference = metric.features(x)
+
+    def distance(images):
+        return metric.compute(reference, metric.features(images))["image/fd_effnet"]
+
+    real = pixels[: args.n].float() / 255
+    gaussian = pca_gaussian(pixels[:5000], args.n, 256)
+    sheet(gaussian[:64], out / "samples-pca.png")
+    result = {"other real images": distance(real), "PCA Gaussian, rank 256": distance(gaussian)}
+    print(json.dumps(result, indent=1), flush=True)
+    for name in args.models:
+        row = {}
+        model = config.build_model(config.compose_config([f"encoder={name}", *overrides]).encoder)
+        started = time.perf_counter()
+        z = torch.cat([model.encode(part) for part in x.split(32)])
+        row["encode_s"] = time.perf_counter() - started
+        started = time.perf_counter()
+        y = torch.cat([model.decode(part) for part in z.split(32)])
+        row["decode_s"] = time.perf_counter() - started
+        row["rmse"] = float((y - x).double().square().mean().sqrt())
+        row["latent_std"] = float(z.std())
+        sheet(torch.cat([x[:16], y[:16]]), out / f"reconstructions-{name}.png")
+        if name != "vqvae":  # has no prior
+            samples = model.sample(args.n, seed=0)
+            sheet(samples[:64], out / f"samples-{name}.png")
+            row["fd_effnet_samples"] = distance(samples)
+            if name == "nf":
+                cool = model.sample(args.n, seed=0, temperature=0.7)
+                sheet(cool[:64], out / f"samples-{name}-t0.7.png")
+                row["fd_effnet_samples_t0.7"] = distance(cool)
+        result[name] = row
+        print(name, json.dumps(row), flush=True)
+    (out / "zoo.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from tests.small import Pixels, small_vae
+
+
+def images(n=9, size=32):
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_latents_do_not_depend_on_the_batch_size(batch_size):
+    model, x = small_vae(), images()
+    parts = torch.cat([model.encode(part) for part in x.split(batch_size)])
+    torch.testing.assert_close(parts, model.encode(x), atol=1e-5, rtol=0)
+
+
+def test_encoding_twice_gives_the_posterior_mean_both_times():
+    model, x = small_vae(), images(4)
+    torch.manual_seed(1)
+    first = model.encode(x)
+    torch.manual_seed(2)
+    assert torch.equal(first, model.encode(x))
+    torch.testing.assert_close(first, model.posterior(x)[0])
+
+
+def test_bytes_and_floats_give_the_same_latents():
+    model = small_vae()
+    x = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert torch.equal(model.encode(x), model.encode(x.float() / 255))
+
+
+def test_range_conversion_is_the_models_own_business():
+    seen = []
+
+    class Spy(Pixels):
+        def _encode(self, x):
+            seen.append((float(x.min()), float(x.max())))
+            return x
+
+    model = Spy()
+    model.value_range = (-1.0, 1.0)
+    x = images(1)
+    torch.testing.assert_close(model.decode(model.encode(x)), x, atol=1e-6, rtol=0)
+    assert seen[0][0] == pytest.approx(-1, abs=0.01)
+    assert seen[0][1] == pytest.approx(1, abs=0.01)
+
+
+def test_images_in_another_range_are_refused():
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        small_vae().encode(images() * 2 - 1)
+
+
+def test_images_of_another_size_are_refused():
+    with pytest.raises(ValueError, match="takes 32 x 32 images, got 16 x 16"):
+        small_vae().encode(images(1, 16))
+
+
+def test_latents_of_another_width_are_refused():
+    with pytest.raises(ValueError, match=r"decodes latents of shape \(N, 16\), got \(2, 15\)"):
+        small_vae().decode(torch.zeros(2, 15))
+
+
+def test_decoded_images_are_clamped_and_nan_stays_visible():
+    model = Pixels(shift=2.0)
+    z = torch.zeros(1, model.latent_dim)
+    assert float(model.decode(z).max()) == 1.0
+    z[0, 0] = float("nan")
+    assert bool(model.decode(z).isnan().any())
+
+
+def test_float64_is_computed_in_float64():
+    model, x = small_vae(), images(2)
+    z = model.double().encode(x)
+    assert z.dtype == torch.float64
+    torch.testing.assert_close(z.float(), small_vae().encode(x), atol=1e-5, rtol=0)
+
+
+def test_bfloat16_is_close_but_not_equal():
+    model, x = small_vae(), images(2)
+    exact = model.encode(x)
+    model.autocast_dtype = torch.bfloat16
+    rough = model.encode(x)
+    assert rough.dtype == torch.float32
+    assert not torch.equal(rough, exact)
+    assert float((rough - exact).norm() / exact.norm()) < 0.05
+
+
+def test_samples_come_from_the_fitted_density_and_the_seed():
+    model = small_vae()
+    model.finish_training([images(64)])
+    z = model.encode(images(64))
+    torch.testing.assert_close(model.latent_mean, z.mean(0), atol=1e-5, rtol=1e-4)
+    factor = model.latent_factor.double()
+    expected = torch.cov(z.double().T)
+    torch.testing.assert_close(factor @ factor.T, expected, atol=1e-5, rtol=1e-3)
+    few, many = model.sample(2, seed=3), model.sample(5, seed=3)
+    torch.testing.assert_close(few, many[:2], atol=1e-5, rtol=0)
+
+
+def test_a_model_without_objective_says_so():
+    with pytest.raises(TypeError, match="no training objective"):
+        Pixels().training_loss(images(1), 0.0)

@@ -1,0 +1,118 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stitching.models.weights import load_weights, resolve, save_weights
+from tests.small import small_vae, small_vae_options
+
+
+@pytest.fixture()
+def saved(tmp_path):
+    model, path = small_vae(), tmp_path / "vae.safetensors"
+    save_weights(model, path, small_vae_options(), {"data": "faces"})
+    return model, path
+
+
+def other():
+    torch.manual_seed(5)
+    model = small_vae()
+    for parameter in model.parameters():
+        parameter.data.normal_()
+    return model
+
+
+def test_weights_survive_to_half_precision(saved):
+    model, path = saved
+    loaded = other()
+    load_weights(loaded, path, small_vae_options())
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value.half().float()), key
+    assert loaded.card["data"] == "faces"
+    assert len(loaded.weights_hash) == 64
+
+
+def test_two_readers_compute_the_same_numbers(saved):
+    _, path = saved
+    x = torch.rand(2, 3, 32, 32)
+    a, b = other(), small_vae()
+    for model in (a, b):
+        load_weights(model, path, small_vae_options())
+    assert torch.equal(a.encode(x), b.encode(x))
+
+
+def test_a_missing_key_is_named(saved):
+    _, path = saved
+    tensors = load_file(path)
+    tensors.pop("encoder.1.bias")
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=r"1 keys missing \['encoder.1.bias'\]"):
+        load_weights(other(), path, small_vae_options())
+
+
+def test_an_unexpected_key_is_named(saved):
+    _, path = saved
+    save_file({**load_file(path), "more": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match=r"1 unexpected \['more'\]"):
+        load_weights(other(), path, small_vae_options())
+
+
+def test_another_shape_is_named(saved):
+    _, path = saved
+    save_file({**load_file(path), "encoder.1.bias": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match=r"encoder.1.bias \(3,\) instead of \(8,\)"):
+        load_weights(other(), path, small_vae_options())
+
+
+def test_another_value_range_is_an_error_not_a_wrong_number(saved):
+    _, path = saved
+    options = small_vae_options(value_range=[-1.0, 1.0])
+    model = small_vae(value_range=[-1.0, 1.0])
+    with pytest.raises(ValueError, match=r"value_range=\[-1.0, 1.0\] but trained with \[0.0, 1.0"):
+        load_weights(model, path, options)
+
+
+def test_another_image_size_names_the_remedy(saved):
+    _, path = saved
+    options = small_vae_options(image_size=64)
+    with pytest.raises(ValueError, match="set data.image_size=32"):
+        load_weights(small_vae(image_size=64), path, options)
+
+
+def test_weights_that_are_not_finite_are_refused(saved):
+    _, path = saved
+    save_file({**load_file(path), "encoder.1.bias": torch.full((8,), float("nan"))}, path)
+    with pytest.raises(ValueError, match="encoder.1.bias has values that are not finite"):
+        load_weights(other(), path, small_vae_options())
+
+
+def test_a_diverged_model_is_not_saved(tmp_path):
+    model = small_vae()
+    model.encoder[1].bias.data[0] = 1e6
+    with pytest.raises(ValueError, match="does not fit half precision"):
+        save_weights(model, tmp_path / "x.safetensors", small_vae_options(), {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
+    path = tmp_path / "page.safetensors"
+    path.write_text("<!DOCTYPE html>")
+    with pytest.raises(ValueError, match="not a readable safetensors file"):
+        load_weights(small_vae(), path, small_vae_options())
+
+
+def test_the_card_holds_the_architecture_without_options_of_use(saved):
+    from safetensors import safe_open
+
+    _, path = saved
+    with safe_open(path, "pt") as file:
+        architecture = json.loads(file.metadata()["architecture"])
+    assert architecture["latent_dim"] == 16
+    assert "name" not in architecture
+
+
+@pytest.mark.parametrize("weights", ["zoo:faces/nope.safetensors", "nowhere/vae.safetensors"])
+def test_a_file_that_is_not_there_names_the_ways_to_get_one(weights):
+    with pytest.raises(FileNotFoundError, match=r"packaged files are|python -m stitching.train"):
+        resolve(weights)

@@ -1,0 +1,129 @@
+import pytest
+import torch
+
+from stitching.tracking import NoTracker
+from stitching.train import Recipe, Trainer, load_pixels, train
+from tests.small import small_vae
+
+RECIPE = {"n_images": 160, "batch_size": 8, "lr": 1e-2, "ema": 0.9}
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    # One of four flat colours each: something that a few steps can learn.
+    colours = torch.randint(0, 256, (4, 3, 1, 1), generator=torch.Generator().manual_seed(0))
+    return colours.repeat(16, 1, 32, 32).to(torch.uint8)
+
+
+def trainer(**recipe):
+    model = small_vae().requires_grad_(True)
+    return Trainer(model, Recipe(**(RECIPE | recipe)), seed=0)
+
+
+def weights(t):
+    return torch.cat([p.detach().flatten() for p in t.average.parameters()])
+
+
+def run(t, pixels, steps):
+    for _ in range(steps):
+        figures = t.advance(pixels)
+    return figures
+
+
+def test_training_lowers_the_error(pixels):
+    t = trainer()
+    first = run(t, pixels, 1)["rmse"]
+    assert run(t, pixels, 19)["rmse"] < first / 2
+
+
+def test_two_runs_are_bit_equal(pixels):
+    a, b = trainer(), trainer()
+    run(a, pixels, 4)
+    run(b, pixels, 4)
+    assert torch.equal(weights(a), weights(b))
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(pixels, tmp_path):
+    whole, first, second = trainer(), trainer(), trainer()
+    run(whole, pixels, 6)
+    run(first, pixels, 3)
+    first.save(tmp_path / "state")
+    second.load(tmp_path / "state")
+    run(second, pixels, 3)
+    assert torch.equal(weights(whole), weights(second))
+
+
+def test_the_saved_weights_are_the_average(pixels):
+    t = trainer()
+    before = weights(t).clone()
+    run(t, pixels, 1)
+    after = torch.cat([p.detach().flatten() for p in t.model.parameters()])
+    decay = 2 / 11  # (1 + step) / (10 + step) after the first step
+    torch.testing.assert_close(weights(t), decay * before + (1 - decay) * after)
+
+
+def test_without_an_average_the_raw_weights_are_saved():
+    t = trainer(ema=None)
+    assert t.average is t.model
+
+
+def test_every_image_is_seen_once_an_epoch(pixels):
+    t = trainer()
+    seen = []
+    for _ in range(8):
+        seen += t._indices(len(pixels)).tolist()
+        t.step += 1
+    assert sorted(seen) == list(range(64))
+
+
+def test_a_run_ends_with_a_checkpoint_and_a_cold_learning_rate(pixels, tmp_path):
+    t = trainer()
+    train(t, pixels, Quiet(), tmp_path / "state")
+    assert t.step == 20
+    assert t.optimizer.param_groups[0]["lr"] < 1e-3
+    assert (tmp_path / "state").is_file()
+
+
+class Quiet(NoTracker):
+    def log(self, scalars):
+        self.last = scalars
+
+
+def test_a_state_of_another_model_is_refused(pixels, tmp_path):
+    trainer().save(tmp_path / "state")
+    model = small_vae(latent_dim=8).requires_grad_(True)
+    with pytest.raises(ValueError, match="resume=false"):
+        Trainer(model, Recipe(**RECIPE), 0).load(tmp_path / "state")
+
+
+def test_divergence_stops_with_a_message(pixels):
+    t = trainer()
+    t.model.encoder[1].weight.data.fill_(float("inf"))
+    with pytest.raises(FloatingPointError, match="diverged at step 0"):
+        t.advance(pixels)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"n_images": 1}, "n_images >= batch_size"),
+        ({"lr": 0}, "training.lr must be > 0"),
+        ({"ema": 1.0}, "training.ema"),
+    ],
+)
+def test_impossible_recipes_are_refused(recipe, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**(RECIPE | recipe))
+
+
+def test_training_images_are_bytes_and_made_once(tmp_path):
+    from stitching.cache import Cache
+    from stitching.data.faces import Faces
+
+    images = Faces("faces", 1, 1, 32, 0, 5).split("pretrain")
+    first = load_pixels(images, Cache(tmp_path))
+    assert first.dtype == torch.uint8
+    assert first.shape == (5, 3, 32, 32)
+    assert torch.equal(first, load_pixels(images, Cache(tmp_path)))
+    assert torch.equal(first[2].float() / 255, images.images([2])[0])
