@@ -191,13 +191,18 @@ def build_model(
     """
     import torch
 
-    from stitching.models.weights import PACKAGED, load_weights, resolve
+    from stitching.models.weights import PACKAGED, load_weights, parameters_hash, resolve
 
     options = model_options(node)
     place = pick_device(device)
-    model: GenerativeModel = build(options)
+    with torch.random.fork_rng(devices=[]):
+        # An untrained model is the same wherever in a sweep it is built.
+        torch.manual_seed(0)
+        model: GenerativeModel = build(options)
     weights = node.get("weights")
-    if weights is not None:
+    if weights is None:
+        model.weights_hash = parameters_hash(model)
+    else:
         path = resolve(weights if weights.startswith(PACKAGED) else absolute(weights))
         load_weights(model, path, options)
     if check_dtype(dtype) == "float64":

@@ -5,7 +5,7 @@ from stitching.cache import Cache
 from stitching.cell import Cell
 from stitching.data.faces import Faces
 from stitching.latents import Subject
-from stitching.maps import Ridge
+from stitching.maps import Identity, Ridge
 from stitching.metrics.lpips import LPIPS
 from stitching.metrics.pixel import RMSE
 from stitching.probes import LinearProbes
@@ -55,11 +55,18 @@ def test_a_decoder_that_returns_its_target_scores_perfectly(tmp_path):
 
 def test_all_measures_answer_to_one_reference(tmp_path):
     # The decoder is off by 16/255 everywhere (where not clamped): RMSE says so exactly.
-    result = cell(tmp_path, identity(), identity(shift=-16 / 255)).run()
+    metrics = {"rmse": RMSE(), "lpips": LPIPS("alex", None)}
+    decoder = identity(shift=-16 / 255)
+    result = cell(tmp_path, identity(), decoder, metrics, map=Identity()).run()
     x = result.original
-    expected = ((x - 16 / 255).clamp(0, 1) - x).double().square().mean().sqrt()
-    assert result.metrics["map"] == "ridge"
-    assert result.metrics["image/rmse"] == pytest.approx(float(expected), rel=1e-3)
+    moved = (x - 16 / 255).clamp(0, 1)
+    expected = {
+        key: metric.compute(metric.features(x), metric.features(moved))[f"image/{key}"]
+        for key, metric in metrics.items()
+    }
+    assert result.metrics["image/rmse"] == pytest.approx(expected["rmse"], rel=1e-5)
+    assert result.metrics["image/lpips"] == pytest.approx(expected["lpips"], rel=1e-4)
+    assert expected["rmse"] == pytest.approx(16 / 255, rel=0.05)
 
 
 def test_the_diagonal_is_the_models_own_reconstruction(tmp_path):

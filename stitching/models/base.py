@@ -56,7 +56,7 @@ class GenerativeModel(nn.Module, ABC):
         self.latent_shape = tuple(latent_shape)
         self.value_range = (float(value_range[0]), float(value_range[1]))
         self.autocast_dtype: torch.dtype | None = None
-        #: SHA-256 of the weight file, or None for a model without one.
+        #: SHA-256 of the weight file, or of the values of an untrained model; None without any.
         self.weights_hash: str | None = None
         #: Data set and size the weights were trained on, as their file says.
         self.card: dict[str, str] = {}

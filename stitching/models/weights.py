@@ -54,6 +54,18 @@ def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key not in USE_TIME_OPTIONS}
 
 
+def parameters_hash(model: GenerativeModel) -> str | None:
+    """Return SHA-256 (hex) of a model's own values, for one without a weight file; None if empty."""
+    state = model.state_dict()
+    if not state:
+        return None
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode())
+        digest.update(state[key].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def save_weights(
     model: GenerativeModel, path: Path, options: Mapping[str, Any], card: Mapping[str, str]
 ) -> None:
