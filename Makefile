@@ -49,7 +49,7 @@ zoo: setup  ## Train the models of the zoo (hours on a CPU): MODELS="vae nf" DAT
 	for model in $(MODELS); do $(BIN)/python -m stitching.train model=$$model data=$(DATA) $(ARGS) || exit 1; done
 
 bench: setup  ## Time the map stage against scikit-learn, side by side
-	$(BIN)/python -m benchmarks.maps
+	$(BIN)/python tests/benchmarks/maps.py
 
 clean:  ## Remove the environment and caches of tools, not outputs
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
