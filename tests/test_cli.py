@@ -51,7 +51,9 @@ def sweep(conf, tmp_path_factory):
 
 
 def cells(cwd):
-    return {path.name: path for path in (cwd / "grid").iterdir() if (path / "status.json").exists()}
+    return {
+        path.name: path for path in (cwd / "grid").iterdir() if (path / "status.json").exists()
+    }
 
 
 def test_one_broken_cell_leaves_the_others_and_the_exit_code_says_so(sweep):
@@ -169,7 +171,9 @@ def test_help_lists_every_option_without_importing_torch(tmp_path):
         "finally: sys.stderr.write(' '.join(m for m in ('torch', 'wandb', 'diffusers', 'pandas')"
         " if m in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0
     assert done.stderr == ""
     for line in ("encoder: dm, nf, random, vae, vqvae", "decoder: dm, nf, random, vae, vqvae"):

@@ -7,7 +7,7 @@ from stitching.latents import Subject, code_version, encode_split, reconstruct_s
 from tests.small import Pixels, small_vae, small_vae_options
 
 
-@pytest.fixture()
+@pytest.fixture
 def images():
     return Faces("faces", 6, 4, 32, 0, 1).split("train")
 

@@ -55,7 +55,7 @@ def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def parameters_hash(model: GenerativeModel) -> str | None:
-    """Return SHA-256 (hex) of a model's own values, for one without a weight file; None if empty."""
+    """Return SHA-256 (hex) of a model's own values, if it has any."""
     state = model.state_dict()
     if not state:
         return None

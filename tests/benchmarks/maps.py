@@ -61,7 +61,9 @@ def main():
     print(f"map stage, n={args.n}, widths {args.widths}, {args.rounds} rounds, medians:")
     print(f"  ours, 100 penalties and the choice  {medians['ours']:8.2f} s")
     print(f"  scikit-learn Ridge, one penalty     {medians['scikit-learn']:8.2f} s")
-    print(f"  ratio                               {medians['ours'] / medians['scikit-learn']:8.2f}")
+    print(
+        f"  ratio                               {medians['ours'] / medians['scikit-learn']:8.2f}"
+    )
     faces = Faces("faces", 400, 1, 64, 0, 1).split("train")
     started = time.perf_counter()
     faces.images(slice(None))

@@ -33,7 +33,7 @@ def pca_gaussian(pixels, n, rank, seed=0):
     """Sample a Gaussian fitted to images in the space of their first principal components."""
     x = pixels.flatten(1).double() / 255
     mean = x.mean(0)
-    u, s, v = torch.pca_lowrank(x - mean, q=rank, center=False, niter=3)
+    _, s, v = torch.pca_lowrank(x - mean, q=rank, center=False, niter=3)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(n, rank, generator=generator, dtype=torch.float64)
     out = mean + noise * (s / len(x) ** 0.5) @ v.T

@@ -8,7 +8,7 @@ from stitching.models.weights import load_weights, resolve, save_weights
 from tests.small import small_vae, small_vae_options
 
 
-@pytest.fixture()
+@pytest.fixture
 def saved(tmp_path):
     model, path = small_vae(), tmp_path / "vae.safetensors"
     save_weights(model, path, small_vae_options(), {"data": "faces"})
@@ -76,14 +76,14 @@ def test_another_value_range_is_an_error_not_a_wrong_number(saved):
 def test_another_image_size_names_the_remedy(saved):
     _, path = saved
     options = small_vae_options(image_size=64)
-    with pytest.raises(ValueError, match="set data.image_size=32"):
+    with pytest.raises(ValueError, match=r"set data\.image_size=32"):
         load_weights(small_vae(image_size=64), path, options)
 
 
 def test_weights_that_are_not_finite_are_refused(saved):
     _, path = saved
     save_file({**load_file(path), "encoder.1.bias": torch.full((8,), float("nan"))}, path)
-    with pytest.raises(ValueError, match="encoder.1.bias has values that are not finite"):
+    with pytest.raises(ValueError, match=r"encoder\.1\.bias has values that are not finite"):
         load_weights(other(), path, small_vae_options())
 
 

@@ -1,0 +1,71 @@
+"""The packaged weights: small, loadable, and as good as the documentation says."""
+
+import pytest
+import torch
+
+import stitching
+from stitching.models.weights import ZOO
+
+MODELS = ("vae", "vqvae", "nf", "dm")
+
+#: Upper bounds of the own reconstruction's RMSE, 0-1 scale, on held-out faces.
+BOUNDS = {"vae": 0.060, "vqvae": 0.045, "nf": 1e-3, "dm": 0.060}
+
+
+@pytest.fixture(scope="module")
+def faces():
+    return stitching.load_images("faces", split="test", n=24)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def model(request):
+    return stitching.load_model(request.param)
+
+
+@pytest.fixture(scope="module")
+def latents(model, faces):
+    return model.encode(faces)
+
+
+def test_the_zoo_is_small():
+    assert sum(path.stat().st_size for path in ZOO.rglob("*")) <= 24 * 2**20
+
+
+def test_latents_have_the_papers_sizes(model, latents):
+    sizes = {"vae": 512, "vqvae": 768, "nf": 12288, "dm": 12288}
+    assert latents.shape == (24, sizes[model.name])
+
+
+def test_the_card_says_what_the_weights_were_trained_on(model):
+    assert model.card["data"] == "faces"
+    assert model.card["model"] == model.name
+    assert int(model.card["images_seen"]) > 0
+
+
+def test_own_reconstructions_are_good(model, faces, latents):
+    rmse = (model.decode(latents) - faces).double().square().mean().sqrt()
+    # A fifth more than the bound on 512 faces: these are 24.
+    assert float(rmse) <= 1.2 * BOUNDS[model.name]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_latents_do_not_depend_on_the_batch_size(model, faces, latents, batch_size):
+    parts = torch.cat([model.encode(part) for part in faces[:8].split(batch_size)])
+    torch.testing.assert_close(parts, latents[:8], atol=1e-5, rtol=1e-5)
+
+
+def test_a_picture_is_the_same_alone_and_in_a_batch(model, latents):
+    batch = model.decode(latents[:8])
+    assert torch.equal(model.decode(latents[:8]), batch)
+    torch.testing.assert_close(model.decode(latents[2:3])[0], batch[2], atol=1e-4, rtol=0)
+
+
+def test_encoding_is_bit_equal_under_another_global_seed(model, faces, latents):
+    torch.manual_seed(99)
+    assert torch.equal(model.encode(faces), latents)
+
+
+def test_the_flow_inverts_exactly_in_float64(faces):
+    model = stitching.load_model("nf", dtype="float64")
+    z = model.encode(faces[:2])
+    assert float((model.decode(z).double() - faces[:2]).abs().max()) < 1e-6
