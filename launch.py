@@ -19,6 +19,9 @@ def main(cfg: DictConfig) -> None:
 if __name__ == "__main__":
     try:
         main()
+    except KeyboardInterrupt:
+        print("interrupted; finished cells keep their files", file=sys.stderr)
+        sys.exit(130)
     finally:
         # Hydra skips its own end-of-sweep hook when a cell has failed; the report must not be.
         job.report_sweep(sys.exc_info()[1])

@@ -11,6 +11,8 @@ import secrets
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ SWEEP_VARIABLE = "STITCHING_SWEEP"
 
 #: Folder of the sweep that this process started, for the report at its end.
 _sweep_folder: Path | None = None
+
+#: Warnings this process has shown; a sweep would repeat them in every cell.
+_shown: set[str] = set()
 
 
 class SweepStart(Callback):
@@ -86,9 +91,22 @@ def _run(cfg: DictConfig, folder: Path, sweep: str) -> str:
     plain = config.to_plain(cfg)
     # Kept apart from Hydra's own copy in .hydra, which has the interpolations unresolved.
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plain)))
-    with warnings.catch_warnings():
-        logging.captureWarnings(True)
+    with _warnings_to_log():
         return _run_cell(cfg, plain, folder, sweep)
+
+
+@contextmanager
+def _warnings_to_log() -> Iterator[None]:
+    """Log warnings as one line each: the first time as a warning, in later cells at debug level."""
+
+    def show(message: Warning | str, *place: object, **more: object) -> None:
+        level = logging.DEBUG if str(message) in _shown else logging.WARNING
+        _shown.add(str(message))
+        log.log(level, "%s", message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _run_cell(cfg: DictConfig, plain: dict[str, Any], folder: Path, sweep: str) -> str:
