@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -106,8 +107,7 @@ class Cell:
             if fitted.name == "identity" and torch.equal(mapped, true):
                 stitched = own
             else:
-                batches = mapped.split(self.batch_size)
-                stitched = in_batches(self.decoder.model.decode, batches)
+                stitched = self._decode(mapped)
             name = f"decoder {self.decoder.model.name} returned images"
             require_finite(stitched, test.ids, name)
 
@@ -115,7 +115,7 @@ class Cell:
         with self._stage("score"):
             metrics |= latent_scores(true, mapped)
             metrics |= self.decoder.model.diagnostics(true, mapped)
-            metrics |= self._image_scores(stitched)
+            metrics |= self._image_scores(original, stitched)
         with self._stage("probe"):
             metrics |= self._probe_scores(latents["target", "train"], true, mapped)
 
@@ -143,21 +143,26 @@ class Cell:
         )
         return Factorisation.from_tensors(stored)
 
-    def _image_scores(self, stitched: Tensor) -> dict[str, Value]:
+    def _decode(self, latents: Tensor) -> Tensor:
+        model, batches = self.decoder.model, latents.split(self.batch_size)
+        what = f"{model.name} decodes mapped latents"
+        return in_batches(model.decode, batches, len(latents), what)
+
+    def _features(self, metric: ImageMetric, x: Tensor) -> dict[str, Tensor]:
+        what = f"features for {metric.name}"
+        batches = x.split(self.batch_size)
+        return {"features": in_batches(metric.features, batches, len(x), what)}
+
+    def _image_scores(self, original: Tensor, stitched: Tensor) -> dict[str, Value]:
         """Score against the test images, whose features are computed once per sweep."""
         test = self.data.split("test")
         scores: dict[str, Value] = {}
         for key, metric in self.metrics.items():
             try:
                 parts = {"images": test.fingerprint, "metric": metric.identity}
-                reference = self.cache.tensors(
-                    "features",
-                    parts,
-                    lambda metric=metric: {  # type: ignore[misc]
-                        "features": in_batches(metric.features, test.batches(self.batch_size))
-                    },
-                )["features"]
-                features = in_batches(metric.features, stitched.split(self.batch_size))
+                compute = partial(self._features, metric, original)
+                reference = self.cache.tensors("features", parts, compute)["features"]
+                features = self._features(metric, stitched)["features"]
                 scores |= metric.compute(reference, features)
                 scores |= metric.provenance
             except MetricUnavailable as missing:

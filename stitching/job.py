@@ -97,7 +97,7 @@ def _run(cfg: DictConfig, folder: Path, sweep: str) -> str:
 
 @contextmanager
 def _warnings_to_log() -> Iterator[None]:
-    """Log warnings as one line each: the first time as a warning, in later cells at debug level."""
+    """Log warnings as one line each: the first time as such, in later cells at debug level."""
 
     def show(message: Warning | str, *place: object, **more: object) -> None:
         level = logging.DEBUG if str(message) in _shown else logging.WARNING

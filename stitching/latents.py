@@ -76,9 +76,25 @@ def _environment(model: GenerativeModel) -> dict[str, Any]:
     }
 
 
-def in_batches(function: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> Tensor:
-    """Apply a function to each batch and return the results as one tensor on the CPU."""
-    return torch.cat([function(batch).cpu() for batch in batches])
+def in_batches(
+    function: Callable[[Tensor], Tensor], batches: Iterable[Tensor], total: int, what: str
+) -> Tensor:
+    """Apply a function to each batch and return the results as one tensor on the CPU.
+
+    Args:
+        function: Takes and returns tensors with one row per item.
+        batches: What to apply it to.
+        total: Number of items, for the progress bar; there is none outside a terminal.
+        what: Its text.
+    """
+    from tqdm import tqdm
+
+    results = []
+    with tqdm(total=total, desc=what, unit="image", leave=False, disable=None) as bar:
+        for batch in batches:
+            results.append(function(batch).cpu())
+            bar.update(len(batch))
+    return torch.cat(results)
 
 
 def encode_split(
@@ -97,7 +113,8 @@ def encode_split(
     def compute() -> dict[str, Tensor]:
         nonlocal encoded
         encoded = len(images)
-        z = in_batches(subject.model.encode, images.batches(batch_size))
+        what = f"{subject.model.name} encodes {images.split}"
+        z = in_batches(subject.model.encode, images.batches(batch_size), len(images), what)
         require_finite(z, images.ids, f"encoder {subject.model.name} returned latents")
         return {"latents": z}
 
@@ -111,7 +128,8 @@ def reconstruct_split(
     """Return the model's own reconstructions of a split, (N, 3, S, S) float32 in [0, 1]."""
 
     def compute() -> dict[str, Tensor]:
-        x = in_batches(subject.model.decode, latents.split(batch_size))
+        what = f"{subject.model.name} decodes its own latents"
+        x = in_batches(subject.model.decode, latents.split(batch_size), len(latents), what)
         require_finite(x, images.ids, f"decoder {subject.model.name} returned images")
         return {"images": x}
 

@@ -24,7 +24,7 @@ from stitching import __version__, config
 from stitching.cache import Cache
 from stitching.data.base import ImageSet
 from stitching.models.base import GenerativeModel
-from stitching.models.weights import save_weights
+from stitching.models.weights import load_weights, resolve, save_weights
 from stitching.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -247,6 +247,8 @@ def run(cfg: DictConfig) -> Path:
     tracker: Tracker = config.build(cfg.tracker)
     torch.manual_seed(plain["seed"])
     model: GenerativeModel = config.build(options)
+    if plain["init"] is not None:
+        load_weights(model, resolve(config.absolute(plain["init"])), options)
     model.to(config.pick_device(plain["device"]))
     trainer = Trainer(model, recipe, plain["seed"], plain["dtype"], plain["minutes"])
     checkpoint = out / f"{model.name}.checkpoint"
