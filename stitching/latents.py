@@ -8,6 +8,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,6 @@ def code_version(cls: type) -> str:
 
 
 def _environment(model: GenerativeModel) -> dict[str, Any]:
-    import diffusers
-
     device = next((p.device.type for p in model.parameters()), "cpu")
     # TF32 changes float32 products on CUDA; elsewhere the switch has no effect.
     tf32 = device == "cuda" and torch.backends.cuda.matmul.allow_tf32
@@ -72,7 +71,7 @@ def _environment(model: GenerativeModel) -> dict[str, Any]:
         "device": device,
         "tf32": tf32,
         "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
+        "diffusers": version("diffusers"),
     }
 
 

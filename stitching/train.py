@@ -8,6 +8,7 @@ import copy
 import logging
 import math
 import os
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -287,8 +288,12 @@ def run(cfg: DictConfig) -> Path:
 
 @hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="train")
 def main(cfg: DictConfig) -> None:
-    """Command line entry."""
-    run(cfg)
+    """Train the model that Hydra composed."""
+    try:
+        run(cfg)
+    except config.USER_ERRORS as error:
+        log.error("%s", error)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

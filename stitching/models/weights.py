@@ -83,7 +83,7 @@ def save_weights(
     Raises:
         ValueError: A weight is not finite or too large for half precision.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {}
     for key, value in model.state_dict().items():
@@ -95,7 +95,8 @@ def save_weights(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     metadata = {**card, "architecture": json.dumps(architecture(options), sort_keys=True)}
-    save_file(tensors, partial, metadata=metadata)
+    # Not `save_file`, which makes files that nobody else may read.
+    partial.write_bytes(save(tensors, metadata=metadata))
     partial.replace(path)
 
 
