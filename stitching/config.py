@@ -235,14 +235,14 @@ def build_cell(cfg: DictConfig) -> "Cell":
     plain = to_plain(cfg)
     if plain["batch_size"] < 1:
         raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
-    if not 0 <= plain["picture"] < plain["data"]["n_test"]:
-        raise ValueError(
-            f"picture={plain['picture']} is not a test image: use 0 to data.n_test - 1 = "
-            f"{plain['data']['n_test'] - 1}"
-        )
     device = pick_device(plain["device"])
     dtype = check_dtype(plain["dtype"])
     data = build_data(cfg.data)
+    if not 0 <= plain["picture"] < data.n_test:
+        raise ValueError(
+            f"picture={plain['picture']} is not a test image: use 0 to data.n_test - 1 = "
+            f"{data.n_test - 1}"
+        )
     data.check()
     subjects = {}
     for role in ROLES:

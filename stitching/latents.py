@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stitching import batching, seeding
 from stitching import images as images_module
-from stitching import seeding as seeding_module
 from stitching.cache import Cache
 from stitching.data.base import ImageSet
 from stitching.models.base import GenerativeModel
@@ -53,7 +53,7 @@ class Subject:
 
 def code_version(cls: type) -> str:
     """Return SHA-256 (hex) of the source files that define a model class and what it stands on."""
-    files = {inspect.getsourcefile(module) for module in (images_module, seeding_module)}
+    files = {inspect.getsourcefile(module) for module in (batching, images_module, seeding)}
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] not in _LIBRARIES:
             files.add(inspect.getsourcefile(base))

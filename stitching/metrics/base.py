@@ -13,6 +13,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from stitching.batching import in_fixed_batches
 from stitching.images import to_unit
 
 #: Images sent through a feature network at once. Fixed here, not by the caller, so that memory
@@ -110,8 +111,9 @@ class ImageMetric(ABC):
         chunk = self._cpu_chunk if self._device.type == "cpu" else CHUNK
         # The caller may run its decoder under autocast; a metric stays in float32.
         with torch.autocast(self._device.type, enabled=False):
-            parts = [self._extract(part.to(self._device)).cpu() for part in torch.split(x, chunk)]
-        return torch.cat(parts)  # (n, F)
+            return in_fixed_batches(
+                lambda part: self._extract(part.to(self._device)).cpu(), x, chunk
+            )
 
     def compute(self, reference: Tensor, stitched: Tensor) -> dict[str, float | int]:
         """Score stitched images against their references.

@@ -7,14 +7,19 @@ them wrong alone.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
 
+from stitching.batching import in_fixed_batches
 from stitching.images import rescale, to_unit
 from stitching.seeding import item_noise
+
+#: Images per pass on the CPU, whatever the caller's batch size: results are then the same to the
+#: bit. Larger passes are hardly faster there. Other devices take what they are given.
+CPU_BATCH = 8
 
 
 class GenerativeModel(nn.Module, ABC):
@@ -87,7 +92,7 @@ class GenerativeModel(nn.Module, ABC):
             )
         x = rescale(x.to(self._device(), self._dtype()), (0.0, 1.0), self.value_range)
         with self._precision():
-            z = self._encode(x)
+            z = self._batched(self._encode, x)
         return z.flatten(1).to(self._dtype())
 
     @torch.inference_mode()
@@ -111,7 +116,7 @@ class GenerativeModel(nn.Module, ABC):
             )
         z = z.to(self._device(), self._dtype()).unflatten(1, self.latent_shape)
         with self._precision():
-            x = self._decode(z)
+            x = self._batched(self._decode, z)
         # Clamping would turn an infinity into a harmless white or black.
         x = torch.where(x.isfinite(), x, torch.nan).float()
         return rescale(x, self.value_range, (0.0, 1.0)).clamp(0, 1)
@@ -169,6 +174,11 @@ class GenerativeModel(nn.Module, ABC):
     def _prior(self, noise: Tensor) -> Tensor:
         """Standard normal noise (N, *latent_shape) to latents of the model's prior."""
         return noise
+
+    def _batched(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        if x.device.type == "cpu" and len(x) > 0:
+            return in_fixed_batches(function, x, CPU_BATCH)
+        return function(x)
 
     def _device(self) -> torch.device:
         return next((p.device for p in self.parameters()), torch.device("cpu"))
