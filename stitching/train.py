@@ -5,6 +5,7 @@ that was stopped goes on as if it had not been.
 """
 
 import copy
+import json
 import logging
 import math
 import os
@@ -25,7 +26,7 @@ from stitching import __version__, config
 from stitching.cache import Cache
 from stitching.data.base import ImageSet
 from stitching.models.base import GenerativeModel
-from stitching.models.weights import load_weights, resolve, save_weights
+from stitching.models.weights import architecture, load_weights, resolve, save_weights
 from stitching.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Trainer:
         seed: Of image order and noise.
         dtype: `float32`, or `bfloat16` for autocast.
         minutes: Time to fit the schedule into, or None.
+        options: Of the model: a training state of other options is refused.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Trainer:
         seed: int,
         dtype: str = "float32",
         minutes: float | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         if dtype not in ("float32", "bfloat16"):
             raise ValueError(f"training dtype must be float32 or bfloat16, got {dtype!r}")
@@ -89,6 +92,8 @@ class Trainer:
         self.autocast = dtype == "bfloat16"
         self.average = copy.deepcopy(model) if recipe.ema is not None else model
         self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr)
+        # Options such as the prediction of a diffusion model leave no trace in tensors' shapes.
+        self.architecture = json.dumps(architecture(options or {}), sort_keys=True)
         self.step = 0
         self.seconds = 0.0
 
@@ -166,6 +171,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
                 "seconds": self.seconds,
+                "architecture": self.architecture,
             },
             partial,
         )
@@ -178,6 +184,11 @@ class Trainer:
             ValueError: It belongs to a model with other options.
         """
         state = torch.load(path, map_location="cpu", weights_only=True)
+        if state.get("architecture", self.architecture) != self.architecture:
+            raise ValueError(
+                f"{path} belongs to a model with other options, {state['architecture']} instead "
+                f"of {self.architecture}: remove it, train with resume=false, or choose another out="
+            )
         try:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
@@ -251,7 +262,7 @@ def run(cfg: DictConfig) -> Path:
     if plain["init"] is not None:
         load_weights(model, resolve(config.absolute(plain["init"])), options)
     model.to(config.pick_device(plain["device"]))
-    trainer = Trainer(model, recipe, plain["seed"], plain["dtype"], plain["minutes"])
+    trainer = Trainer(model, recipe, plain["seed"], plain["dtype"], plain["minutes"], options)
     checkpoint = out / f"{model.name}.checkpoint"
     if plain["resume"] and checkpoint.is_file():
         trainer.load(checkpoint)
@@ -268,6 +279,8 @@ def run(cfg: DictConfig) -> Path:
             plain["log_every_s"],
             plain["checkpoint_every_s"],
         )
+    # What a run that started from weights has seen includes what those had seen.
+    seen = trainer.step * recipe.batch_size + int(model.card.get("images_seen", 0))
     some = pixels[: recipe.batch_size * 400].split(recipe.batch_size)
     trainer.average.finish_training(part.float() / 255 for part in some)
     path = out / f"{model.name}.safetensors"
@@ -275,7 +288,7 @@ def run(cfg: DictConfig) -> Path:
         "model": model.name,
         "data": data.name,
         "image_size": str(data.image_size),
-        "images_seen": str(trainer.step * recipe.batch_size),
+        "images_seen": str(seen),
         "seed": str(plain["seed"]),
         "weights": "raw" if recipe.ema is None else f"average {recipe.ema}",
         "stitching": __version__,

@@ -1,9 +1,13 @@
+import subprocess
+import sys
+
 import pytest
 import torch
+from safetensors import safe_open
 
 from stitching.tracking import NoTracker
 from stitching.train import Recipe, Trainer, load_pixels, train
-from tests.small import small_vae
+from tests.small import small_vae, small_vae_options
 
 RECIPE = {"n_images": 160, "batch_size": 8, "lr": 1e-2, "ema": 0.9}
 
@@ -96,6 +100,15 @@ def test_a_state_of_another_model_is_refused(pixels, tmp_path):
         Trainer(model, Recipe(**RECIPE), 0).load(tmp_path / "state")
 
 
+def test_a_state_of_other_options_is_refused_even_where_the_shapes_fit(tmp_path):
+    model = small_vae().requires_grad_(True)
+    options = small_vae_options()
+    Trainer(model, Recipe(**RECIPE), seed=0, options=options).save(tmp_path / "state")
+    other = Trainer(model, Recipe(**RECIPE), seed=0, options=options | {"value_range": [-1, 1]})
+    with pytest.raises(ValueError, match="other options"):
+        other.load(tmp_path / "state")
+
+
 def test_divergence_stops_with_a_message(pixels):
     t = trainer()
     t.model.encoder[1].weight.data.fill_(float("inf"))
@@ -127,3 +140,36 @@ def test_training_images_are_bytes_and_made_once(tmp_path):
     assert first.shape == (5, 3, 32, 32)
     assert torch.equal(first, load_pixels(images, Cache(tmp_path)))
     assert torch.equal(first[2].float() / 255, images.images([2])[0])
+
+
+def train_vae(tmp_path, *overrides):
+    command = [
+        sys.executable, "-m", "stitching.train", "model=vae", "tracker=none", "device=cpu",
+        "data.image_size=32", "data.n_pretrain=32", "model.channels=[8,8]", "model.latent_dim=16",
+        "model.training.n_images=64", "model.training.batch_size=8", f"out={tmp_path}",
+        f"cache={tmp_path}/cache", f"hydra.run.dir={tmp_path}/run", *overrides,
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.slow
+def test_the_command_trains_and_goes_on_from_weights(tmp_path):
+    done = train_vae(tmp_path / "first")
+    assert done.returncode == 0, done.stderr
+    weights = tmp_path / "first" / "vae.safetensors"
+    again = train_vae(tmp_path / "second", f"init={weights}")
+    assert again.returncode == 0, again.stderr
+    with safe_open(tmp_path / "second" / "vae.safetensors", "pt") as file:
+        card = file.metadata()
+    # Eight steps of eight, twice: the second run counts what the first had seen.
+    assert (card["images_seen"], card["data"], card["image_size"]) == ("128", "faces", "32")
+
+
+@pytest.mark.slow
+def test_weights_of_other_options_are_refused_before_training(tmp_path):
+    assert train_vae(tmp_path / "first").returncode == 0
+    weights = tmp_path / "first" / "vae.safetensors"
+    refused = train_vae(tmp_path / "second", f"init={weights}", "model.latent_dim=24")
+    assert refused.returncode == 1
+    assert "latent_dim=24 but trained with 16" in refused.stderr + refused.stdout
+    assert "Traceback" not in refused.stderr

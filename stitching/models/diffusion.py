@@ -129,6 +129,14 @@ class Diffusion(GenerativeModel):
         inversion_iterations: See `DDIM`.
         clip_x0: Clamp predicted clean images while decoding.
         value_range: See `GenerativeModel`.
+        sigma_data: If given, the U-Net predicts the clean image where the noise is wider than
+            this, and a correction to the noisy image where it is narrower; `prediction` must be
+            `v`, which is derived from it. If None, the U-Net's output is the prediction itself.
+
+    Raises:
+        ValueError: The options do not fit each other.
+
+    Source of the preconditioning: Karras et al. (2022), arXiv 2206.00364.
     """
 
     decode_options = frozenset({"clip_x0"})
@@ -149,7 +157,13 @@ class Diffusion(GenerativeModel):
         inversion_iterations: int,
         clip_x0: bool,
         value_range: Sequence[float],
+        sigma_data: float | None = None,
     ) -> None:
+        if sigma_data is not None and (prediction != "v" or sigma_data <= 0):
+            raise ValueError(
+                f"model {name}: sigma_data must be > 0 and needs prediction=v, got "
+                f"sigma_data={sigma_data} and prediction={prediction}"
+            )
         levels = len(block_out_channels)
         multiple = patch_size * 2 ** (levels - 1)
         super().__init__(name, image_size, (3, image_size, image_size), value_range, multiple)
@@ -161,6 +175,7 @@ class Diffusion(GenerativeModel):
         )
         self.patch_size = patch_size
         self.clip_x0 = clip_x0
+        self.sigma_data = sigma_data
         unet: Any = UNet2DModel(
             sample_size=image_size // patch_size,
             in_channels=3 * patch_size**2,
@@ -175,10 +190,17 @@ class Diffusion(GenerativeModel):
         self.unet: nn.Module = unet.to(memory_format=torch.channels_last)
 
     def network(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return the U-Net's prediction in pixel layout, in x's dtype."""
+        """Return the prediction of epsilon or v, shape (N, 3, S, S), in x's dtype."""
         patches = functional.pixel_unshuffle(x, self.patch_size)
         out = self.unet(patches.contiguous(memory_format=torch.channels_last), t).sample
-        return functional.pixel_shuffle(out, self.patch_size).to(x.dtype)
+        out = functional.pixel_shuffle(out, self.patch_size).to(x.dtype)
+        if self.sigma_data is None:
+            return out
+        # x0 = c_skip x + c_out F, written as v = (sqrt(a) x - x0) / sigma without the division.
+        a = self.ddim.alphas_cumprod.to(x.device)[t][:, None, None, None]
+        total = a * self.sigma_data**2 + (1 - a)
+        skip = (a * (1 - a)).sqrt() * (1 - self.sigma_data**2) / total
+        return skip.to(x.dtype) * x - (1 / total.sqrt()).to(x.dtype) * out
 
     def _encode(self, x: Tensor) -> Tensor:
         return self.ddim.invert(self.network, x)

@@ -1,6 +1,7 @@
 """DDIM with analytic networks, whose gains have closed forms."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -174,3 +175,25 @@ def test_an_untrained_network_loses_little_with_more_steps():
         for dm in (model(n_steps=5), model(n_steps=100))
     ]
     assert errors[1] < errors[0] / 2
+
+
+@pytest.mark.parametrize("t", [0, 100, 900])
+@pytest.mark.parametrize("sigma_data", [0.1, 0.5])
+def test_a_network_that_knows_the_clean_image_gives_the_true_v(t, sigma_data):
+    dm = model(sigma_data=sigma_data).double()
+    generator = torch.Generator().manual_seed(2)
+    clean, noise = torch.randn(2, 1, 3, 16, 16, generator=generator, dtype=torch.float64)
+    a = float(dm.ddim.alphas_cumprod[t])
+    noisy = a**0.5 * clean + (1 - a) ** 0.5 * noise
+    # Karras et al. (2022), table 1, for x = sqrt(a) (x0 + s e): x0 = c_skip x + c_out F.
+    total = a * sigma_data**2 + 1 - a
+    c_skip, c_out = sigma_data**2 * a**0.5 / total, ((1 - a) / total) ** 0.5
+    answer = torch.nn.functional.pixel_unshuffle((clean - c_skip * noisy) / c_out, 2)
+    dm.unet.forward = lambda x, t: SimpleNamespace(sample=answer)
+    v = dm.network(noisy, torch.tensor([t]))
+    torch.testing.assert_close(v, a**0.5 * noise - (1 - a) ** 0.5 * clean, atol=1e-9, rtol=0)
+
+
+def test_preconditioning_needs_the_v_parametrisation():
+    with pytest.raises(ValueError, match="needs prediction=v, got sigma_data=0"):
+        model(prediction="epsilon", sigma_data=0.1)
