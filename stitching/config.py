@@ -8,6 +8,7 @@ import functools
 import json
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,10 @@ def pick_device(device: str) -> "torch.device":
     return chosen
 
 
+class SlowDtypeWarning(UserWarning):
+    """The precision asked for is slow on this machine."""
+
+
 def check_dtype(dtype: str) -> str:
     """Return dtype if it is one of `DTYPES`.
 
@@ -138,6 +143,23 @@ def check_dtype(dtype: str) -> str:
     if dtype not in DTYPES:
         raise ValueError(f"dtype={dtype!r}: use one of {', '.join(DTYPES)}")
     return dtype
+
+
+def warn_of_slow_dtype(device: "torch.device", dtype: str) -> None:
+    """Warn of bfloat16 on a processor without instructions for it: ten times slower there."""
+    import torch
+
+    # Older releases of torch do not say what the processor can do.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    if device.type != "cpu" or dtype != "bfloat16" or not capabilities:
+        return
+    if not any(value for name, value in capabilities.items() if name.endswith("bf16")):
+        warnings.warn(
+            "dtype=bfloat16: this processor has no bfloat16 instructions, so it is emulated, "
+            "about ten times slower than dtype=float32",
+            SlowDtypeWarning,
+            stacklevel=2,
+        )
 
 
 def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
@@ -237,6 +259,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
     device = pick_device(plain["device"])
     dtype = check_dtype(plain["dtype"])
+    warn_of_slow_dtype(device, dtype)
     data = build_data(cfg.data)
     if not 0 <= plain["picture"] < data.n_test:
         raise ValueError(

@@ -25,7 +25,7 @@ from torch import Tensor
 from stitching import __version__, config
 from stitching.cache import Cache
 from stitching.data.base import ImageSet
-from stitching.models.base import GenerativeModel
+from stitching.models.base import WARMUP_END, GenerativeModel
 from stitching.models.weights import architecture, load_weights, resolve, save_weights
 from stitching.tracking import Tracker
 
@@ -75,6 +75,7 @@ class Trainer:
         dtype: `float32`, or `bfloat16` for autocast.
         minutes: Time to fit the schedule into, or None.
         options: Of the model: a training state of other options is refused.
+        warm: The model starts from trained weights: its objective is not warmed up again.
     """
 
     def __init__(
@@ -85,11 +86,12 @@ class Trainer:
         dtype: str = "float32",
         minutes: float | None = None,
         options: Mapping[str, Any] | None = None,
+        warm: bool = False,
     ) -> None:
         if dtype not in ("float32", "bfloat16"):
             raise ValueError(f"training dtype must be float32 or bfloat16, got {dtype!r}")
         self.model, self.recipe, self.seed, self.minutes = model, recipe, seed, minutes
-        self.autocast = dtype == "bfloat16"
+        self.autocast, self.warm = dtype == "bfloat16", warm
         self.average = copy.deepcopy(model) if recipe.ema is not None else model
         self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr)
         # Options such as the prediction of a diffusion model leave no trace in tensors' shapes.
@@ -118,7 +120,8 @@ class Trainer:
             group["lr"] = rate
         self.model.train()
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            loss, figures = self.model.training_loss(x, progress)
+            stage = max(progress, WARMUP_END) if self.warm else progress
+            loss, figures = self.model.training_loss(x, stage)
         self.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -187,7 +190,7 @@ class Trainer:
         if state.get("architecture", self.architecture) != self.architecture:
             raise ValueError(
                 f"{path} belongs to a model with other options, {state['architecture']} instead "
-                f"of {self.architecture}: remove it, train with resume=false, or choose another out="
+                f"of {self.architecture}: remove it, train with resume=false, or change out="
             )
         try:
             self.model.load_state_dict(state["model"])
@@ -262,7 +265,15 @@ def run(cfg: DictConfig) -> Path:
     if plain["init"] is not None:
         load_weights(model, resolve(config.absolute(plain["init"])), options)
     model.to(config.pick_device(plain["device"]))
-    trainer = Trainer(model, recipe, plain["seed"], plain["dtype"], plain["minutes"], options)
+    trainer = Trainer(
+        model,
+        recipe,
+        plain["seed"],
+        plain["dtype"],
+        plain["minutes"],
+        options,
+        warm=plain["init"] is not None,
+    )
     checkpoint = out / f"{model.name}.checkpoint"
     if plain["resume"] and checkpoint.is_file():
         trainer.load(checkpoint)

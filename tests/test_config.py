@@ -1,8 +1,10 @@
 """Every configuration composes, builds, and is refused with one clear message when wrong."""
 
 import importlib
+from contextlib import nullcontext
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -140,3 +142,20 @@ def test_python_functions_name_what_there_is():
         stitching.load_model("nope")
     with pytest.raises(AttributeError, match="no attribute"):
         stitching.nothing  # noqa: B018 the access is the test
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "dtype", "device", "warned"),
+    [
+        ({"avx2": True, "avx512_bf16": False, "amx_bf16": False}, "bfloat16", "cpu", True),
+        ({"avx2": True, "avx512_bf16": True, "amx_bf16": False}, "bfloat16", "cpu", False),
+        ({"avx2": True, "avx512_bf16": False}, "float32", "cpu", False),
+        ({"avx2": True, "avx512_bf16": False}, "bfloat16", "cuda", False),
+        ({}, "bfloat16", "cpu", False),
+    ],
+)
+def test_emulated_bfloat16_is_warned_of(monkeypatch, capabilities, dtype, device, warned):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    expected = pytest.warns(config.SlowDtypeWarning, match="float32") if warned else nullcontext()
+    with expected:
+        config.warn_of_slow_dtype(torch.device(device), dtype)

@@ -109,6 +109,18 @@ def test_a_state_of_other_options_is_refused_even_where_the_shapes_fit(tmp_path)
         other.load(tmp_path / "state")
 
 
+def test_a_run_from_weights_does_not_warm_the_objective_up_again(pixels):
+    stages = []
+    for warm in (False, True):
+        t = Trainer(small_vae().requires_grad_(True), Recipe(**RECIPE), seed=0, warm=warm)
+        loss = t.model.training_loss
+        t.model.training_loss = lambda x, progress, loss=loss: (
+            stages.append(progress) or loss(x, progress)
+        )
+        run(t, pixels, 1)
+    assert stages == [0.0, 0.3]
+
+
 def test_divergence_stops_with_a_message(pixels):
     t = trainer()
     t.model.encoder[1].weight.data.fill_(float("inf"))

@@ -20,6 +20,9 @@ from stitching.seeding import item_noise
 #: Images per pass on the CPU, whatever the caller's batch size: results are then the same to the
 #: bit. Larger passes are hardly faster there. Other devices take what they are given.
 CPU_BATCH = 8
+#: Share of a training by which every objective has its final form; runs that start from trained
+#: weights begin there.
+WARMUP_END = 0.3
 
 
 class GenerativeModel(nn.Module, ABC):
@@ -145,7 +148,8 @@ class GenerativeModel(nn.Module, ABC):
 
         Args:
             x: Shape (N, 3, S, S), float32 in [0, 1].
-            progress: Share of the training done, in [0, 1).
+            progress: Share of the training done, in [0, 1); from `WARMUP_END` on the objective
+                does not change.
 
         Raises:
             TypeError: The model is not trained by this project.

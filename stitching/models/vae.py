@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from stitching.models.base import GenerativeModel
+from stitching.models.base import WARMUP_END, GenerativeModel
 
 
 class ResidualBlock(nn.Module):
@@ -105,7 +105,7 @@ class VAE(GenerativeModel):
         z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
         mse = (self.decoder(z).float() - x).square().mean()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        weight = min(1.0, progress / 0.3)
+        weight = min(1.0, progress / WARMUP_END)
         loss = 0.5 * torch.log(mse + 1e-6) + weight * kl / x[0].numel()
         return loss, {
             "rmse": math.sqrt(float(mse.detach())) / (high - low),

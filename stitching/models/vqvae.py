@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stitching.models.base import GenerativeModel
+from stitching.models.base import WARMUP_END, GenerativeModel
 
 
 class VQVAE(GenerativeModel):
@@ -131,7 +131,7 @@ class VQVAE(GenerativeModel):
         z = self._to_continuous(x).float()
         logs: dict[str, float] = {}
         extra = torch.zeros((), device=x.device)
-        if progress < 0.15:
+        if progress < WARMUP_END / 2:
             # Keep the scale of the latents near one until there is a codebook.
             extra = 0.01 * z.square().mean()
             self._started = False

@@ -3,8 +3,8 @@
     python tests/benchmarks/zoo.py [--zoo zoo:faces] [--n 512] [--out outputs/zoo-check]
 
 Prints RMSE of each model's own reconstruction (0-1 scale), and the Fréchet distance in
-EfficientNet features of its samples to held-out images, beside that of samples of a Gaussian
-fitted in PCA space and of other real images. Writes sheets of samples to look at.
+EfficientNet features of its samples to held-out images, beside that of its reconstructions, of
+samples of Gaussians fitted in PCA space, and of other real images. Writes sheets to look at.
 """
 
 import argparse
@@ -21,6 +21,9 @@ from stitching.images import to_uint8
 from stitching.metrics.frechet import FDEffNet
 from stitching.train import load_pixels
 
+#: 512 is the width of the VAE's latent.
+RANKS = (64, 256, 512, 1024)
+
 
 def sheet(x, path, columns=16):
     """Write images (N, 3, S, S) side by side."""
@@ -29,15 +32,17 @@ def sheet(x, path, columns=16):
     Image.fromarray(rows.numpy()).save(path)
 
 
-def pca_gaussian(pixels, n, rank, seed=0):
-    """Sample a Gaussian fitted to images in the space of their first principal components."""
+def pca_gaussians(pixels, n, ranks, seed=0):
+    """Sample Gaussians fitted to images in the space of their first principal components."""
     x = pixels.flatten(1).double() / 255
     mean = x.mean(0)
-    _, s, v = torch.pca_lowrank(x - mean, q=rank, center=False, niter=3)
+    _, s, v = torch.pca_lowrank(x - mean, q=max(ranks), center=False, niter=3)
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(n, rank, generator=generator, dtype=torch.float64)
-    out = mean + noise * (s / len(x) ** 0.5) @ v.T
-    return out.clamp(0, 1).float().view(n, *pixels.shape[1:])
+    noise = torch.randn(n, max(ranks), generator=generator, dtype=torch.float64)
+    noise = noise * (s / len(x) ** 0.5)
+    for rank in ranks:
+        out = mean + noise[:, :rank] @ v[:, :rank].T
+        yield rank, out.clamp(0, 1).float().view(n, *pixels.shape[1:])
 
 
 def main():
@@ -63,9 +68,10 @@ def main():
         return metric.compute(reference, metric.features(images))["image/fd_effnet"]
 
     real = pixels[: args.n].float() / 255
-    gaussian = pca_gaussian(pixels[:5000], args.n, 256)
-    sheet(gaussian[:64], out / "samples-pca.png")
-    result = {"other real images": distance(real), "PCA Gaussian, rank 256": distance(gaussian)}
+    result = {"other real images": distance(real)}
+    for rank, gaussian in pca_gaussians(pixels[:5000], args.n, RANKS):
+        sheet(gaussian[:64], out / f"samples-pca-{rank}.png")
+        result[f"PCA Gaussian, rank {rank}"] = distance(gaussian)
     print(json.dumps(result, indent=1), flush=True)
     for name in args.models:
         row = {}
@@ -77,6 +83,7 @@ def main():
         y = torch.cat([model.decode(part) for part in z.split(32)])
         row["decode_s"] = time.perf_counter() - started
         row["rmse"] = float((y - x).double().square().mean().sqrt())
+        row["fd_effnet_reconstructions"] = distance(y)
         row["latent_std"] = float(z.std())
         sheet(torch.cat([x[:16], y[:16]]), out / f"reconstructions-{name}.png")
         if name != "vqvae":  # has no prior
