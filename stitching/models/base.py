@@ -19,7 +19,7 @@ from stitching.seeding import item_noise
 
 #: Images per pass on the CPU, whatever the caller's batch size: results are then the same to the
 #: bit. Larger passes are hardly faster there. Other devices take what they are given.
-CPU_BATCH = 8
+CPU_BATCH = 16
 #: Share of a training by which every objective has its final form; runs that start from trained
 #: weights begin there.
 WARMUP_END = 0.3
