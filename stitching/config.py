@@ -150,7 +150,7 @@ def warn_of_slow_dtype(device: "torch.device", dtype: str) -> None:
     import torch
 
     # Older releases of torch do not say what the processor can do.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     if device.type != "cpu" or dtype != "bfloat16" or not capabilities:
         return
     if not any(value for name, value in capabilities.items() if name.endswith("bf16")):
