@@ -5,26 +5,59 @@ bits. Over the steps of a flow or of a DDIM inversion that grows beyond 1e-5.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor
 
 
-def in_fixed_batches(function: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
+def in_fixed_batches(
+    function: Callable[[Tensor], Tensor], x: Tensor, size: int, parallel: bool = False
+) -> Tensor:
     """Apply a function to batches of exactly `size` rows.
 
     Args:
         function: Takes and returns tensors with one row per item, rows independent.
         x: Shape (N, ...).
         size: Rows per call; the last batch is filled up with its own last row.
+        parallel: Call it from as many threads as torch may use, each computing with one: small
+            networks use two cores better by two batches than by halves of one layer, and the
+            result does not depend on the number of threads. The function must be thread-safe
+            and enter inference mode and autocast itself, which hold for one thread alone.
 
     Returns:
         The N results, in order.
     """
-    parts = []
-    for part in x.split(size):
-        missing = size - len(part)
-        if missing:
-            part = torch.cat([part, part[-1:].expand(missing, *part.shape[1:])])
-        parts.append(function(part))
-    return torch.cat(parts)[: len(x)]
+    parts = list(x.split(size))
+    missing = size - len(parts[-1])
+    if missing:
+        last = parts[-1]
+        parts[-1] = torch.cat([last, last[-1:].expand(missing, *last.shape[1:])])
+    results = _in_threads(function, parts) if parallel else [function(part) for part in parts]
+    return torch.cat(results)[: len(x)]
+
+
+def images_per_call(batch_size: int, device: torch.device) -> int:
+    """Return how many images to hand over at once: on the CPU enough for every thread.
+
+    Args:
+        batch_size: What the user chose: the size of a pass on other devices.
+        device: Where the work is done.
+    """
+    if device.type != "cpu":
+        return batch_size
+    return max(batch_size, 64 * torch.get_num_threads())
+
+
+def _in_threads(function: Callable[[Tensor], Tensor], parts: list[Tensor]) -> list[Tensor]:
+    threads = torch.get_num_threads()
+    workers = min(threads, len(parts))
+    pool = ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1))
+    try:
+        return list(pool.map(function, parts))
+    finally:
+        # Cancelled rather than awaited: Ctrl-C must not wait for the rest.
+        pool.shutdown(cancel_futures=True)
+        # The workers' setting reaches this thread's matrix products, though not its loops.
+        torch.set_num_threads(threads)

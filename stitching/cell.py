@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from stitching.batching import images_per_call
 from stitching.cache import Cache
 from stitching.data.base import ImageData, ids_hash
 from stitching.latents import (
@@ -144,13 +145,14 @@ class Cell:
         return Factorisation.from_tensors(stored)
 
     def _decode(self, latents: Tensor) -> Tensor:
-        model, batches = self.decoder.model, latents.split(self.batch_size)
+        model = self.decoder.model
+        batches = latents.split(images_per_call(self.batch_size, model.device))
         what = f"{model.name} decodes mapped latents"
         return in_batches(model.decode, batches, len(latents), what)
 
     def _features(self, metric: ImageMetric, x: Tensor) -> dict[str, Tensor]:
         what = f"features for {metric.name}"
-        batches = x.split(self.batch_size)
+        batches = x.split(images_per_call(self.batch_size, metric.device))
         return {"features": in_batches(metric.features, batches, len(x), what)}
 
     def _image_scores(self, original: Tensor, stitched: Tensor) -> dict[str, Value]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stitching import batching, seeding
 from stitching import images as images_module
+from stitching.batching import images_per_call
 from stitching.cache import Cache
 from stitching.data.base import ImageSet
 from stitching.models.base import GenerativeModel
@@ -64,7 +65,7 @@ def code_version(cls: type) -> str:
 
 
 def _environment(model: GenerativeModel) -> dict[str, Any]:
-    device = next((p.device.type for p in model.parameters()), "cpu")
+    device = model.device.type
     # TF32 changes float32 products on CUDA; elsewhere the switch has no effect.
     tf32 = device == "cuda" and torch.backends.cuda.matmul.allow_tf32
     return {
@@ -113,7 +114,8 @@ def encode_split(
         nonlocal encoded
         encoded = len(images)
         what = f"{subject.model.name} encodes {images.split}"
-        z = in_batches(subject.model.encode, images.batches(batch_size), len(images), what)
+        batches = images.batches(images_per_call(batch_size, subject.model.device))
+        z = in_batches(subject.model.encode, batches, len(images), what)
         require_finite(z, images.ids, f"encoder {subject.model.name} returned latents")
         return {"latents": z}
 
@@ -128,7 +130,8 @@ def reconstruct_split(
 
     def compute() -> dict[str, Tensor]:
         what = f"{subject.model.name} decodes its own latents"
-        x = in_batches(subject.model.decode, latents.split(batch_size), len(latents), what)
+        batches = latents.split(images_per_call(batch_size, subject.model.device))
+        x = in_batches(subject.model.decode, batches, len(latents), what)
         require_finite(x, images.ids, f"decoder {subject.model.name} returned images")
         return {"images": x}
 

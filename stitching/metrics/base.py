@@ -59,7 +59,7 @@ class ImageMetric(ABC):
     smallest_image: int = 1
     unavailable: str | None = None
 
-    _device: torch.device = torch.device("cpu")
+    device: torch.device = torch.device("cpu")
     _network: nn.Module | None = None
     #: Images per pass on the CPU; other devices take `CHUNK`.
     _cpu_chunk: int = CHUNK
@@ -76,9 +76,9 @@ class ImageMetric(ABC):
 
     def to(self, device: torch.device | str) -> Self:
         """Move the feature network to a device and return the metric."""
-        self._device = torch.device(device)
+        self.device = torch.device(device)
         if self._network is not None:
-            self._network.to(self._device)
+            self._network.to(self.device)
         return self
 
     @torch.no_grad()
@@ -108,12 +108,14 @@ class ImageMetric(ABC):
                 f"{self.smallest_image} pixels, got {x.shape[2]} x {x.shape[3]}: "
                 f"use larger images or leave this metric out"
             )
-        chunk = self._cpu_chunk if self._device.type == "cpu" else CHUNK
-        # The caller may run its decoder under autocast; a metric stays in float32.
-        with torch.autocast(self._device.type, enabled=False):
-            return in_fixed_batches(
-                lambda part: self._extract(part.to(self._device)).cpu(), x, chunk
-            )
+        chunk = self._cpu_chunk if self.device.type == "cpu" else CHUNK
+
+        def extract(part: Tensor) -> Tensor:
+            # Modes hold for one thread. A metric stays in float32 under any autocast.
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+                return self._extract(part.to(self.device)).cpu()
+
+        return in_fixed_batches(extract, x, chunk, parallel=self.device.type == "cpu")
 
     def compute(self, reference: Tensor, stitched: Tensor) -> dict[str, float | int]:
         """Score stitched images against their references.

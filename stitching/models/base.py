@@ -45,6 +45,9 @@ class GenerativeModel(nn.Module, ABC):
     can_decode = True
     #: Options that change decoding alone, so that latents are shared between their values.
     decode_options: frozenset[str] = frozenset()
+    #: Whether `_encode` and `_decode` may run in several threads at once: they keep nothing on
+    #: the model. Off unless a family says so, for a model of a user may well keep something.
+    thread_safe = False
 
     def __init__(
         self,
@@ -75,6 +78,11 @@ class GenerativeModel(nn.Module, ABC):
         """Number of values in one latent."""
         return math.prod(self.latent_shape)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
     @torch.inference_mode()
     def encode(self, x: Tensor) -> Tensor:
         """Return the latents of images.
@@ -94,9 +102,8 @@ class GenerativeModel(nn.Module, ABC):
                 f"model {self.name} takes {self.image_size} x {self.image_size} images, got "
                 f"{x.shape[-2]} x {x.shape[-1]}: set data.image_size={self.image_size}"
             )
-        x = rescale(x.to(self._device(), self._dtype()), (0.0, 1.0), self.value_range)
-        with self._precision():
-            z = self._batched(self._encode, x)
+        x = rescale(x.to(self.device, self._dtype()), (0.0, 1.0), self.value_range)
+        z = self._batched(self._encode, x)
         return z.flatten(1).to(self._dtype())
 
     @torch.inference_mode()
@@ -118,9 +125,8 @@ class GenerativeModel(nn.Module, ABC):
                 f"model {self.name} decodes latents of shape (N, {self.latent_dim}), got "
                 f"{tuple(z.shape)}"
             )
-        z = z.to(self._device(), self._dtype()).unflatten(1, self.latent_shape)
-        with self._precision():
-            x = self._batched(self._decode, z)
+        z = z.to(self.device, self._dtype()).unflatten(1, self.latent_shape)
+        x = self._batched(self._decode, z)
         # Clamping would turn an infinity into a harmless white or black.
         x = torch.where(x.isfinite(), x, torch.nan).float()
         return rescale(x, self.value_range, (0.0, 1.0)).clamp(0, 1)
@@ -136,7 +142,7 @@ class GenerativeModel(nn.Module, ABC):
         Returns:
             Shape (n, 3, S, S), float32 in [0, 1].
         """
-        noise = item_noise(seed, range(n), self.latent_shape).to(self._device())
+        noise = item_noise(seed, range(n), self.latent_shape).to(self.device)
         return self.decode(self._prior(noise * temperature).flatten(1))
 
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
@@ -181,12 +187,13 @@ class GenerativeModel(nn.Module, ABC):
         return noise
 
     def _batched(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        if x.device.type == "cpu" and len(x) > 0:
-            return in_fixed_batches(function, x, CPU_BATCH)
-        return function(x)
+        def run(part: Tensor) -> Tensor:
+            with torch.inference_mode(), self._precision():
+                return function(part)
 
-    def _device(self) -> torch.device:
-        return next((p.device for p in self.parameters()), torch.device("cpu"))
+        if x.device.type == "cpu" and len(x) > 0:
+            return in_fixed_batches(run, x, CPU_BATCH, self.thread_safe)
+        return run(x)
 
     def _dtype(self) -> torch.dtype:
         return next((p.dtype for p in self.parameters()), torch.float32)
@@ -194,4 +201,4 @@ class GenerativeModel(nn.Module, ABC):
     def _precision(self) -> AbstractContextManager[object]:
         if self.autocast_dtype is None:
             return nullcontext()
-        return torch.autocast(self._device().type, dtype=self.autocast_dtype)
+        return torch.autocast(self.device.type, dtype=self.autocast_dtype)

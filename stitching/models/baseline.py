@@ -23,6 +23,7 @@ class RandomEncoder(GenerativeModel):
     """
 
     can_decode = False
+    thread_safe = True
 
     def __init__(self, name: str, image_size: int, latent_dim: int, seed: int) -> None:
         super().__init__(name, image_size, (latent_dim,))

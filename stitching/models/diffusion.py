@@ -140,6 +140,7 @@ class Diffusion(GenerativeModel):
     """
 
     decode_options = frozenset({"clip_x0"})
+    thread_safe = True
 
     def __init__(
         self,

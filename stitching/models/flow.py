@@ -233,6 +233,8 @@ class Glow(GenerativeModel):
             (1/32 for 5-bit pixels).
     """
 
+    thread_safe = True
+
     def __init__(
         self,
         name: str,

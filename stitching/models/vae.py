@@ -49,6 +49,8 @@ class VAE(GenerativeModel):
     Ghosh et al. (2020), arXiv 1903.12436, on the density fitted afterwards.
     """
 
+    thread_safe = True
+
     latent_mean: Tensor
     latent_factor: Tensor
 
@@ -90,7 +92,7 @@ class VAE(GenerativeModel):
         """Fit the Gaussian that samples are drawn from to the training latents."""
         low, high = self.value_range
         self.eval()
-        means = [self.posterior(x.to(self._device()) * (high - low) + low)[0] for x in batches]
+        means = [self.posterior(x.to(self.device) * (high - low) + low)[0] for x in batches]
         z = torch.cat(means).double()
         self.latent_mean.copy_(z.mean(0))
         # The small diagonal keeps the factor real where the latents do not vary.

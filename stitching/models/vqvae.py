@@ -34,6 +34,8 @@ class VQVAE(GenerativeModel):
     Source: van den Oord et al. (2017), arXiv 1711.00937.
     """
 
+    thread_safe = True
+
     def __init__(
         self,
         name: str,
@@ -82,16 +84,25 @@ class VQVAE(GenerativeModel):
         """
         # Outside autocast and one latent grid at a time: the choice among near neighbours must
         # not depend on precision or on the batch.
-        codebook = self.vq.quantize.embedding.weight
-        flat = z.to(codebook.dtype).movedim(1, -1)
-        index = torch.stack([self._nearest(item, codebook) for item in flat])
+        codebook = self.vq.quantize.embedding.weight.detach()
+        flat = z.detach().to(codebook.dtype).movedim(1, -1)
+        index = self._nearest(flat.flatten(1, -2), codebook).view(flat.shape[:-1])
         return codebook[index].movedim(-1, 1), index
 
     @staticmethod
     def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-        """(h, w, C) to the (h, w) numbers of the nearest rows, exactly and ties to the first."""
-        difference = vectors.flatten(0, -2)[:, None, :] - codebook[None]
-        return difference.square().sum(-1).argmin(1).view(vectors.shape[:-1])
+        """(N, P, C) to the (N, P) numbers of the nearest rows, exactly and ties to the first."""
+        # Two work arrays for all items: fresh ones of this size cost more than the arithmetic.
+        distance = vectors.new_empty(vectors.shape[1], len(codebook))
+        term = torch.empty_like(distance)
+        index = []
+        for item in vectors:
+            # Channel by channel, without the cancellation of the expanded square.
+            distance.zero_()
+            for value, code in zip(item.unbind(-1), codebook.unbind(-1), strict=True):
+                distance += torch.sub(value[:, None], code, out=term).square_()
+            index.append(distance.argmin(1))
+        return torch.stack(index)
 
     def _encode(self, x: Tensor) -> Tensor:
         z = self._to_continuous(x)
@@ -113,7 +124,7 @@ class VQVAE(GenerativeModel):
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
         """Return the share of codes changed by the map and the number of distinct codes."""
         shape = (-1, *self.latent_shape)
-        codes = [self.quantize(z.to(self._device()).view(shape))[1] for z in (true, mapped)]
+        codes = [self.quantize(z.to(self.device).view(shape))[1] for z in (true, mapped)]
         return {
             "latent/codes_changed": float((codes[0] != codes[1]).double().mean()),
             "latent/codes_used_true": int(codes[0].unique().numel()),

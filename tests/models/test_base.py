@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 import torch
 
@@ -101,3 +103,35 @@ def test_samples_come_from_the_fitted_density_and_the_seed():
 def test_a_model_without_objective_says_so():
     with pytest.raises(TypeError, match="no training objective"):
         Pixels().training_loss(images(1), 0.0)
+
+
+def test_a_model_runs_in_several_threads_only_if_its_family_allows_it():
+    threads = set()
+
+    class Spy(Pixels):
+        def _encode(self, x):
+            threads.add(threading.get_ident())
+            return x
+
+    Spy().encode(images(64))
+    assert threads == {threading.get_ident()}
+    threads.clear()
+    Spy.thread_safe = True
+    Spy().encode(images(64))
+    assert threading.get_ident() not in threads
+
+
+def test_threads_compute_without_gradients_and_in_the_models_precision():
+    seen = []
+
+    class Spy(Pixels):
+        thread_safe = True
+
+        def _encode(self, x):
+            seen.append((torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")))
+            return x
+
+    model = Spy()
+    model.autocast_dtype = torch.bfloat16
+    model.encode(images(20))
+    assert seen == [(True, True)] * 2
