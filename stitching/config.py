@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate, to_absolute_path
+from hydra.utils import get_class, instantiate, to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -213,20 +213,26 @@ def build_model(
     """
     import torch
 
+    from stitching.models.containers import read_weights
     from stitching.models.weights import PACKAGED, load_weights, parameters_hash, resolve
 
     options = model_options(node)
     place = pick_device(device)
+    file = None
+    if (weights := node.get("weights")) is not None:
+        path = resolve(weights if weights.startswith(PACKAGED) else absolute(weights))
+        file = read_weights(path)
+        if "architecture" not in file.card:
+            family: type[Any] = get_class(options["_target_"])
+            options = family.complete_options(options, file)
     with torch.random.fork_rng(devices=[]):
         # An untrained model is the same wherever in a sweep it is built.
         torch.manual_seed(0)
         model: GenerativeModel = build(options)
-    weights = node.get("weights")
-    if weights is None:
+    if file is None:
         model.weights_hash = parameters_hash(model)
     else:
-        path = resolve(weights if weights.startswith(PACKAGED) else absolute(weights))
-        load_weights(model, path, options)
+        load_weights(model, file, options)
     if check_dtype(dtype) == "float64":
         model = model.double()
     elif dtype == "bfloat16":

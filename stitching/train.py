@@ -26,6 +26,7 @@ from stitching import __version__, config
 from stitching.cache import Cache
 from stitching.data.base import ImageSet
 from stitching.models.base import WARMUP_END, GenerativeModel
+from stitching.models.containers import read_weights
 from stitching.models.weights import architecture, load_weights, resolve, save_weights
 from stitching.tracking import Tracker
 
@@ -263,7 +264,7 @@ def run(cfg: DictConfig) -> Path:
     torch.manual_seed(plain["seed"])
     model: GenerativeModel = config.build(options)
     if plain["init"] is not None:
-        load_weights(model, resolve(config.absolute(plain["init"])), options)
+        load_weights(model, read_weights(resolve(config.absolute(plain["init"]))), options)
     model.to(config.pick_device(plain["device"]))
     trainer = Trainer(
         model,

@@ -9,12 +9,14 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stitching.batching import in_fixed_batches
 from stitching.images import rescale, to_unit
+from stitching.models.containers import WeightFile
 from stitching.seeding import item_noise
 
 #: Images per pass on the CPU, whatever the caller's batch size: results are then the same to the
@@ -72,6 +74,30 @@ class GenerativeModel(nn.Module, ABC):
         self.weights_hash: str | None = None
         #: Data set and size the weights were trained on, as their file says.
         self.card: dict[str, str] = {}
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
+        """Return the constructor's options, with what a published weight file says of itself.
+
+        Called before the model is built. A family reads depth and widths from the tensors'
+        names and shapes here: options that are null are filled in, others are compared.
+
+        Args:
+            options: As configured, with `_target_` and `name`.
+            file: The weight file; not one of this project, which carries its options as a card.
+
+        Raises:
+            ValueError: An option contradicts the file; the message names option and values.
+        """
+        del file
+        return options
+
+    def state_from(self, file: WeightFile) -> dict[str, Tensor]:
+        """Return the model's own state dict from a published file, names mapped.
+
+        By default the file's tensors under their own names.
+        """
+        return file.state_dict()
 
     @property
     def latent_dim(self) -> int:

@@ -1,4 +1,4 @@
-"""Weight files: safetensors with a card in the header, loaded strictly, never unpickled.
+"""The project's weight files: safetensors with a card in the header, loaded strictly.
 
 The card says which model and data the weights belong to, so that a file under the wrong
 configuration is an error and not a wrong number.
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from stitching.models.base import GenerativeModel
+from stitching.models.containers import WeightFile
 
 #: Prefix of a packaged file: `zoo:faces/vae.safetensors` lies in `stitching/zoo/faces/`.
 PACKAGED = "zoo:"
@@ -100,28 +101,22 @@ def save_weights(
     partial.replace(path)
 
 
-def load_weights(model: GenerativeModel, path: Path, options: Mapping[str, Any]) -> None:
+def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str, Any]) -> None:
     """Load a weight file strictly, and set the model's `weights_hash` and `card`.
 
     Args:
         model: Model to fill; it keeps its own precision.
-        path: A safetensors file.
+        file: What `read_weights` returned.
         options: The model's configuration, compared with the file's card if it has one.
 
     Raises:
-        ValueError: Not a safetensors file, another configuration, missing or unexpected keys, or
-            another shape.
+        ValueError: Another configuration, missing or unexpected keys, another shape, or values
+            that are not finite.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            card = dict(file.metadata() or {})
-            # An offset table in the header makes an untrusted file safe to read.
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+    path, card = file.path, dict(file.card)
     _check_architecture(path, card, options)
+    # A file of this project holds the model's own names; others are the family's business.
+    tensors = file.state_dict() if "architecture" in card else model.state_from(file)
     own = model.state_dict()
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [
@@ -139,7 +134,7 @@ def load_weights(model: GenerativeModel, path: Path, options: Mapping[str, Any])
     for key, value in model.state_dict().items():
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ValueError(f"{path}: weight {key} has values that are not finite")
-    model.weights_hash = hashlib.sha256(path.read_bytes()).hexdigest()
+    model.weights_hash = file.sha256
     model.card = card
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from stitching.models.containers import read_weights
 from stitching.models.weights import load_weights, resolve, save_weights
 from tests.small import small_vae, small_vae_options
 
@@ -26,7 +27,7 @@ def other():
 def test_weights_survive_to_half_precision(saved):
     model, path = saved
     loaded = other()
-    load_weights(loaded, path, small_vae_options())
+    load_weights(loaded, read_weights(path), small_vae_options())
     for key, value in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], value.half().float()), key
     assert loaded.card["data"] == "faces"
@@ -38,7 +39,7 @@ def test_two_readers_compute_the_same_numbers(saved):
     x = torch.rand(2, 3, 32, 32)
     a, b = other(), small_vae()
     for model in (a, b):
-        load_weights(model, path, small_vae_options())
+        load_weights(model, read_weights(path), small_vae_options())
     assert torch.equal(a.encode(x), b.encode(x))
 
 
@@ -48,21 +49,21 @@ def test_a_missing_key_is_named(saved):
     tensors.pop("encoder.1.bias")
     save_file(tensors, path)
     with pytest.raises(ValueError, match=r"1 keys missing \['encoder.1.bias'\]"):
-        load_weights(other(), path, small_vae_options())
+        load_weights(other(), read_weights(path), small_vae_options())
 
 
 def test_an_unexpected_key_is_named(saved):
     _, path = saved
     save_file({**load_file(path), "more": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match=r"1 unexpected \['more'\]"):
-        load_weights(other(), path, small_vae_options())
+        load_weights(other(), read_weights(path), small_vae_options())
 
 
 def test_another_shape_is_named(saved):
     _, path = saved
     save_file({**load_file(path), "encoder.1.bias": torch.zeros(3)}, path)
     with pytest.raises(ValueError, match=r"encoder.1.bias \(3,\) instead of \(8,\)"):
-        load_weights(other(), path, small_vae_options())
+        load_weights(other(), read_weights(path), small_vae_options())
 
 
 def test_another_value_range_is_an_error_not_a_wrong_number(saved):
@@ -70,21 +71,21 @@ def test_another_value_range_is_an_error_not_a_wrong_number(saved):
     options = small_vae_options(value_range=[-1.0, 1.0])
     model = small_vae(value_range=[-1.0, 1.0])
     with pytest.raises(ValueError, match=r"value_range=\[-1.0, 1.0\] but trained with \[0.0, 1.0"):
-        load_weights(model, path, options)
+        load_weights(model, read_weights(path), options)
 
 
 def test_another_image_size_names_the_remedy(saved):
     _, path = saved
     options = small_vae_options(image_size=64)
     with pytest.raises(ValueError, match=r"set data\.image_size=32"):
-        load_weights(small_vae(image_size=64), path, options)
+        load_weights(small_vae(image_size=64), read_weights(path), options)
 
 
 def test_weights_that_are_not_finite_are_refused(saved):
     _, path = saved
     save_file({**load_file(path), "encoder.1.bias": torch.full((8,), float("nan"))}, path)
     with pytest.raises(ValueError, match=r"encoder\.1\.bias has values that are not finite"):
-        load_weights(other(), path, small_vae_options())
+        load_weights(other(), read_weights(path), small_vae_options())
 
 
 def test_a_diverged_model_is_not_saved(tmp_path):
@@ -99,7 +100,7 @@ def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
     path = tmp_path / "page.safetensors"
     path.write_text("<!DOCTYPE html>")
     with pytest.raises(ValueError, match="not a readable safetensors file"):
-        load_weights(small_vae(), path, small_vae_options())
+        load_weights(small_vae(), read_weights(path), small_vae_options())
 
 
 def test_the_card_holds_the_architecture_without_options_of_use(saved):

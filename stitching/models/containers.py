@@ -1,0 +1,213 @@
+"""Read weight files of any layout without running code that lies in them.
+
+A pickle is a program. `torch.load(weights_only=True)` runs only what makes tensors and plain
+containers; a few harmless classes that checkpoints of the field carry are allowed beside these,
+and everything else is refused.
+"""
+
+import hashlib
+import json
+import pickle
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+#: Weight files that diffusers writes beside a `config.json`, best first.
+_DIFFUSERS_FILES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "model.safetensors",
+)
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """What a weight file holds.
+
+    Attributes:
+        path: The file.
+        content: As stored: nested dicts and lists of tensors and plain values.
+        sha256: Of the file's bytes, hexadecimal.
+        card: Metadata in the header of a safetensors file, else empty.
+        config: `config.json` beside the weights, of a folder in diffusers' layout, else empty.
+    """
+
+    path: Path
+    content: Any
+    sha256: str
+    card: Mapping[str, str] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def state_dict(self, *keys: str | int) -> dict[str, Tensor]:
+        """Return the tensors by name, found under `keys` one inside the other.
+
+        A prefix `module.` that all names share, which parallel wrappers leave, is taken off.
+
+        Raises:
+            ValueError: There is no dict of tensors at this place.
+        """
+        place = self.content
+        for key in keys:
+            found = isinstance(place, Mapping) and key in place
+            if not found and not (isinstance(place, list | tuple) and isinstance(key, int)):
+                raise ValueError(f"{self.path} has no entry {key!r}; {_describe(place)}")
+            try:
+                place = place[key]
+            except IndexError:
+                raise ValueError(f"{self.path} has no entry {key!r}; {_describe(place)}") from None
+        if not isinstance(place, Mapping) or not all(
+            isinstance(value, Tensor) for value in place.values()
+        ):
+            raise ValueError(f"{self.path} holds no dict of tensors there; {_describe(place)}")
+        prefix = "module."
+        if place and all(name.startswith(prefix) for name in place):
+            return {name.removeprefix(prefix): value for name, value in place.items()}
+        return dict(place)
+
+
+def read_weights(path: Path) -> WeightFile:
+    """Read a weight file.
+
+    Args:
+        path: A safetensors file, a file written by `torch.save`, a snapshot pickle of NVIDIA's
+            StyleGAN code (suffix .pkl), or a folder in diffusers' layout.
+
+    Raises:
+        FileNotFoundError: No such file, or a folder without weights.
+        ValueError: It is damaged, or loading it would run code.
+    """
+    config: dict[str, Any] = {}
+    if path.is_dir():
+        path, config = _in_folder(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weight file {path}")
+    card: dict[str, str] = {}
+    if path.suffix == ".safetensors":
+        content, card = _safetensors(path)
+    elif path.suffix == ".pkl":
+        from stitching.models.snapshot import read_snapshot
+
+        content = read_snapshot(path)
+    else:
+        content = _torch(path)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return WeightFile(path, content, sha256, card, config)
+
+
+def _in_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{folder} has no config.json: give the folder of one model in diffusers' layout "
+            "(of a whole pipeline, set subfolder, such as vae)"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / 'config.json'} is not valid JSON: {error}") from error
+    for name in _DIFFUSERS_FILES:
+        if (folder / name).is_file():
+            return folder / name, config
+    raise FileNotFoundError(f"{folder} has none of {', '.join(_DIFFUSERS_FILES)}")
+
+
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            # An offset table in the header makes an untrusted file safe to read.
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            return tensors, dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+
+
+class _Inert:
+    """Stands for a class that carries settings, no weights: it keeps nothing and does nothing."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        del args, kwargs
+
+    def __setstate__(self, state: object) -> None:
+        del state
+
+
+#: Classes that checkpoints of training frameworks carry beside their weights.
+_SETTINGS = (
+    "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
+    "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint",
+    "omegaconf.dictconfig.DictConfig",
+    "omegaconf.listconfig.ListConfig",
+    "omegaconf.base.ContainerMetadata",
+    "omegaconf.base.Metadata",
+    "omegaconf.nodes.AnyNode",
+    "omegaconf.nodes.BooleanNode",
+    "omegaconf.nodes.FloatNode",
+    "omegaconf.nodes.IntegerNode",
+    "omegaconf.nodes.StringNode",
+    "typing.Any",
+)
+
+
+def _allowed() -> list[Any]:
+    import collections
+
+    import numpy as np
+    from numpy._core.multiarray import scalar
+
+    numbers = [np.dtype, *(type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd")]
+    # The names of numpy before and after 2.0.
+    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    inert = [(type("Inert", (_Inert,), {}), name) for name in _SETTINGS]
+    return [collections.defaultdict, dict, list, int, *numbers, *scalars, *inert]
+
+
+#: What torch's readers raise on bytes that are no weight file.
+_DAMAGED = (
+    RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+    struct.error,
+)  # fmt: skip
+
+
+def _torch(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_allowed()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        name = _blocked(str(error))
+        if name is None:
+            raise ValueError(
+                f"{path} is not a readable weight file (safetensors or torch.save): it may be "
+                "damaged, of another format, or a partial download"
+            ) from error
+        raise ValueError(
+            f"{path} was refused: loading it would run code ({name}). Where you trust it, load it "
+            "with the code it came from and save `model.state_dict()` as a safetensors file"
+        ) from error
+    except _DAMAGED as error:
+        raise ValueError(
+            f"{path} is not a readable weight file (safetensors or torch.save): {error}"
+        ) from error
+
+
+def _blocked(message: str) -> str | None:
+    """The class or function that torch refused, from its message."""
+    for before in ("GLOBAL ", "Unsupported global: "):
+        _, found, rest = message.partition(before)
+        if found:
+            return rest.split()[0]
+    return None
+
+
+def _describe(place: object) -> str:
+    if isinstance(place, Mapping):
+        return f"there are {', '.join(map(repr, list(place)[:6])) or 'no entries'}"
+    if isinstance(place, list | tuple):
+        return f"there is a list of {len(place)}"
+    return f"there is a {type(place).__name__}"
