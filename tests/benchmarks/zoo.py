@@ -96,7 +96,7 @@ def main():
                 row["fd_effnet_samples_t0.7"] = distance(cool)
         result[name] = row
         print(name, json.dumps(row), flush=True)
-    (out / "zoo.json").write_text(json.dumps(result, indent=1) + "\n")
+    (out / "zoo.json").write_text(json.dumps({"n": args.n, **result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
