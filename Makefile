@@ -4,14 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DIR ?= $(shell ls -dt outputs/*/*_grid 2>/dev/null | head -n 1)
-MODELS ?= vae vqvae nf dm
+MODELS ?= vae vqvae nf dm gan
 DATA ?= faces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo grid test lint format report zoo bench clean
+.PHONY: help setup demo grid grid-gan test lint format report zoo bench clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
 
 setup: $(STAMP)  ## Make .venv and install the pinned versions
 
@@ -28,6 +28,9 @@ demo: setup  ## Run the grid on drawn faces: 5 encoders x 4 decoders
 
 grid: setup  ## The same as demo, with your own settings in ARGS="data=celeba data.root=DIR"
 	$(BIN)/python launch.py experiment=grid $(ARGS)
+
+grid-gan: setup  ## The grid with the GAN on both sides, on images that it drew
+	$(BIN)/python launch.py experiment=grid-gan $(ARGS)
 
 test: setup  ## Run the whole test suite
 	$(BIN)/python -m pytest

@@ -24,7 +24,8 @@ def load_model(
         dtype: `float32`, `bfloat16` (autocast) or `float64`.
 
     Returns:
-        The model; `.encode(x)` takes (N, 3, S, S) in [0, 1] to (N, D), `.decode(z)` back.
+        The model; `.encode(x)` takes (N, 3, S, S) in [0, 1] to (N, D), `.decode(z)` back. One
+        that is fitted to images, such as `pca`, needs `.fit_images(x)` first.
 
     Raises:
         ValueError: Unknown name or option, or the weights do not fit.
@@ -34,7 +35,7 @@ def load_model(
     if not OmegaConf.is_config(cfg.get("encoder")):
         known = sorted(path.stem for path in (config.conf_dir() / "model").glob("*.yaml"))
         raise ValueError(f"no model {name!r}; there are {', '.join(known)}")
-    return config.build_model(cfg.encoder, device, dtype)
+    return config.build_model(config.role_node(cfg, "encoder"), device, dtype)
 
 
 def load_images(name: str, *overrides: str, split: str = "test", n: int | None = None) -> "Tensor":

@@ -20,6 +20,7 @@ from stitching.data.base import ImageData, ids_hash
 from stitching.latents import (
     Subject,
     encode_split,
+    fit_subject,
     in_batches,
     reconstruct_split,
     require_finite,
@@ -28,6 +29,7 @@ from stitching.maps import Factorisation, Identity, Map, factorise
 from stitching.metrics.base import ImageMetric, MetricUnavailable
 from stitching.metrics.consistency import probe_scores
 from stitching.metrics.latent import latent_scores
+from stitching.models.base import GenerativeModel
 from stitching.probes import LinearProbes
 
 Value = float | int | str | None
@@ -90,6 +92,8 @@ class Cell:
         original = test.images(slice(None))
 
         with self._stage("encode"):
+            for subject in (self.encoder, self.decoder):
+                fit_subject(subject, train, self.cache, self.batch_size)
             latents, counts = {}, 0
             for role, subject in (("source", self.encoder), ("target", self.decoder)):
                 for split in (train, test):
@@ -199,6 +203,7 @@ class Cell:
             "data/test_pixels": test.fingerprint,
             "weights/encoder": self.encoder.model.weights_hash,
             "weights/decoder": self.decoder.model.weights_hash,
+            **_images_seen(encoder=self.encoder.model, decoder=self.decoder.model),
             **versions(),
         }
 
@@ -207,6 +212,12 @@ class Cell:
         started = time.perf_counter()
         yield
         self.times[name] = time.perf_counter() - started
+
+
+def _images_seen(**models: GenerativeModel) -> dict[str, Value]:
+    """How many images trained a model, where its weights say so: what tells checkpoints apart."""
+    seen = {role: model.card.get("images_seen", "") for role, model in models.items()}
+    return {f"weights/{role}_images_seen": int(n) for role, n in seen.items() if n.isdecimal()}
 
 
 def versions() -> dict[str, Value]:

@@ -1,4 +1,4 @@
-"""The only place that knows Hydra and OmegaConf: composes, checks and builds.
+"""Builds and checks what Hydra composed; with `composition` the only place that knows it.
 
 Everything is built and checked before the first image is encoded, so that wrong input costs
 seconds and one message.
@@ -7,18 +7,25 @@ seconds and one message.
 import functools
 import json
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.utils import get_class, instantiate, to_absolute_path
+from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+
+from stitching.composition import (
+    ROLES,
+    absolute,
+    cache_root,
+    compose_config,
+    conf_dir,
+    model_node,
+    model_options,
+    register_roles,
+    role_node,
+    to_plain,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -28,83 +35,21 @@ if TYPE_CHECKING:
     from stitching.data.base import ImageData
     from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
+    from stitching.models.containers import WeightFile
 
 log = logging.getLogger(__name__)
 
-ROLES = ("encoder", "decoder")
+__all__ = [
+    "DTYPES", "ROLES", "USER_ERRORS", "SlowDtypeWarning", "absolute", "build", "build_cell",
+    "build_data", "build_model", "cache_root", "check_dtype", "compose_config", "conf_dir",
+    "model_node", "model_options", "open_cache", "pick_device", "register_roles", "role_node",
+    "to_plain", "warn_of_slow_dtype", "weight_file",
+]  # fmt: skip
+
 DTYPES = ("float32", "bfloat16", "float64")
 
 #: Errors whose message is meant for the user; a traceback would only hide it.
 USER_ERRORS = (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError)
-
-
-def conf_dir() -> Path:
-    """Return the folder of configurations: in an installed package, or beside it in a checkout."""
-    inside = Path(__file__).parent / "conf"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
-
-
-def register_roles() -> None:
-    """Make every model an option of the groups `encoder` and `decoder`.
-
-    The option itself is empty; what it selects is loaded by `model@encoder: ${encoder}`. Without
-    these entries `--help` would not list them and `encoder=glob(*)` would find none.
-    """
-    store = ConfigStore.instance()
-    for path in sorted((conf_dir() / "model").glob("*.yaml")):
-        for role in ROLES:
-            store.store(group=role, name=path.stem, node={})
-
-
-def compose_config(overrides: list[str], config_name: str = "config") -> DictConfig:
-    """Compose the configuration from Python, without a command line.
-
-    Args:
-        overrides: As on the command line, such as `["encoder=nf", "data.n_test=64"]`.
-        config_name: `config` (a cell) or `train`.
-
-    Raises:
-        ValueError: An override does not fit.
-    """
-    from hydra.errors import HydraException
-
-    register_roles()
-    if GlobalHydra.instance().is_initialized():
-        raise ValueError("stitching's Python functions cannot compose inside a Hydra application")
-    try:
-        with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
-            return compose(config_name, overrides)
-    except HydraException as error:
-        raise ValueError(str(error)) from error
-
-
-def to_plain(cfg: DictConfig) -> dict[str, Any]:
-    """Return nested plain dicts and lists, every interpolation resolved.
-
-    Raises:
-        ValueError: A value is missing (`???`) or an interpolation fails; the message names it.
-    """
-    try:
-        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise ValueError(f"configuration is incomplete: {error}") from error
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
-def absolute(path: str) -> str:
-    """Return a path of the user's relative to the folder the command was started in."""
-    path = os.path.expanduser(path)
-    return to_absolute_path(path) if HydraConfig.initialized() else os.path.abspath(path)
-
-
-def cache_root(path: str | None) -> Path:
-    """Return the cache folder: configured, `STITCHING_CACHE`, or the user's cache folder."""
-    chosen = path or os.environ.get("STITCHING_CACHE")
-    if chosen:
-        return Path(absolute(chosen))
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "stitching"
 
 
 def pick_device(device: str) -> "torch.device":
@@ -181,20 +126,47 @@ def build_data(node: DictConfig) -> "ImageData":
     for key in ("root", "attributes"):
         if isinstance(plain.get(key), str):
             plain[key] = absolute(plain[key])
-    data: ImageData = build(plain)
+    extra = {}
+    if isinstance(node.get("model"), DictConfig):
+        # What draws is built on the CPU in float32, so that the images are the same wherever the
+        # roles run.
+        from stitching.latents import code_version
+
+        del plain["model"]
+        model = build_model(node.model, "cpu")
+        code = code_version(*{type(module) for module in model.modules()})
+        extra = {"model": model, "code": code}
+    data: ImageData = build(plain, **extra)
     return data
 
 
-def model_options(node: DictConfig) -> dict[str, Any]:
-    """Return the options of a model that its constructor takes, plus `_target_`.
+@functools.lru_cache(maxsize=1)
+def _drawn_data(text: str) -> "ImageData":
+    """Drawn images of this process, so that cells of a sweep share what was drawn."""
+    return build_data(OmegaConf.create(json.loads(text)))
+
+
+def weight_file(node: DictConfig) -> "WeightFile | None":
+    """Find and read the weight file of a model's configuration, if it names one.
+
+    With a `checkpoint` that is the file of its training after so many images.
 
     Raises:
-        ValueError: The node is not a model's configuration.
+        ValueError: It is damaged, or loading it would run code.
+        FileNotFoundError: There is none.
     """
-    plain = to_plain(node) if isinstance(node, DictConfig) else {}
-    if "_target_" not in plain or "name" not in plain:
-        raise ValueError(f"not a model: {node!r}; a model YAML has at least _target_ and name")
-    return {key: value for key, value in plain.items() if key not in ("weights", "training")}
+    from stitching.models.checkpoints import at_checkpoint
+    from stitching.models.containers import read_weights
+    from stitching.models.weights import resolve
+
+    weights, images = node.get("weights"), node.get("checkpoint")
+    launched_in = Path(absolute("."))
+    if images is not None:
+        weights = at_checkpoint(weights, images, launched_in)
+    if weights is None:
+        return None
+    path = resolve(weights, node.get("subfolder"), node.get("revision"), launched_in)
+    return read_weights(path)
 
 
 def build_model(
@@ -203,7 +175,8 @@ def build_model(
     """Build a model, load its weights, freeze it and move it to its device.
 
     Args:
-        node: A model's configuration.
+        node: A model's configuration. With an `init_seed` it is left at its initialisation, and
+            a weight file is at most asked for the options that are null.
         device: See `pick_device`.
         dtype: `float32`, `bfloat16` (float32 weights, autocast in the networks) or `float64`.
 
@@ -213,30 +186,40 @@ def build_model(
     """
     import torch
 
-    from stitching.models.containers import read_weights
-    from stitching.models.weights import PACKAGED, load_weights, parameters_hash, resolve
+    from stitching.models.weights import load_weights, parameters_hash
 
     options = model_options(node)
     place = pick_device(device)
-    file = None
-    if (weights := node.get("weights")) is not None:
-        path = resolve(weights if weights.startswith(PACKAGED) else absolute(weights))
-        file = read_weights(path)
-        if "architecture" not in file.card:
-            family: type[Any] = get_class(options["_target_"])
-            options = family.complete_options(options, file)
+    file, seed = None, node.get("init_seed")
+    if seed is not None and node.get("checkpoint") is not None:
+        raise ValueError(
+            f"model {node.name} is left untrained, so checkpoint={node.checkpoint} has no "
+            "meaning: set checkpoint=null, or choose the model itself"
+        )
+    if seed is None or None in options.values():
+        file = weight_file(node)
+    if file is not None and "architecture" not in file.card:
+        family: type[Any] = get_class(options["_target_"])
+        options = family.complete_options(options, file)
     with torch.random.fork_rng(devices=[]):
         # An untrained model is the same wherever in a sweep it is built.
-        torch.manual_seed(0)
+        torch.manual_seed(seed or 0)
         model: GenerativeModel = build(options)
-    if file is None:
-        model.weights_hash = parameters_hash(model)
+    model.options = options
+    if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
+        raise ValueError(f"{model.name}: there are no weights to leave untrained; use it as it is")
+    if file is None or seed is not None:
+        # What is still to be fitted has no values to go by.
+        model.weights_hash = None if model.needs_fit else parameters_hash(model)
     else:
         load_weights(model, file, options)
     if check_dtype(dtype) == "float64":
         model = model.double()
     elif dtype == "bfloat16":
         model.autocast_dtype = torch.bfloat16
+    if place.type == "cuda":
+        # Convolutions on tensor cores read channels last; elsewhere the layout is the family's.
+        model = model.to(memory_format=torch.channels_last)
     return model.to(place).freeze()
 
 
@@ -266,7 +249,8 @@ def build_cell(cfg: DictConfig) -> "Cell":
     device = pick_device(plain["device"])
     dtype = check_dtype(plain["dtype"])
     warn_of_slow_dtype(device, dtype)
-    data = build_data(cfg.data)
+    drawn = isinstance(cfg.data.get("model"), DictConfig)
+    data = _drawn_data(json.dumps(to_plain(cfg.data))) if drawn else build_data(cfg.data)
     if not 0 <= plain["picture"] < data.n_test:
         raise ValueError(
             f"picture={plain['picture']} is not a test image: use 0 to data.n_test - 1 = "
@@ -275,9 +259,13 @@ def build_cell(cfg: DictConfig) -> "Cell":
     data.check()
     subjects = {}
     for role in ROLES:
-        model = build_model(cfg[role], plain["device"], dtype)
+        node = role_node(cfg, role)
+        model = build_model(node, plain["device"], dtype)
         _check_role(role, model, data)
-        subjects[role] = Subject(model, model_options(cfg[role]), dtype)
+        trained, used = node.get("trained_crop"), plain["data"].get("crop")
+        if trained and used and trained != used:
+            _warn_of_crop(model.name, trained, used)
+        subjects[role] = Subject(model, model.options, dtype)
     set_numerics(plain["seed"])
     return Cell(
         encoder=subjects["encoder"],
@@ -289,7 +277,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
             for key, node in plain["metric"].items()
         },
         probes=build(cfg.probe) if cfg.probe.get("_target_") else None,
-        cache=_cache(cache_root(plain["cache"])),
+        cache=open_cache(plain["cache"]),
         batch_size=plain["batch_size"],
         seed=plain["seed"],
     )
@@ -301,6 +289,11 @@ def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
+def open_cache(path: str | None) -> "Cache":
+    """Return the cache below `cache_root`."""
+    return _cache(cache_root(path))
+
+
 @functools.lru_cache(maxsize=1)
 def _cache(root: Path) -> "Cache":
     """The cache of this process, so that cells of a sweep share what is in memory."""
@@ -309,18 +302,36 @@ def _cache(root: Path) -> "Cache":
     return Cache(root)
 
 
+@functools.lru_cache(maxsize=64)
+def _warn_of_crop(name: str, trained: str, used: str) -> None:
+    """Warn once per model and sweep, in which every cell would say the same."""
+    log.warning(
+        "%s was trained on images cropped as %s, but data.crop=%s: a grid shows one crop to all "
+        "of its models, so this one sees faces framed unlike those it knows",
+        *(name, trained, used),
+    )
+
+
 def _check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
+    from stitching.data.drawn import DrawingModel, Drawn, check_drew
+
     if role == "decoder" and not model.can_decode:
         raise ValueError(f"decoder={model.name}: this model cannot decode; use it as encoder")
-    if role == "encoder" and not model.can_encode:
+    if isinstance(model, DrawingModel):
+        check_drew(role, model, data)
+    elif role == "encoder" and not model.can_encode:
         raise ValueError(f"encoder={model.name}: this model cannot encode; use it as decoder")
+    if model.needs_fit:
+        model.check_fit(data.n_train)
     if model.image_size != data.image_size:
         raise ValueError(
             f"{role}={model.name} takes images of {model.image_size} pixels but "
             f"data.image_size={data.image_size}: make them equal"
         )
     trained_on = model.card.get("data")
-    if trained_on and trained_on != data.name:
+    # Drawn images are of the kind that the model that drew them was trained on.
+    kind = data.model.card.get("data") if isinstance(data, Drawn) else data.name
+    if trained_on and trained_on != kind:
         log.warning(
             "%s=%s was trained on %s, the data are %s: train it with `python -m stitching.train "
             "model=%s data=%s` and give zoo=FOLDER",

@@ -20,10 +20,12 @@ from stitching import images as images_module
 from stitching.batching import images_per_call
 from stitching.cache import Cache
 from stitching.data.base import ImageSet
+from stitching.data.drawn import DrawingModel, DrawnSet
 from stitching.models.base import GenerativeModel
+from stitching.models.weights import parameters_hash
 
 #: Packages whose classes are pinned by version, not by source.
-_LIBRARIES = ("torch", "builtins", "abc", "typing")
+_LIBRARIES = ("torch", "diffusers", "builtins", "abc", "typing")
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,20 @@ class Subject:
         return {
             "options": {k: v for k, v in self.options.items() if k not in dropped},
             "weights": self.model.weights_hash,
-            "code": code_version(type(self.model)),
+            "code": code_version(*{type(module) for module in self.model.modules()}),
             "dtype": self.dtype,
             **_environment(self.model),
         }
 
 
-def code_version(cls: type) -> str:
-    """Return SHA-256 (hex) of the source files that define a model class and what it stands on."""
+def code_version(*classes: type) -> str:
+    """Return SHA-256 (hex) of the source files that define classes and what they stand on.
+
+    Args:
+        classes: Of a model and of the modules inside it.
+    """
     files = {inspect.getsourcefile(module) for module in (batching, images_module, seeding)}
-    for base in cls.__mro__:
+    for base in {base for cls in classes for base in cls.__mro__}:
         if base.__module__.partition(".")[0] not in _LIBRARIES:
             files.add(inspect.getsourcefile(base))
     digest = hashlib.sha256()
@@ -97,10 +103,30 @@ def in_batches(
     return torch.cat(results)
 
 
+def fit_subject(subject: Subject, images: ImageSet, cache: Cache, batch_size: int) -> None:
+    """Fit a model that needs it to a split, or restore what the cache holds of that fit.
+
+    Only then is its identity known: call this before anything else that is done with the model.
+    """
+    model = subject.model
+    if not model.needs_fit:
+        return
+
+    def compute() -> dict[str, Tensor]:
+        model.fit_images(images.batches(images_per_call(batch_size, model.device)))
+        return model.state_dict()
+
+    parts = {"images": images.fingerprint, "model": subject.identity() | {"weights": None}}
+    model.load_state_dict(cache.tensors("fits", parts, compute))
+    model.weights_hash = parameters_hash(model)
+
+
 def encode_split(
     subject: Subject, images: ImageSet, cache: Cache, batch_size: int
 ) -> tuple[Tensor, int]:
     """Return the latents of a split, and how many images had to be encoded for it.
+
+    Where the model itself drew the images, their latents are the ones it drew them from.
 
     Returns:
         Latents (N, D) float32 on the CPU in the order of the split's ids, and N or 0.
@@ -119,8 +145,26 @@ def encode_split(
         require_finite(z, images.ids, f"encoder {subject.model.name} returned latents")
         return {"latents": z}
 
+    def known() -> dict[str, Tensor]:
+        assert isinstance(images, DrawnSet)
+        assert isinstance(subject.model, DrawingModel)
+        z = subject.model.known_latents(images.seed, images.indices).cpu()
+        require_finite(z, images.ids, f"model {subject.model.name} drew images from latents")
+        return {"latents": z}
+
     parts = {"images": images.fingerprint, "model": subject.identity()}
+    if drew(subject.model, images):
+        return cache.tensors("latents", parts | {"known": True}, known)["latents"], 0
     return cache.tensors("latents", parts, compute)["latents"], encoded
+
+
+def drew(model: GenerativeModel, images: ImageSet) -> bool:
+    """Return whether a model itself drew the images, so that it knows their latents."""
+    return (
+        isinstance(images, DrawnSet)
+        and isinstance(model, DrawingModel)
+        and model.drawing == images.drawing
+    )
 
 
 def reconstruct_split(

@@ -1,17 +1,11 @@
-"""Train a model of the zoo: `python -m stitching.train model=nf data=faces`.
-
-The order of images, the noise and the schedule depend on the seed and the step alone, so a run
-that was stopped goes on as if it had not been.
-"""
+"""Train a model of the zoo: `python -m stitching.train model=nf data=faces`."""
 
 import copy
-import json
 import logging
 import math
-import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,183 +19,16 @@ from torch import Tensor
 from stitching import __version__, config
 from stitching.cache import Cache
 from stitching.data.base import ImageSet
-from stitching.models.base import WARMUP_END, GenerativeModel
+from stitching.models.base import GenerativeModel
+from stitching.models.checkpoints import check_checkpoints, checkpoint_name, checkpoints_in
 from stitching.models.containers import read_weights
-from stitching.models.weights import architecture, load_weights, resolve, save_weights
+from stitching.models.gan import GAN
+from stitching.models.weights import load_weights, resolve, save_weights
 from stitching.tracking import Tracker
+from stitching.train_gan import AdversarialRecipe, AdversarialTrainer
+from stitching.trainer import Recipe, Trainer
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        n_images: Images seen in all, repeats counted.
-        batch_size: Images per step.
-        lr: Peak learning rate of Adam; warmed up over 2 % of the run, then a cosine to zero.
-        ema: Decay of the averaged weights that are saved, or None for the raw ones.
-    """
-
-    n_images: int
-    batch_size: int
-    lr: float
-    ema: float | None
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            ValueError: A value is out of range.
-        """
-        if self.n_images < self.batch_size or self.batch_size < 1:
-            raise ValueError(
-                f"training needs n_images >= batch_size >= 1, got {self.n_images} and "
-                f"{self.batch_size}"
-            )
-        if self.lr <= 0:
-            raise ValueError(f"training.lr must be > 0, got {self.lr}")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ValueError(f"training.ema must lie between 0 and 1, got {self.ema}")
-
-
-class Trainer:
-    """Model, averaged model, optimiser and position of one training run.
-
-    Args:
-        model: The model to train, on its device.
-        recipe: How.
-        seed: Of image order and noise.
-        dtype: `float32`, or `bfloat16` for autocast.
-        minutes: Time to fit the schedule into, or None.
-        options: Of the model: a training state of other options is refused.
-        warm: The model starts from trained weights: its objective is not warmed up again.
-    """
-
-    def __init__(
-        self,
-        model: GenerativeModel,
-        recipe: Recipe,
-        seed: int,
-        dtype: str = "float32",
-        minutes: float | None = None,
-        options: Mapping[str, Any] | None = None,
-        warm: bool = False,
-    ) -> None:
-        if dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"training dtype must be float32 or bfloat16, got {dtype!r}")
-        self.model, self.recipe, self.seed, self.minutes = model, recipe, seed, minutes
-        self.autocast, self.warm = dtype == "bfloat16", warm
-        self.average = copy.deepcopy(model) if recipe.ema is not None else model
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr)
-        # Options such as the prediction of a diffusion model leave no trace in tensors' shapes.
-        self.architecture = json.dumps(architecture(options or {}), sort_keys=True)
-        self.step = 0
-        self.seconds = 0.0
-
-    @property
-    def progress(self) -> float:
-        """Share of the run done, by images or by time, whichever is further."""
-        by_images = self.step * self.recipe.batch_size / self.recipe.n_images
-        by_time = self.seconds / (self.minutes * 60) if self.minutes else 0.0
-        return max(by_images, by_time)
-
-    def advance(self, pixels: Tensor) -> dict[str, float]:
-        """Do one step on images drawn from `pixels` (N, 3, S, S) uint8; return what to log."""
-        started = time.monotonic()
-        device = next(self.model.parameters()).device
-        # Position in the stream of epochs, each a fresh permutation: independent of restarts.
-        torch.manual_seed(self.seed * 1_000_003 + self.step)
-        x = pixels[self._indices(len(pixels))].to(device).float() / 255
-        progress = self.progress
-        warmup = min(1.0, (progress + 1e-4) / 0.02)
-        rate = self.recipe.lr * warmup * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.model.train()
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            stage = max(progress, WARMUP_END) if self.warm else progress
-            loss, figures = self.model.training_loss(x, stage)
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(
-                f"training diverged at step {self.step}: gradient norm {float(norm)}; "
-                "lower training.lr"
-            )
-        self.optimizer.step()
-        self.step += 1
-        self._update_average()
-        self.seconds += time.monotonic() - started
-        return {"loss": float(loss.detach()), "lr": rate, **figures}
-
-    def _indices(self, n: int) -> Tensor:
-        first = self.step * self.recipe.batch_size
-        picks = []
-        for position in range(first, first + self.recipe.batch_size):
-            epoch, place = divmod(position, n)
-            picks.append(int(self._permutation(epoch, n)[place]))
-        return torch.tensor(picks)
-
-    def _permutation(self, epoch: int, n: int) -> Tensor:
-        if getattr(self, "_epoch", None) != (epoch, n):
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            self._order = torch.randperm(n, generator=generator)
-            self._epoch = (epoch, n)
-        return self._order
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        if self.recipe.ema is None:
-            return
-        # A short memory at first, so that the average forgets the start of a short run.
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
-        own = dict(self.model.named_parameters())
-        for key, value in self.average.named_parameters():
-            value.lerp_(own[key], 1 - decay)
-        for ours, theirs in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            ours.copy_(theirs)
-
-    def save(self, path: Path) -> None:
-        """Write the training state, atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        torch.save(
-            {
-                "model": self.model.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "step": self.step,
-                "seconds": self.seconds,
-                "architecture": self.architecture,
-            },
-            partial,
-        )
-        partial.replace(path)
-
-    def load(self, path: Path) -> None:
-        """Go on from a training state.
-
-        Raises:
-            ValueError: It belongs to a model with other options.
-        """
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state.get("architecture", self.architecture) != self.architecture:
-            raise ValueError(
-                f"{path} belongs to a model with other options, {state['architecture']} instead "
-                f"of {self.architecture}: remove it, train with resume=false, or change out="
-            )
-        try:
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise ValueError(
-                f"{path} does not fit this model: remove it, or train with resume=false ({error})"
-            ) from error
-        self.step, self.seconds = state["step"], state["seconds"]
 
 
 def load_pixels(images: ImageSet, cache: Cache) -> Tensor:
@@ -220,6 +47,62 @@ def load_pixels(images: ImageSet, cache: Cache) -> Tensor:
     return cache.tensors("pixels", {"images": images.fingerprint}, compute)["pixels"]
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Where a training writes weights, and with which card.
+
+    Attributes:
+        folder: Of the files.
+        options: Of the model.
+        card: Entries of the card, without the images seen.
+    """
+
+    folder: Path
+    options: Mapping[str, Any]
+    card: Mapping[str, str]
+
+    def write(self, trainer: Trainer, pixels: Tensor, checkpoint: int | None = None) -> Path:
+        """Write the averaged weights as they are now, finished, and return the file.
+
+        Args:
+            trainer: The training, which goes on as if nothing had been written.
+            pixels: Training images, (N, 3, S, S) uint8.
+            checkpoint: The number of images in the file's name; None at the end of the run.
+        """
+        name, size = trainer.model.name, trainer.recipe.batch_size
+        file = f"{name}.safetensors" if checkpoint is None else checkpoint_name(name, checkpoint)
+        # What a run that started from weights has seen includes what those had seen.
+        seen = trainer.images_seen + int(trainer.model.card.get("images_seen", 0))
+        model = copy.deepcopy(trainer.average)
+        model.finish_training(part.float() / 255 for part in pixels[: size * 400].split(size))
+        path = self.folder / file
+        save_weights(model, path, self.options, {**self.card, "images_seen": str(seen)})
+        log.info("weights after %d images: %s", seen, path)
+        return path
+
+    def due(self, trainer: Trainer, at: Sequence[int]) -> Iterator[int]:
+        """Return the checkpoints still to be written, and say which never will be."""
+        name = trainer.model.name
+        here = checkpoints_in(self.folder, name)
+        if trainer.step == 0 and here:
+            log.warning(
+                "%s holds checkpoints of an earlier training of %s, after %s images: those that "
+                "are not among checkpoints_at=%s stay as they are",
+                *(self.folder, name, here, list(at)),
+            )
+        # Files are written before the state that comes after them, so what a state has passed
+        # is there; what came after it is written again, from the same weights.
+        passed = [n for n in at if trainer.step > 0 and n <= trainer.images_seen]
+        lost = [n for n in passed if n not in here]
+        if lost:
+            log.warning(
+                "checkpoints_at=%s lies behind the %d images of the state that training goes on "
+                "from: to have them too, train with resume=false",
+                *(lost, trainer.images_seen),
+            )
+        return iter(at[len(passed) :])
+
+
 def train(
     trainer: Trainer,
     pixels: Tensor,
@@ -227,20 +110,41 @@ def train(
     checkpoint: Path | None,
     log_every_s: float = 10.0,
     checkpoint_every_s: float = 120.0,
+    weights: Weights | None = None,
+    checkpoints_at: Sequence[int] = (),
 ) -> None:
-    """Run to the end of the schedule, with a progress bar, figures and checkpoints."""
+    """Run to the end of the schedule, with a progress bar, figures and checkpoints.
+
+    Args:
+        trainer: At its beginning, or where a training state left it.
+        pixels: Training images, (N, 3, S, S) uint8.
+        tracker: Receives figures.
+        checkpoint: File of the training state, or None.
+        log_every_s: Seconds between figures.
+        checkpoint_every_s: Seconds between training states.
+        weights: Where weights are written at `checkpoints_at`.
+        checkpoints_at: Numbers of images seen, ascending.
+    """
     from tqdm import tqdm
 
+    due = list(weights.due(trainer, checkpoints_at)) if weights is not None else []
+
+    def write_due() -> None:
+        while weights is not None and due and trainer.images_seen >= due[0]:
+            weights.write(trainer, pixels, due.pop(0))
+
+    write_due()
     last_log = last_save = time.monotonic()
     with tqdm(total=100.0, desc=f"train {trainer.model.name}", unit="%") as bar:
         bar.bar_format = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
         while trainer.progress < 1:
             figures = trainer.advance(pixels)
+            write_due()
             bar.update(min(100 * trainer.progress, 100.0) - bar.n)
             now = time.monotonic()
             if now - last_log > log_every_s or trainer.progress >= 1:
                 last_log = now
-                figures["images_seen"] = trainer.step * trainer.recipe.batch_size
+                figures["images_seen"] = trainer.images_seen
                 bar.set_postfix({k: f"{v:.4g}" for k, v in figures.items() if k != "lr"})
                 tracker.log({f"train/{key}": value for key, value in figures.items()})
             if checkpoint is not None and now - last_save > checkpoint_every_s:
@@ -248,6 +152,28 @@ def train(
                 trainer.save(checkpoint)
     if checkpoint is not None:
         trainer.save(checkpoint)
+    if due:
+        log.warning(
+            "checkpoints_at=%s were not reached: the run ended after %d images, since minutes=%s",
+            *(due, trainer.images_seen, trainer.minutes),
+        )
+
+
+def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings: Any) -> Trainer:
+    """Return the trainer for a model.
+
+    Args:
+        model: What to train.
+        training: Options of the recipe.
+        settings: Further arguments of `Trainer`.
+
+    Raises:
+        TypeError: An option is missing or unknown.
+        ValueError: One is out of range.
+    """
+    if isinstance(model, GAN):
+        return AdversarialTrainer(model, AdversarialRecipe(**training), **settings)
+    return Trainer(model, Recipe(**training), **settings)
 
 
 def run(cfg: DictConfig) -> Path:
@@ -257,7 +183,6 @@ def run(cfg: DictConfig) -> Path:
         torch.set_num_threads(plain["threads"])
     data = config.build_data(cfg.data)
     data.check(["pretrain"])
-    recipe = Recipe(**plain["training"])
     options = config.model_options(cfg.model)
     out = Path(config.absolute(plain["out"]))
     tracker: Tracker = config.build(cfg.tracker)
@@ -266,19 +191,30 @@ def run(cfg: DictConfig) -> Path:
     if plain["init"] is not None:
         load_weights(model, read_weights(resolve(config.absolute(plain["init"]))), options)
     model.to(config.pick_device(plain["device"]))
-    trainer = Trainer(
+    trainer = make_trainer(
         model,
-        recipe,
-        plain["seed"],
-        plain["dtype"],
-        plain["minutes"],
-        options,
+        plain["training"],
+        seed=plain["seed"],
+        dtype=plain["dtype"],
+        minutes=plain["minutes"],
+        options=options,
         warm=plain["init"] is not None,
     )
-    checkpoint = out / f"{model.name}.checkpoint"
-    if plain["resume"] and checkpoint.is_file():
-        trainer.load(checkpoint)
-        log.info("going on from %s at step %d", checkpoint, trainer.step)
+    checkpoints_at = check_checkpoints(plain["checkpoints_at"], trainer.recipe.n_images)
+    state = out / f"{model.name}.checkpoint"
+    if plain["resume"] and state.is_file():
+        trainer.load(state)
+        log.info("going on from %s at step %d", state, trainer.step)
+    card = {
+        "model": model.name,
+        "data": data.name,
+        "image_size": str(data.image_size),
+        "seed": str(plain["seed"]),
+        "weights": trainer.recipe.averaging,
+        "stitching": __version__,
+        "torch": torch.__version__,
+    }
+    weights = Weights(out, options, card)
     pixels = load_pixels(data.split("pretrain"), Cache(config.cache_root(plain["cache"])))
     folder = Path(HydraConfig.get().runtime.output_dir)
     with tracker:
@@ -287,28 +223,13 @@ def run(cfg: DictConfig) -> Path:
             trainer,
             pixels,
             tracker,
-            checkpoint,
+            state,
             plain["log_every_s"],
             plain["checkpoint_every_s"],
+            weights,
+            checkpoints_at,
         )
-    # What a run that started from weights has seen includes what those had seen.
-    seen = trainer.step * recipe.batch_size + int(model.card.get("images_seen", 0))
-    some = pixels[: recipe.batch_size * 400].split(recipe.batch_size)
-    trainer.average.finish_training(part.float() / 255 for part in some)
-    path = out / f"{model.name}.safetensors"
-    card = {
-        "model": model.name,
-        "data": data.name,
-        "image_size": str(data.image_size),
-        "images_seen": str(seen),
-        "seed": str(plain["seed"]),
-        "weights": "raw" if recipe.ema is None else f"average {recipe.ema}",
-        "stitching": __version__,
-        "torch": torch.__version__,
-    }
-    save_weights(trainer.average, path, options, card)
-    log.info("weights: %s", path)
-    return path
+    return weights.write(trainer, pixels)
 
 
 @hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="train")

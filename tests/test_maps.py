@@ -338,6 +338,19 @@ def test_a_source_that_never_varies_gives_the_mean_of_the_target(width: int) -> 
     assert fitted.summary()["rank"] == 0
 
 
+@pytest.mark.parametrize("width", [1, 60])
+@pytest.mark.parametrize("options", [{}, {"alphas": [1, 2, 3]}, {"alpha_per_target": True}])
+def test_a_source_that_never_varies_leaves_no_penalty_to_choose(width: int, options: dict) -> None:
+    _, target = paired(30, 5)
+    fitted = Ridge(**options).fit(torch.zeros(30, width), target.float())
+    facts = fitted.summary()
+    assert (facts["alpha"], facts["at_edge"], facts["interpolates"]) == (0, 0, 0)
+    assert facts["train_r2"] == pytest.approx(0, abs=1e-12)
+    expected = target.float().double().mean(0).float()
+    torch.testing.assert_close(fitted.predict(torch.zeros(1, width))[0], expected)
+    assert all(value is None or np.isfinite(value) for value in facts.values() if value != "ridge")
+
+
 @pytest.mark.parametrize("width", [8, 60])
 def test_leave_one_out_equals_refits_without_each_item(width: int) -> None:
     source, target = paired(20, width)

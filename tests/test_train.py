@@ -6,7 +6,8 @@ import torch
 from safetensors import safe_open
 
 from stitching.tracking import NoTracker
-from stitching.train import Recipe, Trainer, load_pixels, train
+from stitching.train import load_pixels, train
+from stitching.trainer import Recipe, Trainer
 from tests.small import small_vae, small_vae_options
 
 RECIPE = {"n_images": 160, "batch_size": 8, "lr": 1e-2, "ema": 0.9}

@@ -29,6 +29,8 @@ CROPS = {
     "square": (0, 20, 178, 198),
     # The 128 pixels around (89, 121), from the published preprocessing of DDIM's CelebA model.
     "face128": (25, 57, 153, 185),
+    # The whole picture, its aspect not kept, as DiffuseVAE's preprocessing has it.
+    "squeezed": (0, 0, 178, 218),
 }
 
 #: The paper fits on ids 1 to 9000 and tests on the ids after them.

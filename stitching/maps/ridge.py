@@ -152,6 +152,9 @@ class Ridge(SpectralMap):
     pooled over all target columns or, with `alpha_per_target`, for each alone. Ties go to the
     larger penalty. Penalties and scores stay readable as `alphas_` and `gcv_`.
 
+    A source that does not vary leaves nothing to choose: the map is the mean of the target,
+    whatever the penalty, and `alpha` is recorded as 0.
+
     Source: Hoerl and Kennard (1970), doi:10.1080/00401706.1970.10488634
     """
 
@@ -243,8 +246,10 @@ class Ridge(SpectralMap):
         low = best == 0
         high = (best == last) & (scores[last] < scores[last - 1])
         _warn_edges(alphas, scores, low, high)
+        alpha = alphas[best]
         return Choice(
-            alpha=alphas[best],
+            # Without a direction all penalties are one, and a grid without a scale means nothing.
+            alpha=alpha if basis.rank > 0 else torch.zeros_like(alpha),
             score=float(scores.gather(0, best[None]).mean()),
             at_edge=int(bool((low | high).any())),
             curve={

@@ -4,27 +4,21 @@ Nothing here runs code from a file: checkpoints are read with ``weights_only=Tru
 plain arrays with an unpickler that knows arrays and builtin containers and nothing else.
 """
 
-import hashlib
-import http.client
 import importlib.metadata
 import importlib.util
-import os
 import pickle
-import queue
-import tempfile
-import threading
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from stitching.download import DownloadError, sha256_of
+from stitching.download import Network as _Network
 from stitching.metrics.base import MetricUnavailable, WeightFile
 
 #: Seconds that one process spends, over all its attempts, on finding out that there is no
@@ -72,7 +66,7 @@ def given_file(path: str | Path) -> WeightFile:
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"no weight file at {file}: correct the metric's `weights`")
-    return WeightFile(file, _sha256(file), "given path")
+    return WeightFile(file, sha256_of(file), "given path")
 
 
 def cached_file(public: PublishedFile) -> WeightFile | None:
@@ -84,7 +78,7 @@ def cached_file(public: PublishedFile) -> WeightFile | None:
     for name in public.names:
         path = _cache_folder() / name
         if path.is_file():
-            sha256 = _sha256(path)
+            sha256 = sha256_of(path)
             _require_checksum(path, sha256, public.sha256)
             return WeightFile(path, sha256, "torch hub cache")
     return None
@@ -107,7 +101,7 @@ def packaged_file(package: str, relative: str, sha256: str) -> WeightFile | None
     for folder in spec.submodule_search_locations or ():
         path = Path(folder) / relative
         if path.is_file():
-            found = _sha256(path)
+            found = sha256_of(path)
             _require_checksum(path, found, sha256)
             return WeightFile(path, found, f"{package} {importlib.metadata.version(package)}")
     return None
@@ -123,8 +117,8 @@ def downloaded_file(public: PublishedFile) -> WeightFile:
     folder = _cache_folder()
     wanted = folder / public.names[0]
     try:
-        sha256 = _network.fetch(public, wanted)
-    except ConnectionError as error:
+        sha256 = _network.fetch(public.url, wanted, public.sha256, NETWORK_BUDGET_S)
+    except DownloadError as error:
         raise MetricUnavailable(
             f"{wanted.name} is not in torch hub's cache ({folder}) and cannot be downloaded "
             f"from {public.url} ({error}): put the file there, or give its path as the "
@@ -202,90 +196,12 @@ def load_strictly(module: Network, state: Mapping[str, Tensor], file: WeightFile
     return module
 
 
-@dataclass
-class _Network:
-    """What this process has learnt about the network: which addresses fail, and time spent."""
-
-    failures: dict[str, str] = field(default_factory=dict)
-    spent_s: float = 0.0
-
-    def fetch(self, public: PublishedFile, target: Path) -> str:
-        """Download to a path, all or nothing, and return the checksum.
-
-        Raises:
-            ConnectionError: It failed, now or earlier in this process; the message is the same.
-        """
-        if public.url in self.failures:
-            raise ConnectionError(self.failures[public.url])
-        try:
-            with self._open(public.url) as response:
-                return _store(response, target, public)
-        except (OSError, http.client.HTTPException) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            self.failures[public.url] = reason
-            raise ConnectionError(reason) from error
-
-    def _open(self, url: str) -> IO[bytes]:
-        """Open an address within what is left of the time budget.
-
-        Name resolution cannot be given a time limit, so it runs in a thread that is left behind
-        when it hangs; being a daemon, it does not keep the process alive.
-        """
-        left = NETWORK_BUDGET_S - self.spent_s
-        if left <= 0:
-            raise TimeoutError(f"earlier attempts found no network in {NETWORK_BUDGET_S:g} s")
-        answer: queue.SimpleQueue[IO[bytes] | Exception] = queue.SimpleQueue()
-
-        def attempt() -> None:
-            try:
-                # The time limit also holds for each later read: a stalled download ends.
-                answer.put(urllib.request.urlopen(url, timeout=left))
-            except Exception as error:
-                answer.put(error)
-
-        start = time.monotonic()
-        threading.Thread(target=attempt, daemon=True, name="weights-download").start()
-        try:
-            result = answer.get(timeout=left)
-        except queue.Empty:
-            result = TimeoutError(f"no answer within {NETWORK_BUDGET_S:g} s")
-        if isinstance(result, Exception):
-            self.spent_s += time.monotonic() - start
-            raise result
-        return result
-
-
 #: One per process, because the budget is per process.
 _network = _Network()
 
 
-def _store(response: IO[bytes], target: Path, public: PublishedFile) -> str:
-    """Write a response to a path atomically once its checksum is right."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    digest = hashlib.sha256()
-    descriptor, partial = tempfile.mkstemp(dir=target.parent, suffix=".partial")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            while block := response.read(2**20):
-                digest.update(block)
-                stream.write(block)
-        if not digest.hexdigest().startswith(public.sha256):
-            raise ConnectionError(
-                f"what came has sha256 {digest.hexdigest()[:8]}... instead of {public.sha256}..."
-            )
-        os.replace(partial, target)
-    finally:
-        Path(partial).unlink(missing_ok=True)
-    return digest.hexdigest()
-
-
 def _cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _require_checksum(path: Path, found: str, expected: str) -> None:

@@ -50,6 +50,8 @@ class GenerativeModel(nn.Module, ABC):
     #: Whether `_encode` and `_decode` may run in several threads at once: they keep nothing on
     #: the model. Off unless a family says so, for a model of a user may well keep something.
     thread_safe = False
+    #: Whether the model is nothing before `fit_images`; its `weights_hash` is None until then.
+    needs_fit = False
 
     def __init__(
         self,
@@ -70,6 +72,8 @@ class GenerativeModel(nn.Module, ABC):
         self.latent_shape = tuple(latent_shape)
         self.value_range = (float(value_range[0]), float(value_range[1]))
         self.autocast_dtype: torch.dtype | None = None
+        #: What it was built with, including what its weight file said; empty if built by hand.
+        self.options: dict[str, Any] = {}
         #: SHA-256 of the weight file, or of the values of an untrained model; None without any.
         self.weights_hash: str | None = None
         #: Data set and size the weights were trained on, as their file says.
@@ -99,6 +103,28 @@ class GenerativeModel(nn.Module, ABC):
         """
         return file.state_dict()
 
+    def check_fit(self, n_images: int) -> None:
+        """Check before any long work that so many images are enough for `fit_images`.
+
+        Raises:
+            ValueError: They are too few for the options; never by default.
+        """
+
+    def fit_images(self, images: Tensor | Iterable[Tensor]) -> None:
+        """Fit a model that `needs_fit` to images, and set its `weights_hash`.
+
+        The pipeline fits it to the images that maps are fitted on, never to test images. What was
+        fitted must lie in the state dict, for the cache.
+
+        Args:
+            images: Shape (N, 3, S, S), as `encode` takes them, or batches of such.
+
+        Raises:
+            TypeError: The model has nothing to fit.
+            ValueError: Too few images, or of another size.
+        """
+        raise TypeError(f"model {self.name} has nothing to fit to images: use it as it is")
+
     @property
     def latent_dim(self) -> int:
         """Number of values in one latent."""
@@ -120,8 +146,9 @@ class GenerativeModel(nn.Module, ABC):
             Shape (N, D), float32 (float64 for a model in float64), on the model's device.
 
         Raises:
-            ValueError: The images have another size or leave [0, 1].
+            ValueError: The images have another size or leave [0, 1], or the model `needs_fit`.
         """
+        self._require_fit()
         x = to_unit(x)
         if tuple(x.shape[-2:]) != (self.image_size, self.image_size):
             raise ValueError(
@@ -144,8 +171,9 @@ class GenerativeModel(nn.Module, ABC):
             finite, which the caller must look for, and the pipeline does.
 
         Raises:
-            ValueError: The latents have another width.
+            ValueError: The latents have another width, or the model `needs_fit`.
         """
+        self._require_fit()
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(
                 f"model {self.name} decodes latents of shape (N, {self.latent_dim}), got "
@@ -211,6 +239,14 @@ class GenerativeModel(nn.Module, ABC):
     def _prior(self, noise: Tensor) -> Tensor:
         """Standard normal noise (N, *latent_shape) to latents of the model's prior."""
         return noise
+
+    def _require_fit(self) -> None:
+        if self.needs_fit and self.weights_hash is None:
+            raise ValueError(
+                f"model {self.name} is not fitted yet: call .fit_images(x) first, with images "
+                f"(N, 3, {self.image_size}, {self.image_size}) in [0, 1] such as "
+                "stitching.load_images('faces', split='train'); launch.py does so by itself"
+            )
 
     def _batched(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         def run(part: Tensor) -> Tensor:

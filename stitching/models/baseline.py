@@ -1,4 +1,4 @@
-"""Baselines: encoders that set the floor of every table."""
+"""Baselines: the floors and the ceiling that the numbers of a table are read against."""
 
 import hashlib
 
@@ -38,3 +38,50 @@ class RandomEncoder(GenerativeModel):
 
     def _decode(self, z: Tensor) -> Tensor:
         raise TypeError(f"model {self.name} is an encoder only: choose another decoder")
+
+
+class MeanEncoder(GenerativeModel):
+    """The same latent for every image: any fitted map predicts the mean target latent.
+
+    Where `random` lets a map fit noise, this one leaves it nothing but the intercept, so it is
+    the floor without the cost of overfitting.
+
+    Args:
+        name: See `GenerativeModel`.
+        image_size: See `GenerativeModel`.
+    """
+
+    can_decode = False
+    thread_safe = True
+
+    def __init__(self, name: str, image_size: int) -> None:
+        super().__init__(name, image_size, (1,))
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x), 1)
+
+    def _decode(self, z: Tensor) -> Tensor:
+        raise TypeError(f"model {self.name} is an encoder only: choose another decoder")
+
+
+class Pixels(GenerativeModel):
+    """The latent is the image itself: what a linear map does to pixels, without any model.
+
+    Args:
+        name: See `GenerativeModel`.
+        image_size: See `GenerativeModel`.
+    """
+
+    thread_safe = True
+
+    def __init__(self, name: str, image_size: int) -> None:
+        super().__init__(name, image_size, (3, image_size, image_size))
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return x
+
+    def _decode(self, z: Tensor) -> Tensor:
+        return z
+
+    def _prior(self, noise: Tensor) -> Tensor:
+        raise TypeError(f"model {self.name} has no prior to draw images from")

@@ -5,10 +5,11 @@ containers; a few harmless classes that checkpoints of the field carry are allow
 and everything else is refused.
 """
 
-import hashlib
 import json
 import pickle
+import re
 import struct
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-#: Weight files that diffusers writes beside a `config.json`, best first.
-_DIFFUSERS_FILES = (
-    "diffusion_pytorch_model.safetensors",
-    "diffusion_pytorch_model.bin",
-    "model.safetensors",
-)
+from stitching.download import sha256_of
+from stitching.models.hub import WEIGHT_NAMES
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,7 @@ def read_weights(path: Path) -> WeightFile:
         path, config = _in_folder(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weight file {path}")
+    _check_beginning(path)
     card: dict[str, str] = {}
     if path.suffix == ".safetensors":
         content, card = _safetensors(path)
@@ -95,25 +93,46 @@ def read_weights(path: Path) -> WeightFile:
         content = read_snapshot(path)
     else:
         content = _torch(path)
+    return WeightFile(path, content, sha256_of(path), card, config)
+
+
+def _check_beginning(path: Path) -> None:
+    """Refuse what is often saved in a weight file's place, with the cause instead of a symptom."""
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return WeightFile(path, content, sha256, card, config)
+        start = file.read(512).lstrip().lower()
+    if not start:
+        raise ValueError(f"{path} is an empty file: the download has failed; repeat it")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError(
+            f"{path} is a web page, not weights: the server sent an error, a quota or a login "
+            "page in their place; download the file anew, for example with a browser"
+        )
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path} is a pointer of Git LFS, not weights: run `git lfs pull` there")
 
 
 def _in_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
+    place = folder / "config.json"
     try:
-        config = json.loads((folder / "config.json").read_text())
+        config = json.loads(place.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{folder} has no config.json: give the folder of one model in diffusers' layout "
             "(of a whole pipeline, set subfolder, such as vae)"
         ) from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / 'config.json'} is not valid JSON: {error}") from error
-    for name in _DIFFUSERS_FILES:
+    except ValueError as error:  # no JSON, or no text at all
+        raise ValueError(f"{place} is not valid JSON: {error}; download it anew") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{place} holds a {type(config).__name__}, but a model's is a dict")
+    for name in WEIGHT_NAMES:
         if (folder / name).is_file():
             return folder / name, config
-    raise FileNotFoundError(f"{folder} has none of {', '.join(_DIFFUSERS_FILES)}")
+    if index := next(folder.glob("*.index.json"), None):
+        raise ValueError(
+            f"{folder} holds weights in several files ({index.name}): save them as one, "
+            "`Class.from_pretrained(FOLDER).save_pretrained(OTHER, max_shard_size='100GB')`"
+        )
+    raise FileNotFoundError(f"{folder} has none of {', '.join(WEIGHT_NAMES)}")
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -125,7 +144,10 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
             return tensors, dict(file.metadata() or {})
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a readable safetensors file: {error}") from error
+        raise ValueError(
+            f"{path} is not a readable safetensors file: {error}; it may be a partial download, "
+            "or of another format under this ending"
+        ) from error
 
 
 class _Inert:
@@ -146,12 +168,22 @@ _SETTINGS = (
     "omegaconf.listconfig.ListConfig",
     "omegaconf.base.ContainerMetadata",
     "omegaconf.base.Metadata",
+    "omegaconf.base.UnionNode",
     "omegaconf.nodes.AnyNode",
     "omegaconf.nodes.BooleanNode",
+    "omegaconf.nodes.BytesNode",
+    "omegaconf.nodes.EnumNode",
     "omegaconf.nodes.FloatNode",
     "omegaconf.nodes.IntegerNode",
+    "omegaconf.nodes.PathNode",
     "omegaconf.nodes.StringNode",
     "typing.Any",
+    "argparse.Namespace",
+    "types.SimpleNamespace",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",  # Python 3.13
+    "pathlib._local.WindowsPath",
 )
 
 
@@ -159,13 +191,18 @@ def _allowed() -> list[Any]:
     import collections
 
     import numpy as np
-    from numpy._core.multiarray import scalar
+    from numpy._core import multiarray
 
-    numbers = [np.dtype, *(type(np.dtype(kind)) for kind in "?bBhHiIlLqQefd")]
+    # Numbers and text, but not "O": an array of objects may hold anything.
+    kinds = [np.dtype, *(type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdFDSU")]
     # The names of numpy before and after 2.0.
-    scalars = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    functions = [
+        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
+        for core in ("core", "_core")
+        for name in ("scalar", "_reconstruct")
+    ]
     inert = [(type("Inert", (_Inert,), {}), name) for name in _SETTINGS]
-    return [collections.defaultdict, dict, list, int, *numbers, *scalars, *inert]
+    return [collections.defaultdict, dict, list, int, np.ndarray, *kinds, *functions, *inert]
 
 
 #: What torch's readers raise on bytes that are no weight file.
@@ -191,18 +228,17 @@ def _torch(path: Path) -> Any:
             "with the code it came from and save `model.state_dict()` as a safetensors file"
         ) from error
     except _DAMAGED as error:
+        reason = textwrap.shorten(str(error), 120) or type(error).__name__
         raise ValueError(
-            f"{path} is not a readable weight file (safetensors or torch.save): {error}"
+            f"{path} is not a readable weight file (safetensors or torch.save): {reason}; it may "
+            "be damaged, of another format, or a partial download"
         ) from error
 
 
 def _blocked(message: str) -> str | None:
     """The class or function that torch refused, from its message."""
-    for before in ("GLOBAL ", "Unsupported global: "):
-        _, found, rest = message.partition(before)
-        if found:
-            return rest.split()[0]
-    return None
+    found = re.search(r"GLOBAL (\S+)", message) or re.search(r"got <\D*?'?([\w.]+)'?>", message)
+    return found[1] if found else None
 
 
 def _describe(place: object) -> str:

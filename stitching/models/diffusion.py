@@ -1,118 +1,25 @@
 """Diffusion models: diffusers' `UNet2DModel`, encoded by DDIM inversion, decoded by DDIM.
 
-Source: Song et al. (2021), arXiv 2010.02502; v-prediction: Salimans and Ho (2022),
-arXiv 2202.00512.
+Checkpoints of ermongroup/ddim load by their own names.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stitching.models.base import GenerativeModel
+from stitching.models.containers import WeightFile
+from stitching.models.ddim import DDIM, PixelDiffusion
+from stitching.models.published import complete
 
-#: A network: noisy images (N, C, H, W) and their time steps (N,) to a prediction.
-Network = Callable[[Tensor, Tensor], Tensor]
-
-
-class DDIM:
-    """Deterministic DDIM (eta 0) in both directions on one schedule.
-
-    The visited time steps are those of "leading" spacing, 0, T/n, ..., (n-1) T/n; below the
-    first lies the clean image (cumulative alpha 1). Inversion and decoding visit the same steps.
-
-    Args:
-        n_train_steps: T.
-        beta_start: First beta of the linear schedule.
-        beta_end: Last beta.
-        n_steps: Steps visited, 1..T.
-        prediction: `epsilon` or `v`, what the network returns.
-        inversion_iterations: Evaluations per inversion step. Each uses the time step moved to;
-            with one, at the current point (plain DDIM inversion); more are fixed-point
-            iterations towards the exact inverse of the decoding step.
-
-    Raises:
-        ValueError: A value is out of range.
-    """
-
-    def __init__(
-        self,
-        n_train_steps: int,
-        beta_start: float,
-        beta_end: float,
-        n_steps: int,
-        prediction: str,
-        inversion_iterations: int = 1,
-    ) -> None:
-        if not 1 <= n_steps <= n_train_steps:
-            raise ValueError(f"n_steps must be in 1..{n_train_steps}, got {n_steps}")
-        if prediction not in ("epsilon", "v"):
-            raise ValueError(f"prediction must be epsilon or v, got {prediction!r}")
-        if inversion_iterations < 1:
-            raise ValueError(f"inversion_iterations must be >= 1, got {inversion_iterations}")
-        betas = torch.linspace(beta_start, beta_end, n_train_steps, dtype=torch.float64)
-        self.alphas_cumprod = torch.cumprod(1 - betas, 0)
-        self.prediction = prediction
-        self.inversion_iterations = inversion_iterations
-        stride = n_train_steps // n_steps
-        self.steps = [i * stride for i in range(n_steps)]
-        self.levels = [1.0, *(float(self.alphas_cumprod[t]) for t in self.steps)]
-
-    def invert(self, network: Network, x: Tensor) -> Tensor:
-        """Move clean images to the last step: shape (N, C, H, W) in and out."""
-        for i, t in enumerate(self.steps):
-            low, high = self.levels[i], self.levels[i + 1]
-            point = x
-            for _ in range(self.inversion_iterations):
-                clean, noise = self._split(network(point, self._time(x, t)), point, x, low, high)
-                point = high**0.5 * clean + (1 - high) ** 0.5 * noise
-            x = point
-        return x
-
-    def generate(self, network: Network, x: Tensor, clip_x0: bool = False) -> Tensor:
-        """Move latents at the last step to clean images.
-
-        Args:
-            network: What predicts.
-            x: Shape (N, C, H, W).
-            clip_x0: Clamp each predicted clean image to [-1, 1].
-        """
-        for i in reversed(range(len(self.steps))):
-            low, high = self.levels[i], self.levels[i + 1]
-            out = network(x, self._time(x, self.steps[i]))
-            if self.prediction == "v":
-                clean = high**0.5 * x - (1 - high) ** 0.5 * out
-            else:
-                clean = (x - (1 - high) ** 0.5 * out) / high**0.5
-            if clip_x0:
-                clean = clean.clamp(-1, 1)
-                noise = (x - high**0.5 * clean) / (1 - high) ** 0.5
-            elif self.prediction == "v":
-                noise = high**0.5 * out + (1 - high) ** 0.5 * x
-            else:
-                noise = out
-            x = low**0.5 * clean + (1 - low) ** 0.5 * noise
-        return x
-
-    def _split(
-        self, out: Tensor, point: Tensor, x: Tensor, low: float, high: float
-    ) -> tuple[Tensor, Tensor]:
-        """Clean image and noise such that x lies at `low`, the noise being the prediction."""
-        if self.prediction == "v":
-            noise = high**0.5 * out + (1 - high) ** 0.5 * point
-        else:
-            noise = out
-        return (x - (1 - low) ** 0.5 * noise) / low**0.5, noise
-
-    @staticmethod
-    def _time(x: Tensor, t: int) -> Tensor:
-        return torch.full((len(x),), t, device=x.device)
+log = logging.getLogger(__name__)
 
 
-class Diffusion(GenerativeModel):
-    """A pixel diffusion model; the latent is the noisy image that DDIM inversion ends at.
+class Diffusion(PixelDiffusion):
+    """A pixel diffusion model on a U-Net; see `PixelDiffusion` for its latent.
 
     Args:
         name: See `GenerativeModel`.
@@ -132,6 +39,16 @@ class Diffusion(GenerativeModel):
         sigma_data: If given, the U-Net predicts the clean image where the noise is wider than
             this, and a correction to the noisy image where it is narrower; `prediction` must be
             `v`, which is derived from it. If None, the U-Net's output is the prediction itself.
+        attention_levels: Levels with self-attention of one head, counted from 0 at full
+            resolution; the middle always has it.
+        freq_shift: Subtracted from the number of frequencies of the time embedding where these
+            are spaced.
+        flip_sin_to_cos: The time embedding has cosines before sines.
+        downsample_padding: Zeros around what is halved; 0 pads at the right and bottom alone.
+        norm_eps: Added to the variance in normalisation layers.
+        dropout: Share of activations dropped while training.
+        ema: Of a published checkpoint with two weight sets, take the averaged one; if false, the
+            raw one.
 
     Raises:
         ValueError: The options do not fit each other.
@@ -139,7 +56,6 @@ class Diffusion(GenerativeModel):
     Source of the preconditioning: Karras et al. (2022), arXiv 2206.00364.
     """
 
-    decode_options = frozenset({"clip_x0"})
     thread_safe = True
 
     def __init__(
@@ -159,6 +75,13 @@ class Diffusion(GenerativeModel):
         clip_x0: bool,
         value_range: Sequence[float],
         sigma_data: float | None = None,
+        attention_levels: Sequence[int] = (),
+        freq_shift: int = 0,
+        flip_sin_to_cos: bool = True,
+        downsample_padding: int = 1,
+        norm_eps: float = 1e-5,
+        dropout: float = 0.0,
+        ema: bool = True,
     ) -> None:
         if sigma_data is not None and (prediction != "v" or sigma_data <= 0):
             raise ValueError(
@@ -166,29 +89,81 @@ class Diffusion(GenerativeModel):
                 f"sigma_data={sigma_data} and prediction={prediction}"
             )
         levels = len(block_out_channels)
+        if unknown := sorted(set(attention_levels) - set(range(levels))):
+            raise ValueError(
+                f"model {name}: attention_levels must lie in 0..{levels - 1}, one per width in "
+                f"block_out_channels, got {unknown}"
+            )
         multiple = patch_size * 2 ** (levels - 1)
-        super().__init__(name, image_size, (3, image_size, image_size), value_range, multiple)
+        ddim = DDIM(n_train_steps, beta_start, beta_end, n_steps, prediction, inversion_iterations)
+        super().__init__(name, image_size, value_range, multiple, ddim, clip_x0)
         # diffusers takes seconds to import and only this family and the VQ-VAE need it.
         from diffusers import UNet2DModel
 
-        self.ddim = DDIM(
-            n_train_steps, beta_start, beta_end, n_steps, prediction, inversion_iterations
-        )
         self.patch_size = patch_size
-        self.clip_x0 = clip_x0
         self.sigma_data = sigma_data
+        self.ema = ema
+        self.n_levels = levels
+        attends = [level in attention_levels for level in range(levels)]
         unet: Any = UNet2DModel(
             sample_size=image_size // patch_size,
             in_channels=3 * patch_size**2,
             out_channels=3 * patch_size**2,
-            down_block_types=("DownBlock2D",) * levels,
-            up_block_types=("UpBlock2D",) * levels,
+            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in attends[::-1]),
             block_out_channels=tuple(block_out_channels),
             layers_per_block=layers_per_block,
             norm_num_groups=norm_num_groups,
             attention_head_dim=None,
+            freq_shift=freq_shift,
+            flip_sin_to_cos=flip_sin_to_cos,
+            downsample_padding=downsample_padding,
+            norm_eps=norm_eps,
+            dropout=dropout,
         )
         self.unet: nn.Module = unet.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
+        """Return options with what the file's names and shapes say of the U-Net."""
+        state = _weight_set(file, options.get("ema", True))
+        if not _is_public(state):
+            return options
+        widths = {
+            int(name.split(".")[1]): len(value)
+            for name, value in state.items()
+            if name.startswith("down.") and name.endswith(".block.0.conv1.weight")
+        }
+        attention = {
+            int(n.split(".")[1]) for n in state if n.startswith("down.") and ".attn." in n
+        }
+        depth = sum(n.startswith("down.0.block.") and n.endswith(".conv1.weight") for n in state)
+        found = {
+            "block_out_channels": [widths[level] for level in sorted(widths)],
+            "layers_per_block": depth,
+            "attention_levels": sorted(attention),
+            **_PUBLIC,
+        }
+        # Left out is a choice as well here: levels without attention.
+        return complete({"attention_levels": [], **options}, found, file.path)
+
+    def state_from(self, file: WeightFile) -> dict[str, Tensor]:
+        """Return the weight set that `ema` chooses, under diffusers' names.
+
+        Raises:
+            ValueError: The file has no averaged weights but `ema` asks for them.
+        """
+        state = _weight_set(file, self.ema)
+        if isinstance(file.content, list | tuple):
+            which = "averaged (EMA)" if self.ema else "raw"
+        elif _is_public(state):
+            which = "the only"
+        else:
+            return state
+        log.info("model %s: %s weights of %s", self.name, which, file.path)
+        if not _is_public(state):
+            return state
+        return dict(_renamed(name, value, self.n_levels) for name, value in state.items())
 
     def network(self, x: Tensor, t: Tensor) -> Tensor:
         """Return the prediction of epsilon or v, shape (N, 3, S, S), in x's dtype."""
@@ -203,26 +178,85 @@ class Diffusion(GenerativeModel):
         skip = (a * (1 - a)).sqrt() * (1 - self.sigma_data**2) / total
         return skip.to(x.dtype) * x - (1 / total.sqrt()).to(x.dtype) * out
 
-    def _encode(self, x: Tensor) -> Tensor:
-        return self.ddim.invert(self.network, x)
 
-    def _decode(self, z: Tensor) -> Tensor:
-        return self.ddim.generate(self.network, z, self.clip_x0)
+#: What the code of ermongroup/ddim fixes. Tensors do not show it, and a network with another
+#: value loads all the same.
+_PUBLIC = {
+    "patch_size": 1,
+    "norm_num_groups": 32,
+    "norm_eps": 1e-6,
+    "freq_shift": 1,
+    "flip_sin_to_cos": False,
+    "downsample_padding": 0,
+    "prediction": "epsilon",
+}
 
-    def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Mean squared error of the prediction at uniformly drawn time steps."""
-        del progress
-        low, high = self.value_range
-        x = x * (high - low) + low
-        levels = self.ddim.alphas_cumprod.to(x.device, torch.float32)
-        # Stratified steps: the same distribution, less noise in the gradient.
-        u = (torch.arange(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
-        t = (u * len(levels)).long().clamp(max=len(levels) - 1)
-        level = levels[t][:, None, None, None]
-        noise = torch.randn_like(x)
-        noisy = level.sqrt() * x + (1 - level).sqrt() * noise
-        target = noise
-        if self.ddim.prediction == "v":
-            target = level.sqrt() * noise - (1 - level).sqrt() * x
-        loss = (self.network(noisy, t).float() - target).square().mean()
-        return loss, {"mse": float(loss.detach())}
+
+def _is_public(state: Mapping[str, Tensor]) -> bool:
+    """Whether the names are those of ermongroup/ddim; the project's own begin with `unet.`."""
+    return "temb.dense.0.weight" in state
+
+
+def _weight_set(file: WeightFile, ema: bool) -> dict[str, Tensor]:
+    """The averaged or the raw weights of a checkpoint.
+
+    Training writes a list: weights, optimiser, epoch, step and, if it averaged, averaged weights.
+    """
+    if isinstance(file.content, list | tuple):
+        if not ema:
+            return file.state_dict(0)
+        if len(file.content) < 5:
+            raise ValueError(
+                f"{file.path} holds no averaged weights, which would be the fifth entry of its "
+                f"list of {len(file.content)}: set ema=false to take the raw ones"
+            )
+        return file.state_dict(4)
+    state = file.state_dict()
+    if ema and _is_public(state):
+        raise ValueError(
+            f"{file.path} holds one weight set that does not say whether it is averaged: set "
+            "ema=false to take it as it is"
+        )
+    return state
+
+
+#: Names in ermongroup/ddim, and in diffusers.
+_ENDS = {
+    "temb.dense.0": "time_embedding.linear_1",
+    "temb.dense.1": "time_embedding.linear_2",
+    "conv_in": "conv_in",
+    "norm_out": "conv_norm_out",
+    "conv_out": "conv_out",
+}
+_MIDDLE = {"block_1": "resnets.0", "attn_1": "attentions.0", "block_2": "resnets.1"}
+_PARTS = {"block": "resnets", "attn": "attentions"}
+_RESIDUAL = {"temb_proj": "time_emb_proj", "nin_shortcut": "conv_shortcut"}
+_ATTENTION = {
+    "norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0",
+}  # fmt: skip
+
+
+def _renamed(name: str, value: Tensor, levels: int) -> tuple[str, Tensor]:
+    """Name and value as in this class; a name not known stays, and strict loading reports it."""
+    stem, _, kind = name.rpartition(".")
+    if stem in _ENDS:
+        return f"unet.{_ENDS[stem]}.{kind}", value
+    place, layer = stem.rpartition(".")[::2]
+    match place.split("."):
+        case ["mid", part] if part in _MIDDLE:
+            place = f"mid_block.{_MIDDLE[part]}"
+        case ["down", level, part, number] if part in _PARTS:
+            place = f"down_blocks.{level}.{_PARTS[part]}.{number}"
+        case ["up", level, part, number] if part in _PARTS:
+            place = f"up_blocks.{levels - 1 - int(level)}.{_PARTS[part]}.{number}"
+        case ["down", level, "downsample"]:
+            place = f"down_blocks.{level}.downsamplers.0"
+        case ["up", level, "upsample"]:
+            place = f"up_blocks.{levels - 1 - int(level)}.upsamplers.0"
+        case _:
+            return name, value
+    if "attentions" in place:
+        layer = _ATTENTION.get(layer, layer)
+        # 1 x 1 convolutions there, linear layers here.
+        value = value[:, :, 0, 0] if value.ndim == 4 else value
+    return f"unet.{place}.{_RESIDUAL.get(layer, layer)}.{kind}", value

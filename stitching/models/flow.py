@@ -5,13 +5,15 @@ Source: Kingma and Dhariwal (2018), arXiv 1807.03039.
 """
 
 import math
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stitching.models.base import GenerativeModel
+from stitching.models.containers import WeightFile
+from stitching.models.published import complete
 
 
 class ActNorm(nn.Module):
@@ -51,7 +53,8 @@ class InvConv2dLU(nn.Module):
 
     def __init__(self, channels: int, generator: torch.Generator) -> None:
         super().__init__()
-        rotation = torch.linalg.qr(torch.randn(channels, channels, generator=generator))[0]
+        noise = torch.randn(channels, channels, generator=generator, device=generator.device)
+        rotation = torch.linalg.qr(noise)[0]
         p, lower, upper = torch.linalg.lu(rotation)
         diagonal = upper.diagonal()
         ones = torch.ones(channels, channels)
@@ -249,8 +252,8 @@ class Glow(GenerativeModel):
         pixels = 3 * image_size * image_size
         super().__init__(name, image_size, (pixels,), value_range, 2**n_block)
         self.noise = noise
-        # Fixed rotations: an untrained model is the same in every process.
-        generator = torch.Generator().manual_seed(0)
+        # Rotations of the seed alone: an untrained model is the same in every process.
+        generator = torch.Generator("cpu").manual_seed(torch.initial_seed())
         self.blocks = nn.ModuleList(
             Block(3 * 2**i, n_flow, width, affine, i < n_block - 1, generator)
             for i in range(n_block)
@@ -259,6 +262,32 @@ class Glow(GenerativeModel):
             (3 * 2 ** (i + 1 + (i == n_block - 1)), image_size >> (i + 1), image_size >> (i + 1))
             for i in range(n_block)
         ]
+
+    @classmethod
+    def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
+        """Return options with depth, width and kind of coupling as in the file.
+
+        Raises:
+            ValueError: An option contradicts the file, or these are no weights of a Glow.
+        """
+        state = file.state_dict()
+        first = "blocks.0.flows.0.coupling.net"
+        try:
+            into, out = state[f"{first}.0.weight"], state[f"{first}.4.conv.weight"]
+        except KeyError as error:
+            raise ValueError(
+                f"{file.path} has no tensor {error}, so it is no Glow in the layout of "
+                "rosinality/glow-pytorch: give another file as weights"
+            ) from None
+        parts = [name.split(".") for name in state if name.startswith("blocks.")]
+        found = {
+            "n_block": len({part[1] for part in parts}),
+            "n_flow": len({part[3] for part in parts if part[1:3] == ["0", "flows"]}),
+            # An affine coupling's net returns a scale beside each shift.
+            "affine": len(out) == 2 * into.shape[1],
+            "width": len(into),
+        }
+        return complete(options, found, file.path)
 
     def transform(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return the latents of all scales, their log density (N,), and the log determinant."""

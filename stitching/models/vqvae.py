@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from stitching.models.base import WARMUP_END, GenerativeModel
+from stitching.models.codebook import Codebook
 
 
-class VQVAE(GenerativeModel):
+class VQVAE(Codebook, GenerativeModel):
     """VQ-VAE on a grid of codebook vectors.
 
     Args:
@@ -73,36 +74,11 @@ class VQVAE(GenerativeModel):
             norm_num_groups=norm_num_groups,
         )
 
-    def quantize(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Project to the nearest codebook vectors.
-
-        Args:
-            z: Shape (N, C, h, w).
-
-        Returns:
-            The vectors, shape (N, C, h, w), and their numbers, shape (N, h, w).
-        """
-        # Outside autocast and one latent grid at a time: the choice among near neighbours must
-        # not depend on precision or on the batch.
-        codebook = self.vq.quantize.embedding.weight.detach()
-        flat = z.detach().to(codebook.dtype).movedim(1, -1)
-        index = self._nearest(flat.flatten(1, -2), codebook).view(flat.shape[:-1])
-        return codebook[index].movedim(-1, 1), index
-
-    @staticmethod
-    def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
-        """(N, P, C) to the (N, P) numbers of the nearest rows, exactly and ties to the first."""
-        # Two work arrays for all items: fresh ones of this size cost more than the arithmetic.
-        distance = vectors.new_empty(vectors.shape[1], len(codebook))
-        term = torch.empty_like(distance)
-        index = []
-        for item in vectors:
-            # Channel by channel, without the cancellation of the expanded square.
-            distance.zero_()
-            for value, code in zip(item.unbind(-1), codebook.unbind(-1), strict=True):
-                distance += torch.sub(value[:, None], code, out=term).square_()
-            index.append(distance.argmin(1))
-        return torch.stack(index)
+    @property
+    def codebook(self) -> Tensor:
+        """The vectors, shape (num_embeddings, latent_channels)."""
+        weight: Tensor = self.vq.quantize.embedding.weight
+        return weight
 
     def _encode(self, x: Tensor) -> Tensor:
         z = self._to_continuous(x)
@@ -123,13 +99,8 @@ class VQVAE(GenerativeModel):
 
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
         """Return the share of codes changed by the map and the number of distinct codes."""
-        shape = (-1, *self.latent_shape)
-        codes = [self.quantize(z.to(self.device).view(shape))[1] for z in (true, mapped)]
-        return {
-            "latent/codes_changed": float((codes[0] != codes[1]).double().mean()),
-            "latent/codes_used_true": int(codes[0].unique().numel()),
-            "latent/codes_used_mapped": int(codes[1].unique().numel()),
-        }
+        grids = [z.to(self.device).unflatten(1, self.latent_shape) for z in (true, mapped)]
+        return self.code_figures(*grids)
 
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Squared error plus codebook and commitment terms; plain autoencoder at first.

@@ -15,39 +15,18 @@ import torch
 
 from stitching.models.base import GenerativeModel
 from stitching.models.containers import WeightFile
+from stitching.models.locations import ZOO, resolve
 
-#: Prefix of a packaged file: `zoo:faces/vae.safetensors` lies in `stitching/zoo/faces/`.
-PACKAGED = "zoo:"
-ZOO = Path(__file__).parent.parent / "zoo"
+__all__ = ["ZOO", "architecture", "load_weights", "parameters_hash", "resolve", "save_weights"]
 
 #: Options that may differ between training and use, because they do not change what the
 #: weights mean: names, files, and how encoding and decoding are carried out.
 USE_TIME_OPTIONS = frozenset(
-    {"name", "weights", "training", "space", "n_steps", "inversion_iterations", "clip_x0"}
-)
-
-
-def resolve(weights: str) -> Path:
-    """Return the path of a weight file.
-
-    Args:
-        weights: A path, or `zoo:` and the name of a packaged file.
-
-    Raises:
-        FileNotFoundError: There is no such file.
-    """
-    packaged = weights.startswith(PACKAGED)
-    path = ZOO / weights.removeprefix(PACKAGED) if packaged else Path(weights).expanduser()
-    if not path.is_file():
-        known = sorted(p.relative_to(ZOO).as_posix() for p in ZOO.glob("*/*.safetensors"))
-        hint = (
-            f"packaged files are {', '.join(known) or 'none'}"
-            if packaged
-            else "train it with `python -m stitching.train model=NAME data=NAME`, or give another "
-            "path with encoder.weights=PATH, decoder.weights=PATH, or zoo=FOLDER for all"
-        )
-        raise FileNotFoundError(f"no weight file {weights}: {hint}")
-    return path
+    {
+        "name", "weights", "training", "space", "n_steps", "inversion_iterations", "clip_x0",
+        "truncation", "noise",
+    }
+)  # fmt: skip
 
 
 def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,7 +107,8 @@ def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str,
         raise ValueError(
             f"{path} does not fit model {model.name}: {len(missing)} keys missing {missing[:3]}, "
             f"{len(extra)} unexpected {extra[:3]}, {len(wrong)} of another shape {wrong[:3]}; "
-            "make the model's options equal to those it was trained with"
+            "make the model's options (in its YAML, or encoder.OPTION=VALUE) equal to those it "
+            "was trained with"
         )
     model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, strict=True)
     for key, value in model.state_dict().items():
@@ -141,7 +121,8 @@ def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str,
 def _check_architecture(path: Path, card: Mapping[str, str], options: Mapping[str, Any]) -> None:
     if "architecture" not in card:
         return
-    trained: dict[str, Any] = json.loads(card["architecture"])
+    # Cards written before an option became one of use name it still.
+    trained = architecture(json.loads(card["architecture"]))
     wanted = architecture(options)
     wrong = [
         f"{key}={wanted.get(key)!r} but trained with {trained.get(key)!r}"

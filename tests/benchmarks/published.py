@@ -66,9 +66,9 @@ def zoo(path):
         if not isinstance(row, dict):
             rows.append([name, "", "", f"{row:.0f}"])
             continue
-        keys = ("fd_effnet_reconstructions", "fd_effnet_samples")
-        shown = [format(row[key], ".0f") if key in row else "no prior" for key in keys]
-        rows.append([f"`{name}`", f"{row['rmse']:.2g}", *shown])
+        keys = {"rmse": ".2g", "fd_effnet_reconstructions": ".0f", "fd_effnet_samples": ".0f"}
+        shown = [format(row[key], form) if key in row else "" for key, form in keys.items()]
+        rows.append([f"`{name}`", *shown])
     head = ["model", "own reconstruction, RMSE", "reconstructions, Fréchet", "samples, Fréchet"]
     text = table(head, rows, ["---", "---:", "---:", "---:"])
     replace(ROOT / "docs" / "ZOO.md", "zoo", text + f"\n{n} held-out faces.\n")

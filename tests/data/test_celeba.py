@@ -214,22 +214,28 @@ def ramp(width: int, height: int) -> np.ndarray:
 
 @pytest.mark.parametrize("stored", [(178, 218), (89, 109), (356, 436), (59, 73)])
 @pytest.mark.parametrize(
-    ("crop", "left", "top", "side"), [("square", 0, 20, 178), ("face128", 25, 57, 128)]
+    ("crop", "box"),
+    [
+        ("square", (0, 20, 178, 178)),
+        ("face128", (25, 57, 128, 128)),
+        ("squeezed", (0, 0, 178, 218)),
+    ],
 )
 def test_crops_are_where_official_pixels_say_at_any_stored_size(
-    celeba_root: Path, stored: tuple[int, int], crop: str, left: int, top: int, side: int
+    celeba_root: Path, stored: tuple[int, int], crop: str, box: tuple[int, int, int, int]
 ) -> None:
+    left, top, width, height = box
     path = celeba_root / "img_align_celeba" / "000033.jpg"
     values = np.minimum(ramp(*stored), 255)
     Image.fromarray(values).save(path.with_suffix(".png"))
     path.unlink()
     x = make(celeba_root, crop=crop).split("test").images([0])[0].numpy() * 255
     # A linear ramp stays itself under any symmetric filter, away from the border.
-    centres = (np.arange(16) + 0.5) * side / 16
+    centres = (np.arange(16) + 0.5) / 16
     inner = slice(2, -2)
     # Bytes are rounded twice, once in the ramp and once by Pillow.
-    np.testing.assert_allclose(x[0, 8, inner], (left + centres)[inner], atol=1.1)
-    np.testing.assert_allclose(x[1, inner, 8], (top + centres)[inner], atol=1.1)
+    np.testing.assert_allclose(x[0, 8, inner], (left + width * centres)[inner], atol=1.1)
+    np.testing.assert_allclose(x[1, inner, 8], (top + height * centres)[inner], atol=1.1)
     assert (x[2] == 77).all()
 
 
@@ -457,7 +463,7 @@ def test_a_root_that_is_not_there_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"crop": "centre"}, r"data\.crop must be one of square, face128, got 'centre'"),
+        ({"crop": "centre"}, r"data\.crop must be one of square, face128, squeezed, got 'centre'"),
         ({"split_by": "id"}, r"data\.split_by must be one of paper, partition, got 'id'"),
     ],
 )

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stitching.models.baseline import RandomEncoder
+from stitching.models.baseline import MeanEncoder, Pixels, RandomEncoder
 
 
 def images(n=40):
@@ -37,3 +37,27 @@ def test_it_cannot_decode():
     assert not RandomEncoder.can_decode
     with pytest.raises(TypeError, match="encoder only"):
         encoder().decode(torch.zeros(1, 64))
+
+
+def test_the_mean_encoder_gives_every_image_the_same_latent():
+    z = MeanEncoder("mean", 8).freeze().encode(images())
+    assert z.shape == (40, 1)
+    assert bool((z == z[0]).all())
+
+
+def test_the_mean_encoder_cannot_decode():
+    assert not MeanEncoder.can_decode
+    with pytest.raises(TypeError, match="encoder only"):
+        MeanEncoder("mean", 8).decode(torch.zeros(1, 1))
+
+
+def test_pixels_are_their_own_latent():
+    model, x = Pixels("pixels", 8).freeze(), images()
+    z = model.encode(x)
+    assert torch.equal(z, x.flatten(1))
+    assert torch.equal(model.decode(z), x)
+
+
+def test_pixels_have_no_prior():
+    with pytest.raises(TypeError, match="no prior"):
+        Pixels("pixels", 8).sample(1)

@@ -2,8 +2,10 @@ import json
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
+from stitching import config
 from stitching.models.containers import read_weights
 from stitching.models.weights import load_weights, resolve, save_weights
 from tests.small import small_vae, small_vae_options
@@ -98,7 +100,7 @@ def test_a_diverged_model_is_not_saved(tmp_path):
 
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
     path = tmp_path / "page.safetensors"
-    path.write_text("<!DOCTYPE html>")
+    path.write_text("no weights here")
     with pytest.raises(ValueError, match="not a readable safetensors file"):
         load_weights(small_vae(), read_weights(path), small_vae_options())
 
@@ -117,3 +119,71 @@ def test_the_card_holds_the_architecture_without_options_of_use(saved):
 def test_a_file_that_is_not_there_names_the_ways_to_get_one(weights):
     with pytest.raises(FileNotFoundError, match=r"packaged files are|python -m stitching.train"):
         resolve(weights)
+
+
+def test_a_model_is_built_from_a_path_in_the_launch_folder(tmp_path, monkeypatch):
+    torch.save(small_vae().state_dict(), tmp_path / "vae.pt")
+    monkeypatch.chdir(tmp_path)
+    node = OmegaConf.create({**small_vae_options(), "weights": "vae.pt"})
+    model = config.build_model(node, "cpu")
+    for key, value in small_vae().state_dict().items():
+        assert torch.equal(model.state_dict()[key], value), key
+
+
+def test_subfolder_and_revision_beside_weights_reach_the_hub(tmp_path, monkeypatch):
+    torch.save(small_vae().state_dict(), tmp_path / "vae.pt")
+    asked = []
+    monkeypatch.setattr(
+        "stitching.models.hub.folder", lambda *asked_for: asked.append(asked_for) or tmp_path
+    )
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "vae.pt").rename(tmp_path / "diffusion_pytorch_model.bin")
+    node = OmegaConf.create(
+        {**small_vae_options(), "weights": "org/name", "subfolder": "vae", "revision": "v1"}
+    )
+    assert config.build_model(node, "cpu").weights_hash is not None
+    assert asked == [("org/name", "vae", "v1")]
+
+
+def test_what_describes_weights_is_no_option_of_the_model():
+    about = dict.fromkeys(
+        ["weights", "subfolder", "revision", "source", "checkpoint", "trained_crop", "training"]
+    )
+    node = OmegaConf.create({**small_vae_options(), **about})
+    assert config.model_options(node) == small_vae_options()
+    assert config.build_model(node, "cpu").latent_dim == 16
+
+
+@pytest.fixture
+def cell_of_crop(monkeypatch):
+    """Build a cell as if the data had a crop; returns after how many builds."""
+    faces = config.compose_config(["data.n_train=12", "data.n_test=4"]).data
+    build_data = config.build_data
+    monkeypatch.setattr(config, "build_data", lambda node: build_data(faces))
+    config._warn_of_crop.cache_clear()
+
+    def build(crop, trained):
+        overrides = ["encoder=random", "decoder=pixels", "metric=[rmse]", "tracker=none"]
+        overrides += [f"+encoder.trained_crop={trained}"] if trained else []
+        overrides += [f"+data.crop={crop}"] if crop else []
+        for _ in range(2):
+            config.build_cell(config.compose_config(overrides))
+
+    return build
+
+
+@pytest.mark.parametrize("trained", ["face128", "squeezed"])
+def test_a_model_of_another_crop_is_warned_of_once_in_a_sweep(cell_of_crop, caplog, trained):
+    cell_of_crop("square", trained)
+    assert caplog.text.count(f"random was trained on images cropped as {trained}") == 1
+    assert "data.crop=square: a grid shows one crop to all" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("crop", "trained"), [("square", "square"), ("square", None), (None, "face128"), (None, None)]
+)
+def test_the_same_crop_and_data_without_crops_are_not_warned_of(
+    cell_of_crop, caplog, crop, trained
+):
+    cell_of_crop(crop, trained)
+    assert "cropped" not in caplog.text

@@ -1,0 +1,182 @@
+"""Composes configurations: Hydra's folders, the roles of models, plain values.
+
+With `config`, which builds what was composed, the only place that knows Hydra and OmegaConf.
+"""
+
+import json
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import to_absolute_path
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+ROLES = ("encoder", "decoder")
+#: The group of `data=drawn`, with a dot so that the option reads like any other of the data.
+DRAWING = "data.model"
+
+#: Keys of a model's YAML that its constructor does not take.
+NOT_OPTIONS = (
+    "weights", "subfolder", "revision", "source", "checkpoint", "trained_crop", "training",
+    "init_seed",
+)  # fmt: skip
+
+
+def conf_dir() -> Path:
+    """Return the folder of configurations: in an installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+def register_roles() -> None:
+    """Make models options of `encoder` and `decoder`, and those that draw of `data.model`.
+
+    The option itself is empty; what it selects is loaded by `model@encoder: ${encoder}`. Without
+    these entries `--help` would not list them and `encoder=glob(*)` would find none.
+    """
+    store = ConfigStore.instance()
+    for path in sorted((conf_dir() / "model").glob("*.yaml")):
+        for role in ROLES:
+            store.store(group=role, name=path.stem, node={})
+        # Others are found too, and refused when built.
+        if "models.gan.GAN" in path.read_text():
+            store.store(group=DRAWING, name=path.stem, node={})
+    # `${data.model}` would look for `model` inside `data`, not for the choice of that name.
+    OmegaConf.register_new_resolver("choice", _choice, replace=True)
+
+
+def _choice(group: str, *, _root_: DictConfig) -> str:
+    """What was chosen for a group, in a defaults list."""
+    chosen: str = _root_[group]
+    return chosen
+
+
+def compose_config(overrides: list[str], config_name: str = "config") -> DictConfig:
+    """Compose the configuration from Python, without a command line.
+
+    Args:
+        overrides: As on the command line, such as `["encoder=nf", "data.n_test=64"]`.
+        config_name: `config` (a cell) or `train`.
+
+    Raises:
+        ValueError: An override does not fit.
+    """
+    from hydra.errors import HydraException
+
+    register_roles()
+    if GlobalHydra.instance().is_initialized():
+        raise ValueError("stitching's Python functions cannot compose inside a Hydra application")
+    try:
+        with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
+            return compose(config_name, overrides)
+    except HydraException as error:
+        raise ValueError(str(error)) from error
+
+
+def _hydra() -> AbstractContextManager[object]:
+    """Hydra as it is running, or else of this project's folder: in Python, in a sweep's worker."""
+    if GlobalHydra.instance().is_initialized():
+        return nullcontext()
+    return initialize_config_dir(str(conf_dir().resolve()), version_base="1.3")
+
+
+def to_plain(cfg: DictConfig) -> dict[str, Any]:
+    """Return nested plain dicts and lists, every interpolation resolved.
+
+    Raises:
+        ValueError: A value is missing (`???`) or an interpolation fails; the message names it.
+    """
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ValueError(f"configuration is incomplete: {error}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def absolute(path: str) -> str:
+    """Return a path of the user's relative to the folder the command was started in."""
+    path = os.path.expanduser(path)
+    return to_absolute_path(path) if HydraConfig.initialized() else os.path.abspath(path)
+
+
+def cache_root(path: str | None) -> Path:
+    """Return the cache folder: configured, `STITCHING_CACHE`, or the user's cache folder."""
+    chosen = path or os.environ.get("STITCHING_CACHE")
+    if chosen:
+        return Path(absolute(chosen))
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "stitching"
+
+
+def model_options(node: DictConfig) -> dict[str, Any]:
+    """Return the options of a model that its constructor takes, plus `_target_`.
+
+    Raises:
+        ValueError: The node is not a model's configuration.
+    """
+    plain = to_plain(node) if isinstance(node, DictConfig) else {}
+    if "_target_" not in plain or "name" not in plain:
+        raise ValueError(f"not a model: {node!r}; a model YAML has at least _target_ and name")
+    return {key: value for key, value in plain.items() if key not in NOT_OPTIONS}
+
+
+def model_node(name: str, cfg: DictConfig) -> DictConfig:
+    """Return the configuration of a model by the name of its YAML file, in the context of `cfg`.
+
+    The file is looked for where `encoder=NAME` finds it: in this project, in `--config-dir` and
+    on `hydra.searchpath`. Values such as `${data.image_size}` are those of `cfg`.
+
+    Raises:
+        ValueError: There is no such model.
+    """
+    from hydra.errors import HydraException
+
+    folders = []
+    if HydraConfig.initialized():
+        sources = HydraConfig.get().runtime.config_sources
+        folders = [s.path for s in sources if s.provider != "hydra" and s.schema == "file"]
+    # `train` is the configuration with one model, and Hydra itself knows defaults and packages.
+    path = json.dumps([f"file://{folder}" for folder in folders])
+    overrides = [f"model={name}", f"hydra.searchpath={path}"]
+    try:
+        with _hydra():
+            named = compose("train", overrides).model
+    except HydraException as error:
+        raise ValueError(f"no model {name!r}: {error}") from error
+    whole = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(whole, dict)
+    whole["_named"] = OmegaConf.to_container(named, resolve=False)
+    node = OmegaConf.create(whole)._named
+    assert isinstance(node, DictConfig)
+    return node
+
+
+def role_node(cfg: DictConfig, role: str) -> DictConfig:
+    """Return the configuration of the model in a role.
+
+    What has no class but names another model, as `untrained` does, becomes that model with an
+    `init_seed`, under its own name; further keys replace options.
+
+    Raises:
+        ValueError: There is no model of this name, or it is itself of this kind.
+    """
+    node: DictConfig = cfg[role]
+    if not isinstance(node, DictConfig) or "_target_" in node or "of" not in node:
+        return node
+    named = model_node(node.of, cfg)
+    if "_target_" not in named:
+        raise ValueError(f"{role}.of={node.of}: give a model of its own, such as {role}.of=vae")
+    if node.seed < 0:
+        raise ValueError(f"{role}.seed must be >= 0, got {node.seed}")
+    for key, value in node.items():
+        if key not in ("of", "seed", "weights"):
+            named[key] = value
+    named.init_seed = node.seed
+    return named

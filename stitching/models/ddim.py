@@ -1,0 +1,173 @@
+"""DDIM in both directions, and what diffusion models of pixels make of it.
+
+Source: Song et al. (2021), arXiv 2010.02502; v-prediction: Salimans and Ho (2022),
+arXiv 2202.00512.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from stitching.models.base import GenerativeModel
+
+#: A network: noisy images (N, C, H, W) and their time steps (N,) to a prediction.
+Network = Callable[[Tensor, Tensor], Tensor]
+
+
+class DDIM:
+    """Deterministic DDIM (eta 0) in both directions on one schedule.
+
+    The visited time steps are those of "leading" spacing, 0, T/n, ..., (n-1) T/n; below the
+    first lies the clean image (cumulative alpha 1). Inversion and decoding visit the same steps.
+
+    Args:
+        n_train_steps: T.
+        beta_start: First beta of the linear schedule.
+        beta_end: Last beta.
+        n_steps: Steps visited, 1..T.
+        prediction: `epsilon` or `v`, what the network returns.
+        inversion_iterations: Evaluations per inversion step. Each uses the time step moved to;
+            with one, at the current point (plain DDIM inversion); more are fixed-point
+            iterations towards the exact inverse of the decoding step.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    def __init__(
+        self,
+        n_train_steps: int,
+        beta_start: float,
+        beta_end: float,
+        n_steps: int,
+        prediction: str,
+        inversion_iterations: int = 1,
+    ) -> None:
+        if not 1 <= n_steps <= n_train_steps:
+            raise ValueError(f"n_steps must be in 1..{n_train_steps}, got {n_steps}")
+        if prediction not in ("epsilon", "v"):
+            raise ValueError(f"prediction must be epsilon or v, got {prediction!r}")
+        if inversion_iterations < 1:
+            raise ValueError(f"inversion_iterations must be >= 1, got {inversion_iterations}")
+        # Numbers, also where a model without values (on the meta device) is built.
+        betas = torch.linspace(
+            beta_start, beta_end, n_train_steps, dtype=torch.float64, device="cpu"
+        )
+        self.alphas_cumprod = torch.cumprod(1 - betas, 0)
+        self.prediction = prediction
+        self.inversion_iterations = inversion_iterations
+        stride = n_train_steps // n_steps
+        self.steps = [i * stride for i in range(n_steps)]
+        self.levels = [1.0, *(float(self.alphas_cumprod[t]) for t in self.steps)]
+
+    def invert(self, network: Network, x: Tensor) -> Tensor:
+        """Move clean images to the last step: shape (N, C, H, W) in and out."""
+        for i, t in enumerate(self.steps):
+            low, high = self.levels[i], self.levels[i + 1]
+            point = x
+            for _ in range(self.inversion_iterations):
+                clean, noise = self._split(network(point, self._time(x, t)), point, x, low, high)
+                point = high**0.5 * clean + (1 - high) ** 0.5 * noise
+            x = point
+        return x
+
+    def generate(self, network: Network, x: Tensor, clip_x0: bool = False) -> Tensor:
+        """Move latents at the last step to clean images.
+
+        Args:
+            network: What predicts.
+            x: Shape (N, C, H, W).
+            clip_x0: Clamp each predicted clean image to [-1, 1].
+        """
+        for i in reversed(range(len(self.steps))):
+            low, high = self.levels[i], self.levels[i + 1]
+            out = network(x, self._time(x, self.steps[i]))
+            if self.prediction == "v":
+                clean = high**0.5 * x - (1 - high) ** 0.5 * out
+            else:
+                clean = (x - (1 - high) ** 0.5 * out) / high**0.5
+            if clip_x0:
+                clean = clean.clamp(-1, 1)
+                noise = (x - high**0.5 * clean) / (1 - high) ** 0.5
+            elif self.prediction == "v":
+                noise = high**0.5 * out + (1 - high) ** 0.5 * x
+            else:
+                noise = out
+            x = low**0.5 * clean + (1 - low) ** 0.5 * noise
+        return x
+
+    def _split(
+        self, out: Tensor, point: Tensor, x: Tensor, low: float, high: float
+    ) -> tuple[Tensor, Tensor]:
+        """Clean image and noise such that x lies at `low`, the noise being the prediction."""
+        if self.prediction == "v":
+            noise = high**0.5 * out + (1 - high) ** 0.5 * point
+        else:
+            noise = out
+        return (x - (1 - low) ** 0.5 * noise) / low**0.5, noise
+
+    @staticmethod
+    def _time(x: Tensor, t: int) -> Tensor:
+        return torch.full((len(x),), t, device=x.device)
+
+
+class PixelDiffusion(GenerativeModel):
+    """A diffusion model whose latent is the noisy image that DDIM inversion ends at.
+
+    A subclass has the network. This class lies beside `DDIM` so that cached latents, whose keys
+    hold the source of a model's classes, notice a change of either.
+
+    Args:
+        name: See `GenerativeModel`.
+        image_size: See `GenerativeModel`.
+        value_range: See `GenerativeModel`.
+        size_multiple: See `GenerativeModel`.
+        ddim: Schedule and steps.
+        clip_x0: Clamp predicted clean images while decoding.
+    """
+
+    decode_options = frozenset({"clip_x0"})
+
+    def __init__(
+        self,
+        name: str,
+        image_size: int,
+        value_range: Sequence[float],
+        size_multiple: int,
+        ddim: DDIM,
+        clip_x0: bool,
+    ) -> None:
+        shape = (3, image_size, image_size)
+        super().__init__(name, image_size, shape, value_range, size_multiple)
+        self.ddim = ddim
+        self.clip_x0 = clip_x0
+
+    @abstractmethod
+    def network(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the prediction of epsilon or v, shape (N, 3, S, S), in x's dtype."""
+
+    def _encode(self, x: Tensor) -> Tensor:
+        return self.ddim.invert(self.network, x)
+
+    def _decode(self, z: Tensor) -> Tensor:
+        return self.ddim.generate(self.network, z, self.clip_x0)
+
+    def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
+        """Mean squared error of the prediction at uniformly drawn time steps."""
+        del progress
+        low, high = self.value_range
+        x = x * (high - low) + low
+        levels = self.ddim.alphas_cumprod.to(x.device, torch.float32)
+        # Stratified steps: the same distribution, less noise in the gradient.
+        u = (torch.arange(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
+        t = (u * len(levels)).long().clamp(max=len(levels) - 1)
+        level = levels[t][:, None, None, None]
+        noise = torch.randn_like(x)
+        noisy = level.sqrt() * x + (1 - level).sqrt() * noise
+        target = noise
+        if self.ddim.prediction == "v":
+            target = level.sqrt() * noise - (1 - level).sqrt() * x
+        loss = (self.network(noisy, t).float() - target).square().mean()
+        return loss, {"mse": float(loss.detach())}

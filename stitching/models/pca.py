@@ -1,0 +1,162 @@
+"""Principal components: the linear autoencoder that every other model should beat."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stitching.images import to_unit
+from stitching.models.base import GenerativeModel
+from stitching.models.weights import parameters_hash
+
+#: Components where `n_components` is null and there are enough images: the width of the paper's
+#: VAE latent.
+DEFAULT_COMPONENTS = 512
+
+#: Pixel values or images converted to float64 at a time.
+_BLOCK = 2048
+
+
+class PCA(GenerativeModel):
+    """Projection of images to their first principal components, and back.
+
+    The latent is (x - mean) V, with V the orthonormal directions in which the fit images vary
+    most, strongest first, not scaled by their spread. Each direction points to where its largest
+    entry is positive.
+
+    Args:
+        name: See `GenerativeModel`.
+        image_size: See `GenerativeModel`.
+        n_components: Width of the latent. None: `DEFAULT_COMPONENTS`, or as many as the fit
+            images have, which is one less than their number at most.
+
+    Raises:
+        ValueError: `n_components` is below 1 or larger than the number of pixel values.
+
+    Source: Pearson (1901), doi:10.1080/14786440109462720
+    """
+
+    needs_fit = True
+    thread_safe = True
+
+    def __init__(self, name: str, image_size: int, n_components: int | None = None) -> None:
+        pixels = 3 * image_size**2
+        if n_components is not None and not 1 <= n_components <= pixels:
+            raise ValueError(
+                f"{name}.n_components must lie in 1..{pixels} (pixel values of an image) or be "
+                f"null, got {n_components}"
+            )
+        super().__init__(name, image_size, (n_components or min(DEFAULT_COMPONENTS, pixels),))
+        self.n_components = n_components
+        # Parameters, so that the base class knows the model's device and precision by them.
+        self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
+        self.components = nn.Parameter(torch.zeros(0, pixels), requires_grad=False)
+
+    def check_fit(self, n_images: int) -> None:
+        """Check that so many images have as many components as asked for.
+
+        Raises:
+            ValueError: They have not.
+        """
+        if n_images < 2:
+            raise ValueError(f"model {self.name} needs at least 2 images to fit, got {n_images}")
+        if self.n_components is not None and self.n_components > n_images - 1:
+            raise ValueError(
+                f"{self.name}.n_components={self.n_components}, but {n_images} images have "
+                f"{n_images - 1} components at most: set it to null or lower, or raise "
+                "data.n_train"
+            )
+
+    @torch.no_grad()
+    def fit_images(self, images: Tensor | Iterable[Tensor]) -> None:
+        """Find the components of images, in float64, see `GenerativeModel.fit_images`."""
+        x = self._flat(images)
+        self.check_fit(len(x))
+        mean = x.mean(0, dtype=torch.float64)
+        wanted = self.n_components or DEFAULT_COMPONENTS
+        components = principal_components(x, mean, wanted)
+        if self.n_components is not None and len(components) < wanted:
+            raise ValueError(
+                f"{self.name}.n_components={wanted}, but the {len(x)} images vary in "
+                f"{len(components)} directions only: set it to null or lower"
+            )
+        if len(components) == 0:
+            raise ValueError(f"model {self.name} cannot be fitted: the images are all the same")
+        self.load_state_dict({"mean": mean, "components": components})
+        self.weights_hash = parameters_hash(self)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Take over a fitted state, whatever its number of components."""
+        components = state_dict.get("components")
+        if isinstance(components, Tensor) and components.ndim == 2:
+            room = self.components.new_zeros(components.shape)
+            self.components = nn.Parameter(room, requires_grad=False)
+            self.latent_shape = (len(components),)
+        return super().load_state_dict(state_dict, strict, assign)
+
+    def _flat(self, images: Tensor | Iterable[Tensor]) -> Tensor:
+        batches = [to_unit(x) for x in ([images] if isinstance(images, Tensor) else images)]
+        size = (self.image_size, self.image_size)
+        for x in batches:
+            if tuple(x.shape[-2:]) != size:
+                raise ValueError(
+                    f"model {self.name} is fitted to {size[0]} x {size[1]} images, got "
+                    f"{x.shape[-2]} x {x.shape[-1]}: set data.image_size={self.image_size}"
+                )
+        if not batches:
+            raise ValueError(f"model {self.name} needs at least 2 images to fit, got 0")
+        return torch.cat([x.flatten(1) for x in batches])
+
+    def _encode(self, x: Tensor) -> Tensor:
+        z: Tensor = (x.flatten(1) - self.mean) @ self.components.T
+        return z
+
+    def _decode(self, z: Tensor) -> Tensor:
+        x: Tensor = z @ self.components + self.mean
+        return x.view(-1, 3, self.image_size, self.image_size)
+
+    def _prior(self, noise: Tensor) -> Tensor:
+        raise TypeError(f"model {self.name} has no prior to draw images from")
+
+
+def principal_components(x: Tensor, mean: Tensor, n: int) -> Tensor:
+    """Return the orthonormal directions in which rows vary, strongest first.
+
+    Args:
+        x: Shape (N, D), N >= 2.
+        mean: Its column means, shape (D,), float64.
+        n: How many of them.
+
+    Returns:
+        Shape (n, D), float64; fewer rows if the numerical rank of the centred x is lower, which
+        is N - 1 at most.
+    """
+    rows, width = x.shape
+    gram = mean.new_zeros(min(rows, width), min(rows, width))
+    for part in _blocks(x, mean):
+        gram += part @ part.T if width >= rows else part.T @ part
+    values, vectors = torch.linalg.eigh(gram)
+    # In units of the largest eigenvalue, as the rank of a matrix is usually judged.
+    floor = max(rows, width) * torch.finfo(torch.float64).eps * float(values[-1])
+    keep = values > max(floor, 0.0)
+    if width >= rows:
+        keep[0] = False  # centred rows span N - 1 directions, whatever the rounding
+    directions = vectors[:, keep].flip(1)[:, :n]
+    if width >= rows:
+        directions = torch.cat([part.T @ directions for part in _blocks(x, mean)])
+    # Restores the right angles that weak directions lose in the step from N to D dimensions.
+    directions = torch.linalg.qr(directions)[0].T
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    signed: Tensor = directions * largest.sign()
+    return signed
+
+
+def _blocks(x: Tensor, mean: Tensor) -> Iterator[Tensor]:
+    """Centred float64 blocks: of columns where the rows are the shorter side, else of rows."""
+    rows, width = x.shape
+    for i in range(0, max(rows, width), _BLOCK):
+        part = slice(i, i + _BLOCK)
+        yield x[:, part].double() - mean[part] if width >= rows else x[part].double() - mean

@@ -1,0 +1,89 @@
+"""A GAN on both sides of a map, on images it drew."""
+
+import pytest
+import torch
+
+from stitching.cache import Cache
+from stitching.cell import Cell
+from stitching.data.drawn import Drawn
+from stitching.latents import Subject
+from stitching.maps import Ridge
+from stitching.metrics.pixel import RMSE
+from stitching.probes import LinearProbes
+from tests.gans import small_gan, small_gan_options
+from tests.small import small_vae, small_vae_options
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::stitching.maps.PenaltyEdgeWarning"),
+    pytest.mark.filterwarnings("ignore::stitching.maps.InterpolationWarning"),
+]
+
+
+def gan(**options):
+    return Subject(small_gan(**options), small_gan_options(**options), "float32")
+
+
+def vae():
+    return Subject(small_vae(), small_vae_options(), "float32")
+
+
+def run(tmp_path, encoder, decoder):
+    return Cell(
+        encoder=encoder,
+        decoder=decoder,
+        data=Drawn("drawn", 60, 8, 32, 0, 1, small_gan()),
+        map=Ridge(),
+        metrics={"rmse": RMSE()},
+        probes=LinearProbes(["Male"], 5),
+        cache=Cache(tmp_path),
+        batch_size=16,
+        seed=0,
+    ).run()
+
+
+@pytest.mark.parametrize("space", ["z", "w"])
+def test_a_gan_is_mapped_to_an_autoencoder(tmp_path, space):
+    result = run(tmp_path, gan(space=space), vae())
+    assert result.metrics["map"] == "ridge"
+    assert result.metrics["d_source"] == {"z": 16, "w": 24}[space]
+    assert 0 < result.metrics["image/rmse"] < 1
+    assert result.resources["count/images_encoded"] == 68  # by the autoencoder alone
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w+", "style"])
+def test_an_autoencoder_is_mapped_to_a_gan(tmp_path, space):
+    result = run(tmp_path, vae(), gan(space=space))
+    assert result.metrics["map"] == "ridge"
+    assert 0 < result.metrics["image/rmse"] < 1
+    assert torch.isfinite(result.stitched).all()
+
+
+@pytest.mark.parametrize("space", ["z", "w", "w+", "style"])
+def test_the_diagonal_gives_the_drawings_back(tmp_path, space):
+    result = run(tmp_path, gan(space=space), gan(space=space))
+    assert result.metrics["map"] == "identity"
+    assert result.metrics["latent/r2"] == 1
+    torch.testing.assert_close(result.stitched, result.original, atol=0.501 / 255, rtol=0)
+
+
+def test_one_gans_spaces_are_mapped_onto_each_other(tmp_path):
+    result = run(tmp_path, gan(space="w+"), gan(space="w"))
+    assert result.metrics["map"] == "ridge"
+    assert result.metrics["latent/r2"] > 0.99
+
+
+def test_all_measures_are_taken_against_the_drawings(tmp_path):
+    result = run(tmp_path, vae(), gan())
+    drawn = small_gan().draw(0, range(10_000_000, 10_000_008))[1] / 255
+    assert torch.equal(result.original, drawn)
+
+
+def test_images_without_attributes_leave_the_probes_out(tmp_path):
+    result = run(tmp_path, gan(), vae())
+    assert "probe/consistency" not in result.metrics or result.metrics["probe/consistency"] is None
+
+
+def test_a_rerun_gives_the_same_results(tmp_path):
+    first, second = (run(tmp_path / str(i), vae(), gan(space="w")) for i in range(2))
+    assert first.metrics == second.metrics
+    assert torch.equal(first.stitched, second.stitched)
