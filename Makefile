@@ -33,7 +33,7 @@ grid-gan: setup  ## The grid with the GAN on both sides, on images that it drew
 	$(BIN)/python launch.py experiment=grid-gan $(ARGS)
 
 test: setup  ## Run the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: setup  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What all test files share: a cache of the tests' own."""
+"""What all test files share: a cache of the tests' own, and one thread."""
 
 import os
 
@@ -14,3 +14,23 @@ def own_cache(tmp_path_factory):
     os.environ.pop("STITCHING_CACHE")
     if before is not None:
         os.environ["STITCHING_CACHE"] = before
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Networks this small wait longer for other threads than they compute."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def two_threads():
+    import torch
+
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)

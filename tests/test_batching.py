@@ -22,6 +22,7 @@ def test_the_order_of_rows_is_kept_over_several_batches():
     assert torch.equal(in_fixed_batches(lambda part: part.flatten(1), x, 4), x.flatten(1))
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_parallel_batches_keep_the_order_and_leave_the_number_of_threads_alone():
     before = torch.get_num_threads()
     x = torch.randn(37, 5)
@@ -29,6 +30,7 @@ def test_parallel_batches_keep_the_order_and_leave_the_number_of_threads_alone()
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_each_parallel_batch_computes_with_one_thread():
     seen = []
 
@@ -40,6 +42,7 @@ def test_each_parallel_batch_computes_with_one_thread():
     assert seen == [1] * 5
 
 
+@pytest.mark.usefixtures("two_threads")
 def test_an_error_in_a_parallel_batch_reaches_the_caller_and_ends_the_rest():
     calls = []
 

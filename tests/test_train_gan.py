@@ -43,15 +43,6 @@ def values(module):
     return torch.cat([v.detach().flatten().float() for v in module.state_dict().values()])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    # Layers as small as these take longer in two threads than in one.
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def trained(pixels, one_thread):
     """A trainer after 24 steps, and what it logged at each."""

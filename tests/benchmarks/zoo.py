@@ -49,7 +49,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--zoo", default="zoo:faces")
     parser.add_argument("--n", type=int, default=512)
-    parser.add_argument("--models", nargs="*", default=["vae", "vqvae", "nf", "dm", "gan"])
+    parser.add_argument("--models", nargs="*", default=["vae", "vqvae", "nf", "dm", "gan", "pca"])
     parser.add_argument("--out", default="outputs/zoo-check")
     parser.add_argument("--overrides", nargs="*", default=[])
     args = parser.parse_args()
@@ -76,6 +76,8 @@ def main():
     for name in args.models:
         row = {}
         model = config.build_model(config.compose_config([f"encoder={name}", *overrides]).encoder)
+        if model.needs_fit:  # as many images as the maps are fitted on by default
+            model.fit_images(pixels[:1500].float() / 255)
         if model.can_encode:  # a GAN does not
             started = time.perf_counter()
             z = torch.cat([model.encode(part) for part in x.split(32)])
@@ -87,7 +89,7 @@ def main():
             row["fd_effnet_reconstructions"] = distance(y)
             row["latent_std"] = float(z.std())
             sheet(torch.cat([x[:16], y[:16]]), out / f"reconstructions-{name}.png")
-        if name != "vqvae":  # has no prior
+        if name not in ("vqvae", "pca"):  # have no prior
             samples = model.sample(args.n, seed=0)
             sheet(samples[:64], out / f"samples-{name}.png")
             row["fd_effnet_samples"] = distance(samples)

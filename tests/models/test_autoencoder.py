@@ -31,15 +31,6 @@ def images():
     return torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small wait longer for other threads than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # Latents and images are the library's own.
 
 
@@ -119,8 +110,8 @@ def test_the_tiny_network_of_the_library_agrees_on_the_range(folders, images):
 
 
 @pytest.mark.parametrize("key", SMALL)
+@pytest.mark.usefixtures("two_threads")  # two batches of the base class, at the same time
 def test_an_image_does_not_depend_on_its_batch(folders, key):
-    torch.set_num_threads(2)  # two batches of the base class, at the same time
     model = built(folders / key)
     x = torch.rand(19, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     z = model.encode(x)

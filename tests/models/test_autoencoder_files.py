@@ -23,15 +23,6 @@ def images():
     return torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small wait longer for other threads than they compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_a_file_of_torch_is_read_like_one_of_safetensors(folders, images, tmp_path):
     theirs(folders / "kl").save_pretrained(tmp_path / "kl", safe_serialization=False)
     assert (tmp_path / "kl" / "diffusion_pytorch_model.bin").is_file()

@@ -86,7 +86,7 @@ def test_outputs_of_layers_are_clamped():
     assert parity.largest_difference(images, REFERENCE["img_none"]) > 0.1
 
 
-@pytest.mark.parametrize("name", REFERENCE_F64)
+@pytest.mark.parametrize("name", sorted(REFERENCE_F64))
 def test_in_double_precision_the_difference_is_rounding_of_the_last_bits(name):
     made = generator().double()
     z = REFERENCE["z"][:1].double()
