@@ -1,9 +1,10 @@
 """Adversarial training of StyleGAN2: two networks, each the other's loss.
 
 Non-saturating logistic loss; the discriminator's gradient on real images is penalised (R1), in
-every few steps only. Path length regularisation and style mixing are left out: both shape the
-space of styles, which short trainings of small networks do not get to. The images that train the
-generator train the discriminator too, which spares drawing others.
+every few steps only. Before that the generator learns alone, by drawing training images again
+from their principal components. Path length regularisation and style mixing are left out: both
+shape the space of styles, which short trainings of small networks do not get to. The images that
+train the generator train the discriminator too, which spares drawing others.
 
 Source: Karras et al. (2020), arXiv 1912.04958; Goodfellow et al. (2014), arXiv 1406.2661; R1:
 Mescheder et al. (2018), arXiv 1801.04406.
@@ -19,12 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stitching.images import rescale
+from stitching.models.base import WARMUP_END
 from stitching.models.discriminator import Discriminator
 from stitching.models.gan import GAN
 from stitching.trainer import Recipe, Trainer
 
 #: Decay per step of the mean of w, as published.
 _W_DECAY = 0.998
+#: Images that principal components are found from: eight for each of 512.
+_COMPONENT_IMAGES = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +40,17 @@ class AdversarialRecipe(Recipe):
         r1_every: Steps from one penalty to the next; it weighs so many times more.
         noise: In the generator's layers while it trains: `random`, as published, for images with
             detail of chance such as hair, or `none`, for images that a latent determines.
+        redraw: Weight of the squared error of training images that the generator draws again
+            from their principal components, whitened, in place of noise. Until `WARMUP_END` of
+            the run this is all that is minimised. Two networks that start from nothing on small
+            data soon settle on one face; these start from many. 0: not at all.
         discriminator: Options of `Discriminator`, without `image_size`.
     """
 
     r1_gamma: float
     r1_every: int
     noise: Literal["random", "none"]
+    redraw: float
     discriminator: Mapping[str, Any]
 
     def __post_init__(self) -> None:
@@ -55,6 +64,8 @@ class AdversarialRecipe(Recipe):
             raise ValueError(f"training.r1_gamma must be >= 0, got {self.r1_gamma}")
         if self.r1_every < 1:
             raise ValueError(f"training.r1_every must be >= 1, got {self.r1_every}")
+        if self.redraw < 0:
+            raise ValueError(f"training.redraw must be >= 0, got {self.redraw}")
         if self.noise not in ("random", "none"):
             raise ValueError(f"training.noise={self.noise!r}: use random or none")
 
@@ -72,7 +83,7 @@ class AdversarialTrainer(Trainer):
         dtype: See `Trainer`.
         minutes: See `Trainer`.
         options: See `Trainer`.
-        warm: See `Trainer`; of no effect, since the objective is not warmed up.
+        warm: See `Trainer`.
     """
 
     #: Without momentum: each network's loss changes with the other network.
@@ -99,6 +110,14 @@ class AdversarialTrainer(Trainer):
             self.discriminator.parameters(), lr=recipe.lr, betas=self.betas
         )
         self._penalty = 0.0
+        self._components: Components | None = None
+
+    def advance(self, pixels: Tensor) -> dict[str, float]:
+        """Do one step; see `Trainer`."""
+        if self._components is None and self.recipe.redraw > 0:
+            # From the images alone: a run that goes on finds the same ones.
+            self._components = Components.of(pixels[:_COMPONENT_IMAGES], self.model.z_dim)
+        return super().advance(pixels)
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
         return super()._parts() | {
@@ -107,13 +126,29 @@ class AdversarialTrainer(Trainer):
         }
 
     def _update(self, x: Tensor, progress: float, rate: float) -> dict[str, float]:
-        del progress  # the objective is the same from beginning to end
         real = rescale(x, (0.0, 1.0), self.model.value_range)
-        fake, loss = self._update_generator(len(x), rate)
-        return {"loss": loss, **self._update_discriminator(real, fake, rate)}
+        if self._components is not None and progress < WARMUP_END and not self.warm:
+            error = self._redraw_error(x, real)
+            self._descend(error, self.model.parameters(), self.optimizer, rate, math.inf)
+            return {"redraw_mse": float(error.detach())}
+        # Half the batch: enough to hold on to the variety, and half the cost.
+        some = slice(0, max(1, len(x) // 2))
+        fake, figures = self._update_generator(len(x), x[some], real[some], rate)
+        return {**figures, **self._update_discriminator(real, fake, rate)}
 
-    def _update_generator(self, n: int, rate: float) -> tuple[Tensor, float]:
-        """Return n images it drew before the update, and its loss on them."""
+    def _redraw_error(self, x: Tensor, real: Tensor) -> Tensor:
+        assert self._components is not None  # made before the first step
+        generator = self.model.generator
+        with self._precision():
+            ws = generator.mapping(self._components.codes(x))
+            drawn: Tensor = generator.synthesis(ws, self.recipe.noise)
+        self._update_mean_of_w(ws[:, 0].detach().float())
+        return (drawn.float() - real).square().mean()
+
+    def _update_generator(
+        self, n: int, x: Tensor, real: Tensor, rate: float
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return n images it drew before the update, and its losses."""
         generator = self.model.generator
         z = torch.randn(n, self.model.z_dim).to(self.model.device)
         # Weights of the discriminator get no gradient here, which spares a third of its work.
@@ -122,10 +157,15 @@ class AdversarialTrainer(Trainer):
             ws = generator.mapping(z)
             fake = generator.synthesis(ws, self.recipe.noise)
             logits = self.discriminator(fake)
-        loss = functional.softplus(-logits.float()).mean()
-        self._descend(loss, self.model.parameters(), self.optimizer, rate, math.inf)
+        loss = total = functional.softplus(-logits.float()).mean()
+        figures = {"loss": float(loss.detach())}
+        if self._components is not None:
+            error = self._redraw_error(x, real)
+            figures["redraw_mse"] = float(error.detach())
+            total = loss + self.recipe.redraw * error
+        self._descend(total, self.model.parameters(), self.optimizer, rate, math.inf)
         self._update_mean_of_w(ws[:, 0].detach().float())
-        return fake.detach(), float(loss.detach())
+        return fake.detach(), figures
 
     def _update_discriminator(self, real: Tensor, fake: Tensor, rate: float) -> dict[str, float]:
         self.discriminator.requires_grad_(True)
@@ -157,6 +197,39 @@ class AdversarialTrainer(Trainer):
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.model.device.type, dtype=torch.bfloat16, enabled=self.autocast)
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components of images.
+
+    Attributes:
+        mean: Shape (1, P) for images of P values.
+        axes: Shape (P, K), each divided by the standard deviation along it.
+    """
+
+    mean: Tensor
+    axes: Tensor
+
+    @classmethod
+    def of(cls, pixels: Tensor, width: int) -> "Components":
+        """Find the first `width` components of images (N, 3, S, S) uint8.
+
+        Where there are fewer, the others are 0.
+        """
+        x = pixels.flatten(1).float() / 255
+        mean = x.mean(0, keepdim=True)
+        q = min(width, len(x) - 1, x.shape[1])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # the method starts from random directions
+            _, singular, axes = torch.pca_lowrank(x - mean, q=q, center=False, niter=2)
+        scale = (singular / math.sqrt(len(x))).clamp(min=1e-4 * float(singular[0]))
+        return cls(mean, functional.pad(axes / scale, (0, width - q)))
+
+    def codes(self, x: Tensor) -> Tensor:
+        """Return codes (n, K) of images (n, 3, S, S) in [0, 1], of variance one."""
+        mean, axes = self.mean.to(x.device), self.axes.to(x.device)
+        return (x.flatten(1) - mean) @ axes
 
 
 def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from tests.small import small_vae, small_vae_options
 
 RECIPE = {"n_images": 32, "batch_size": 8, "lr": 1e-2}
 ADVERSARIAL = {
-    "ema_images": 100.0, "r1_gamma": 1.0, "r1_every": 2, "noise": "none",
+    "ema_images": 100.0, "r1_gamma": 1.0, "r1_every": 2, "noise": "none", "redraw": 1.0,
     "discriminator": {"channel_base": 64, "channel_max": 8, "patch_size": 2, "group_size": 4},
 }  # fmt: skip
 GAN_16 = {"image_size": 16, "channel_base": 128, "channel_max": 8}

@@ -3,15 +3,21 @@ import math
 import pytest
 import torch
 
+from stitching.models.base import WARMUP_END
 from stitching.models.discriminator import Discriminator, minibatch_deviation
 from stitching.train import make_trainer
-from stitching.train_gan import AdversarialRecipe, AdversarialTrainer, gradient_penalty
+from stitching.train_gan import (
+    AdversarialRecipe,
+    AdversarialTrainer,
+    Components,
+    gradient_penalty,
+)
 from tests.gans import small_gan
 
 WIDTHS = {"channel_base": 64, "channel_max": 16, "patch_size": 2, "group_size": 4}
 RECIPE = {
     "n_images": 1600, "batch_size": 8, "lr": 5e-3, "ema_images": 40.0, "r1_gamma": 0.1,
-    "r1_every": 4, "noise": "random", "discriminator": WIDTHS,
+    "r1_every": 4, "noise": "random", "redraw": 0.0, "discriminator": WIDTHS,
 }  # fmt: skip
 
 
@@ -57,8 +63,8 @@ def test_the_discriminator_learns_to_tell_real_from_generated(trained):
 
 
 def test_against_a_fixed_discriminator_the_generators_loss_falls():
-    t = trainer()
-    losses = [t._update_generator(8, 5e-3)[1] for _ in range(12)]
+    t, x = trainer(), torch.zeros(4, 3, 16, 16)
+    losses = [t._update_generator(8, x, x, 5e-3)[1]["loss"] for _ in range(12)]
     assert min(losses[-3:]) < losses[0]
 
 
@@ -69,6 +75,32 @@ def test_training_moves_the_images_towards_the_data(trained, pixels):
         return float((model.sample(32, seed=1).mean(0) - data).square().mean().sqrt())
 
     assert distance(trained[0].average) < 0.8 * distance(tiny_gan())
+
+
+def test_codes_of_the_images_they_come_from_are_centred_white_and_padded_with_zeros():
+    x = torch.randint(0, 256, (20, 3, 4, 4), dtype=torch.uint8)
+    codes = Components.of(x, 30).codes(x.float() / 255)
+    torch.testing.assert_close(codes[:, :19].mean(0), torch.zeros(19), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        codes[:, :19].T @ codes[:, :19] / 20, torch.eye(19), atol=1e-3, rtol=0
+    )
+    assert not codes[:, 19:].any()
+
+
+def test_the_generator_first_redraws_training_images_and_the_discriminator_waits(pixels):
+    t = trainer(redraw=1.0)
+    before = values(t.discriminator)
+    errors = [t.advance(pixels)["redraw_mse"] for _ in range(30)]
+    assert errors[-1] < errors[0] / 2
+    assert torch.equal(values(t.discriminator), before)
+
+
+def test_after_the_warm_up_redrawing_is_one_loss_of_two(pixels):
+    t = trainer(redraw=1.0)
+    t.step = math.ceil(WARMUP_END * RECIPE["n_images"] / RECIPE["batch_size"])
+    before = values(t.discriminator)
+    assert t.advance(pixels).keys() >= {"redraw_mse", "loss", "loss_d"}
+    assert not torch.equal(values(t.discriminator), before)
 
 
 def test_the_gradient_penalty_of_a_linear_discriminator_is_the_squared_norm_of_its_weights():
@@ -208,6 +240,7 @@ def test_a_gan_is_trained_adversarially():
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
+        ({"redraw": -1.0}, "training.redraw must be >= 0, got -1.0"),
         ({"r1_gamma": -1.0}, "training.r1_gamma must be >= 0, got -1.0"),
         ({"r1_every": 0}, "training.r1_every must be >= 1, got 0"),
         ({"noise": "const"}, "training.noise='const': use random or none"),
