@@ -130,8 +130,9 @@ class Cell:
         return Result(metrics, resources, original, own, stitched)
 
     def _fit(self, source: Tensor, target: Tensor) -> Map:
-        if self.encoder.identity(decoding=True) == self.decoder.identity(decoding=True):
-            # The diagonal is the model's own reconstruction: nothing to bridge, nothing to fit.
+        if self.encoder.identity() == self.decoder.identity():
+            # One latent space, however it is decoded: nothing to bridge, nothing to fit. The
+            # diagonal is the model's own reconstruction.
             return Identity().fit(source, target)
         return self.map.fit(source, target, self._factorise(self.encoder, source))
 

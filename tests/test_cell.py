@@ -75,6 +75,12 @@ def test_the_diagonal_is_the_models_own_reconstruction(tmp_path):
     assert torch.equal(result.own, result.stitched)
 
 
+def test_a_model_decoded_in_another_way_has_the_same_space_and_needs_no_map(tmp_path):
+    result = cell(tmp_path, identity(), identity(shift=-16 / 255)).run()
+    assert result.metrics["map"] == "identity"
+    assert torch.equal(result.own, result.stitched)
+
+
 def test_a_pair_that_shares_its_space_is_mapped_almost_exactly(tmp_path):
     result = cell(tmp_path, vae(), Subject(small_vae(), small_vae_options(), "bfloat16")).run()
     assert result.metrics["map"] == "ridge"

@@ -66,7 +66,7 @@ def zoo(path):
         if not isinstance(row, dict):
             rows.append([name, "", "", f"{row:.0f}"])
             continue
-        keys = {"rmse": ".2g", "fd_effnet_reconstructions": ".0f", "fd_effnet_samples": ".0f"}
+        keys = {"rmse": "#.2g", "fd_effnet_reconstructions": ".0f", "fd_effnet_samples": ".0f"}
         shown = [format(row[key], form) if key in row else "" for key, form in keys.items()]
         rows.append([f"`{name}`", *shown])
     head = ["model", "own reconstruction, RMSE", "reconstructions, Fréchet", "samples, Fréchet"]

@@ -36,6 +36,7 @@ def pca_gaussians(pixels, n, ranks, seed=0):
     """Sample Gaussians fitted to images in the space of their first principal components."""
     x = pixels.flatten(1).double() / 255
     mean = x.mean(0)
+    torch.manual_seed(seed)  # of the directions that the method starts from
     _, s, v = torch.pca_lowrank(x - mean, q=max(ranks), center=False, niter=3)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(n, max(ranks), generator=generator, dtype=torch.float64)
