@@ -24,4 +24,4 @@ if __name__ == "__main__":
         sys.exit(130)
     finally:
         # Hydra skips its own end-of-sweep hook when a cell has failed; the report must not be.
-        job.report_sweep(sys.exc_info()[1])
+        job.report_sweep()

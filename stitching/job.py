@@ -184,7 +184,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def report_sweep(error: BaseException | None = None) -> None:
+def report_sweep() -> None:
     """Write tables and pictures of the sweep this process started, if it started one."""
     if _sweep_folder is None or not _sweep_folder.is_dir():
         return
@@ -193,7 +193,6 @@ def report_sweep(error: BaseException | None = None) -> None:
     try:
         report.main([str(_sweep_folder)])
     except (ValueError, FileNotFoundError) as problem:
-        # No cell finished: the cells' own messages, already shown, say why.
-        if error is None:
-            raise
+        # No cell finished, and the cells' own messages, already shown, say why; or the sweep went
+        # over another setting too, and a table of encoders by decoders cannot show it.
         print(f"no report: {problem}", file=sys.stderr)
