@@ -99,8 +99,12 @@ def _packaged(weights: str) -> Path:
     path = ZOO / weights.removeprefix(PACKAGED)
     if not path.is_file():
         known = sorted(p.relative_to(ZOO).as_posix() for p in ZOO.glob("*/*.safetensors"))
+        data, _, name = weights.removeprefix(PACKAGED).rpartition("/")
         raise FileNotFoundError(
-            f"no weight file {weights}: packaged files are {', '.join(known) or 'none'}"
+            f"no weight file {weights}: packaged files are {', '.join(known) or 'none'}; train it "
+            f"with `python -m stitching.train model={Path(name).stem} data={data}` and give the "
+            "file with encoder.weights=PATH, decoder.weights=PATH or data.model.weights=PATH, or "
+            "its folder for all with zoo=FOLDER"
         )
     return path
 
