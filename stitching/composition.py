@@ -149,7 +149,9 @@ def model_node(name: str, cfg: DictConfig) -> DictConfig:
         with _hydra():
             named = compose("train", overrides).model
     except HydraException as error:
-        raise ValueError(f"no model {name!r}: {error}") from error
+        # Hydra lists the options, and then its folders, which do not help here.
+        reason = " ".join(str(error).partition("Config search path")[0].split())
+        raise ValueError(f"no model {name!r}: {reason}") from error
     whole = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(whole, dict)
     whole["_named"] = OmegaConf.to_container(named, resolve=False)
