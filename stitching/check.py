@@ -146,7 +146,7 @@ def main(cfg: DictConfig) -> None:
     except config.USER_ERRORS as error:
         log.error("%s", error)
         sys.exit(WRONG_USAGE)
-    except Exception:
+    except Exception:  # a user's model may raise anything while it is built
         log.exception("the model cannot be checked")
         sys.exit(WRONG_USAGE)
     failed = levels["FAIL"]

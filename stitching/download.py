@@ -64,7 +64,7 @@ def within(seconds: float, function: Callable[[], Result]) -> Result:
     def attempt() -> None:
         try:
             answer.put(function())
-        except Exception as error:
+        except Exception as error:  # raised again in the caller's thread
             answer.put(error)
 
     threading.Thread(target=attempt, daemon=True, name="network").start()

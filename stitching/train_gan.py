@@ -128,7 +128,8 @@ class AdversarialTrainer(Trainer):
     def _update(self, x: Tensor, progress: float, rate: float) -> dict[str, float]:
         real = rescale(x, (0.0, 1.0), self.model.value_range)
         if self._components is not None and progress < WARMUP_END and not self.warm:
-            error = self._redraw_error(x, real)
+            error, w = self._redraw_error(x, real)
+            self._update_mean_of_w(w)
             self._descend(error, self.model.parameters(), self.optimizer, rate, math.inf)
             return {"redraw_mse": float(error.detach())}
         # Half the batch: enough to hold on to the variety, and half the cost.
@@ -136,14 +137,14 @@ class AdversarialTrainer(Trainer):
         fake, figures = self._update_generator(len(x), x[some], real[some], rate)
         return {**figures, **self._update_discriminator(real, fake, rate)}
 
-    def _redraw_error(self, x: Tensor, real: Tensor) -> Tensor:
+    def _redraw_error(self, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the squared error of images drawn again, and the w they were drawn from."""
         assert self._components is not None  # made before the first step
         generator = self.model.generator
         with self._precision():
             ws = generator.mapping(self._components.codes(x))
             drawn: Tensor = generator.synthesis(ws, self.recipe.noise)
-        self._update_mean_of_w(ws[:, 0].detach().float())
-        return (drawn.float() - real).square().mean()
+        return (drawn.float() - real).square().mean(), ws[:, 0].detach().float()
 
     def _update_generator(
         self, n: int, x: Tensor, real: Tensor, rate: float
@@ -160,7 +161,8 @@ class AdversarialTrainer(Trainer):
         loss = total = functional.softplus(-logits.float()).mean()
         figures = {"loss": float(loss.detach())}
         if self._components is not None:
-            error = self._redraw_error(x, real)
+            # The mean of w stays that of noise, which truncation is about.
+            error, _ = self._redraw_error(x, real)
             figures["redraw_mse"] = float(error.detach())
             total = loss + self.recipe.redraw * error
         self._descend(total, self.model.parameters(), self.optimizer, rate, math.inf)

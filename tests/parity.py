@@ -1,12 +1,12 @@
 """Weights and expected values of public code, kept in `tests/data/parity` (see its README)."""
 
 import lzma
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors.torch import load
 
+from stitching import config
 from stitching.models.containers import read_weights
 from stitching.models.weights import load_weights
 
@@ -23,6 +23,13 @@ def full_size_entries(name):
     text = lzma.decompress((FOLDER / name).read_bytes()).decode()
     lines = [line.split(maxsplit=3)[1:] for line in text.splitlines()]
     return {name: (f"torch.{kind}", shape) for name, kind, shape in lines}
+
+
+def full_size(name, **options):
+    """The model of a published option at its full size, without memory."""
+    plain = config.model_options(config.compose_config([f"encoder={name}"]).encoder) | options
+    with torch.device("meta"):
+        return config.build(plain)
 
 
 def entries_of(state):
@@ -45,14 +52,3 @@ def loaded(family, path, dtype=torch.float32, **options):
 
 def largest_difference(a, b):
     return float((a.double() - b.double()).abs().max())
-
-
-@contextmanager
-def one_thread():
-    """Networks this small only wait for a second thread, above all on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -181,9 +181,8 @@ def _distance(first: Tensor, second: Tensor, spread: float | None = None) -> flo
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
-    if first.is_floating_point():
-        first, second = first.nan_to_num(), second.nan_to_num()
-    return torch.equal(first, second)
+    # Not `torch.equal`, by which a value that is and stays NaN has changed.
+    return bool(((first == second) | (first.isnan() & second.isnan())).all())
 
 
 def _few(names: list[str]) -> str:

@@ -189,6 +189,7 @@ def _error_in(model: GenerativeModel, x: Tensor, shift: Tensor, scale: Tensor) -
     model.value_range = (0.0, 1.0)
     try:
         with wrapped(model, _encode=encode, _decode=decode):
+            # A range that overflows is a bad one, which gray says as well as NaN, with a number.
             return rmse(x, round_trip(model, x).nan_to_num(0.5))
     finally:
         model.value_range = declared

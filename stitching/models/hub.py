@@ -122,7 +122,7 @@ class _Wanted:
 
         try:
             path = hf_hub_download(self.repository, name, revision=revision or self.revision)
-        except Exception as error:
+        except Exception as error:  # likewise
             self.fail(error)
         return Path(path)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stitching.checks import Level, check_model
-from stitching.checks.contract import repeatable
+from stitching.checks.contract import _equal, repeatable
 from stitching.checks.findings import Finding
 from stitching.models.baseline import MeanEncoder, RandomEncoder
 from tests.checks import faulty
@@ -141,3 +141,9 @@ def test_a_model_is_the_same_after_its_check():
 def test_a_finding_is_one_line():
     line = str(Finding("latent shape", Level.FAIL, "wrong"))
     assert line == "FAIL     latent shape         wrong"
+
+
+def test_a_value_that_becomes_nan_has_changed_and_one_that_stays_nan_has_not():
+    zero, nan = torch.zeros(2), torch.full((2,), torch.nan)
+    assert not _equal(zero, nan)
+    assert _equal(nan, nan.clone())

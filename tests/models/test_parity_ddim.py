@@ -7,16 +7,15 @@ import torch
 from diffusers.models.attention_processor import Attention
 from safetensors.torch import save_file
 
-from stitching import config
 from stitching.models.containers import WeightFile, read_weights
 from stitching.models.ddim import DDIM
 from stitching.models.diffusion import Diffusion
 from tests.parity import (
     entries_of,
+    full_size,
     full_size_entries,
     largest_difference,
     loaded,
-    one_thread,
     parameters_of,
     tensors,
 )
@@ -43,12 +42,6 @@ SAMPLE_TOLERANCE = {10: {torch.float32: 1e-4, torch.float64: 1e-5},
                     50: {torch.float32: 3e-4, torch.float64: 3e-5}}  # fmt: skip
 #: A wrong setting must miss by more than this, ten times the tolerance.
 SEEN = 1e-4
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fast():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -273,26 +266,22 @@ def test_a_level_that_is_not_there_cannot_attend():
 
 
 @pytest.fixture(scope="module")
-def full_size():
-    options = config.model_options(config.compose_config(["encoder=dm-celeba64"]).encoder)
-    for key in ("_target_", "trained_crop"):
-        options.pop(key, None)
-    with torch.device("meta"):
-        return Diffusion(**(options | {"ema": False}))
+def public():
+    return full_size("dm-celeba64", ema=False)
 
 
-def test_the_full_size_model_has_the_public_names_shapes_and_types(full_size, tmp_path):
+def test_the_full_size_model_has_the_public_names_shapes_and_types(public, tmp_path):
     entries = full_size_entries("ddim/full_celeba64_keys.txt.xz")
     assert len(entries) == 390
     assert {kind for kind, _ in entries.values()} == {"torch.float32"}
-    public = {
+    published = {
         name: torch.empty([int(n) for n in shape.strip("[]").split(",")], device="meta")
         for name, (_, shape) in entries.items()
     }
-    mapped = full_size.state_from(WeightFile(tmp_path, public, sha256=""))
-    assert entries_of(mapped) == entries_of(full_size.state_dict())
+    mapped = public.state_from(WeightFile(tmp_path, published, sha256=""))
+    assert entries_of(mapped) == entries_of(public.state_dict())
 
 
-def test_the_full_size_model_has_the_public_number_of_values(full_size):
-    assert parameters_of(full_size) == 78_700_803
-    assert full_size.latent_shape == (3, 64, 64)
+def test_the_full_size_model_has_the_public_number_of_values(public):
+    assert parameters_of(public) == 78_700_803
+    assert public.latent_shape == (3, 64, 64)

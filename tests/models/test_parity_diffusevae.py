@@ -8,15 +8,14 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stitching import config
 from stitching.models import diffusevae
 from stitching.models.diffusevae import STRINGS, DiffuseVAE
 from tests.parity import (
     entries_of,
+    full_size,
     full_size_entries,
     largest_difference,
     loaded,
-    one_thread,
     parameters_of,
     tensors,
 )
@@ -32,12 +31,6 @@ FROM_FILE = BASE | dict.fromkeys(STRINGS)
 #: Absolute; in float64 the differences measured are below 1e-14.
 MU_TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 DECODE_TOLERANCE = {torch.float32: 5e-6, torch.float64: 1e-12}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fast():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -249,21 +242,17 @@ def test_training_lowers_the_loss():
 
 
 @pytest.fixture(scope="module")
-def full_size():
-    options = config.model_options(config.compose_config(["encoder=vae-celeba64"]).encoder)
-    for key in ("_target_", "trained_crop"):
-        options.pop(key, None)
-    with torch.device("meta"):
-        return DiffuseVAE(**options)
+def public():
+    return full_size("vae-celeba64")
 
 
-def test_the_full_size_model_has_the_public_names_shapes_and_types(full_size):
+def test_the_full_size_model_has_the_public_names_shapes_and_types(public):
     expected = full_size_entries("diffusevae/full_celeba64_keys.txt.xz")
     assert len(expected) == 511
-    assert entries_of(full_size.state_dict()) == expected
+    assert entries_of(public.state_dict()) == expected
 
 
-def test_the_full_size_model_has_the_public_number_of_values(full_size):
-    assert parameters_of(full_size.enc) == 8_029_184
-    assert parameters_of(full_size.dec) == 5_982_723
-    assert full_size.latent_shape == (512, 1, 1)
+def test_the_full_size_model_has_the_public_number_of_values(public):
+    assert parameters_of(public.enc) == 8_029_184
+    assert parameters_of(public.dec) == 5_982_723
+    assert public.latent_shape == (512, 1, 1)

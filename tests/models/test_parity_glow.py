@@ -5,14 +5,13 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from stitching import config
 from stitching.models.flow import Glow, ZeroConv2d
 from tests.parity import (
     entries_of,
+    full_size,
     full_size_entries,
     largest_difference,
     loaded,
-    one_thread,
     parameters_of,
     tensors,
 )
@@ -26,12 +25,6 @@ TOLERANCE = {
     "x": {torch.float32: 1e-4, torch.float64: 1e-12},
 }
 DTYPES = (torch.float32, torch.float64)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fast():
-    with one_thread():
-        yield
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -193,22 +186,18 @@ def test_weights_of_another_family_are_named_as_such(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def full_size():
-    options = config.model_options(config.compose_config(["encoder=nf-celeba64"]).encoder)
-    for key in ("_target_", "trained_crop"):
-        options.pop(key, None)
-    with torch.device("meta"):
-        return Glow(**options)
+def public():
+    return full_size("nf-celeba64")
 
 
-def test_the_full_size_model_has_the_public_names_shapes_and_types(full_size):
+def test_the_full_size_model_has_the_public_names_shapes_and_types(public):
     expected = full_size_entries("glow/full_celeba64_keys.txt.xz")
     assert len(expected) == 2316
-    assert entries_of(full_size.state_dict()) == expected
+    assert entries_of(public.state_dict()) == expected
 
 
-def test_the_full_size_model_has_the_public_number_of_values(full_size):
-    assert parameters_of(full_size) == 61_214_032
-    assert sum(buffer.numel() for buffer in full_size.buffers()) == 1_572_608
-    assert full_size.latent_dim == 12_288
-    assert full_size.shapes == [(6, 32, 32), (12, 16, 16), (24, 8, 8), (96, 4, 4)]
+def test_the_full_size_model_has_the_public_number_of_values(public):
+    assert parameters_of(public) == 61_214_032
+    assert sum(buffer.numel() for buffer in public.buffers()) == 1_572_608
+    assert public.latent_dim == 12_288
+    assert public.shapes == [(6, 32, 32), (12, 16, 16), (24, 8, 8), (96, 4, 4)]
