@@ -23,12 +23,15 @@ from stitching.images import rescale
 from stitching.models.base import WARMUP_END
 from stitching.models.discriminator import Discriminator
 from stitching.models.gan import GAN
+from stitching.models.stylegan2 import MAPPING_LR
 from stitching.trainer import Recipe, Trainer
 
 #: Decay per step of the mean of w, as published.
 _W_DECAY = 0.998
 #: Images that principal components are found from: eight for each of 512.
 _COMPONENT_IMAGES = 4096
+#: Momentum of the generator's optimiser while it learns alone.
+_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +112,12 @@ class AdversarialTrainer(Trainer):
         self.discriminator_optimizer = torch.optim.Adam(
             self.discriminator.parameters(), lr=recipe.lr, betas=self.betas
         )
+        mapping = {id(p) for p in model.generator.mapping.parameters()}
+        own: list[list[nn.Parameter]] = [[], []]
+        for parameter in model.parameters():
+            own[id(parameter) in mapping].append(parameter)
+        groups = [{"params": own[0]}, {"params": own[1]}]
+        self.optimizer = torch.optim.Adam(groups, lr=recipe.lr, betas=self.betas)
         self._penalty = 0.0
         self._components: Components | None = None
 
@@ -127,7 +136,9 @@ class AdversarialTrainer(Trainer):
 
     def _update(self, x: Tensor, progress: float, rate: float) -> dict[str, float]:
         real = rescale(x, (0.0, 1.0), self.model.value_range)
-        if self._components is not None and progress < WARMUP_END and not self.warm:
+        alone = self._components is not None and progress < WARMUP_END and not self.warm
+        self._set_pace(alone)
+        if alone:
             error, w = self._redraw_error(x, real)
             self._update_mean_of_w(w)
             self._descend(error, self.model.parameters(), self.optimizer, rate, math.inf)
@@ -136,6 +147,16 @@ class AdversarialTrainer(Trainer):
         some = slice(0, max(1, len(x) // 2))
         fake, figures = self._update_generator(len(x), x[some], real[some], rate)
         return {**figures, **self._update_discriminator(real, fake, rate)}
+
+    def _set_pace(self, alone: bool) -> None:
+        """Let the mapping learn as fast as the synthesis, with momentum, while nothing opposes.
+
+        The hundredth part of the pace that is published keeps a deep mapping stable against a
+        discriminator; alone it would be what everything else waits for.
+        """
+        for group in self.optimizer.param_groups:
+            group["betas"] = (_MOMENTUM if alone else self.betas[0], self.betas[1])
+        self.optimizer.param_groups[1]["pace"] = 1 / MAPPING_LR if alone else 1.0
 
     def _redraw_error(self, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """Return the squared error of images drawn again, and the w they were drawn from."""

@@ -161,7 +161,7 @@ class Trainer:
     ) -> None:
         """Follow the gradient of a loss, its norm limited to `max_norm`."""
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("pace", 1.0)
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm)

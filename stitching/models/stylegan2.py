@@ -23,7 +23,8 @@ NOISES: tuple[Noise, ...] = ("const", "none", "random")
 _EPSILON = 1e-8
 #: Activations are multiplied by this, which keeps the variance of a leaky rectifier's output.
 _GAIN = math.sqrt(2)
-_MAPPING_LR = 0.01
+#: Learning rate of the mapping relative to the synthesis, as published.
+MAPPING_LR = 0.01
 
 
 class Dense(nn.Module):
@@ -65,7 +66,7 @@ class Mapping(nn.Module):
         super().__init__()
         self.num_ws, self.n_layers = num_ws, n_layers
         for index in range(n_layers):
-            layer = Dense(w_dim if index else z_dim, w_dim, lr=_MAPPING_LR)
+            layer = Dense(w_dim if index else z_dim, w_dim, lr=MAPPING_LR)
             self.add_module(f"fc{index}", layer)
         #: Mean of w, towards which truncation pulls.
         self.register_buffer("w_avg", torch.zeros(w_dim))
