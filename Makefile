@@ -51,8 +51,9 @@ report: setup  ## Rebuild tables and pictures of the newest sweep, or of DIR=fol
 zoo: setup  ## Train the models of the zoo (hours on a CPU): MODELS="vae nf" DATA=faces ARGS=...
 	for model in $(MODELS); do $(BIN)/python -m stitching.train model=$$model data=$(DATA) $(ARGS) || exit 1; done
 
-bench: setup  ## Time the map stage against scikit-learn, side by side
-	$(BIN)/python tests/benchmarks/maps.py
+BENCH ?= third
+bench: setup  ## Time the map stage beside other libraries; BENCH=all for every table (20 minutes)
+	$(BIN)/python tests/benchmarks/maps.py $(BENCH) --out bench.json
 
 clean:  ## Remove the environment and caches of tools, not outputs
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stitching.api import load_images, load_model
+    from stitching.maps import load_map
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_images", "load_model"]
+__all__ = ["__version__", "load_images", "load_map", "load_model"]
 
 
 def __getattr__(name: str) -> object:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> object:
         from stitching import api
 
         return getattr(api, name)
+    if name == "load_map":
+        from stitching import maps
+
+        return maps.load_map
     raise AttributeError(f"module 'stitching' has no attribute {name!r}")

@@ -8,11 +8,19 @@ and a lock keeps two processes from computing the same entry side by side.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+#: Named tensors, the content of an entry.
+Tensors = dict[str, Tensor]
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
@@ -21,22 +29,74 @@ def content_key(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One file of a cache, there or not.
+
+    Attributes:
+        path: Where it lies.
+        parts: Everything its content depends on, as plain values.
+    """
+
+    path: Path
+    parts: Mapping[str, Any]
+
+    def exists(self) -> bool:
+        """Return whether the file is there, in full length; its header alone is read."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.path, "pt"):
+                return True
+        except FileNotFoundError:
+            return False
+        except SafetensorError:
+            # Written whole or not at all, so this is damage from outside: compute it again.
+            return False
+
+    def read(self) -> Tensors:
+        """Return the tensors, on the CPU."""
+        from safetensors.torch import load_file
+
+        return load_file(self.path)
+
+    def write(self, tensors: Tensors) -> None:
+        """Write the file, in place of what may be there."""
+        from safetensors.torch import save_file
+
+        plain = {name: value.cpu().contiguous() for name, value in tensors.items()}
+        partial = self.path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            # The parts go into the header, so a person can see what an entry is.
+            save_file(plain, partial, metadata={"parts": json.dumps(self.parts, sort_keys=True)})
+            partial.replace(self.path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def lock(self) -> "BaseFileLock":
+        """Return a lock between processes and threads; the system opens it when its owner dies."""
+        from filelock import FileLock
+
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.path.with_suffix(".lock"))
+
+
 class Cache:
-    """A folder of tensors by key, with a small memory of the entries last used.
+    """A folder of tensors by key, with a small memory of what was used last.
 
     Args:
         root: The folder, made when first written to.
-        keep_bytes: Size of the entries held in memory; a sweep visits the same few again.
+        keep_bytes: Size of what is held in memory; a sweep visits the same few again.
     """
 
     def __init__(self, root: Path, keep_bytes: int = 2**30) -> None:
         self.root = root
         self.keep_bytes = keep_bytes
-        self._memory: dict[str, dict[str, Tensor]] = {}
+        self._memory: dict[str, Tensors] = {}
 
     def tensors(
-        self, kind: str, parts: Mapping[str, Any], compute: Callable[[], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
+        self, kind: str, parts: Mapping[str, Any], compute: Callable[[], Tensors]
+    ) -> Tensors:
         """Return named tensors, from memory, from disk, or computed and stored.
 
         Args:
@@ -47,57 +107,95 @@ class Cache:
         Returns:
             The tensors on the CPU; not to be modified.
         """
+
+        def load() -> Tensors:
+            entry = self.entry(kind, parts)
+            self.fill([entry], lambda claimed: (compute() for _ in claimed))
+            return entry.read()
+
+        return self.kept(kind, parts, load)
+
+    def kept(self, kind: str, parts: Mapping[str, Any], make: Callable[[], Tensors]) -> Tensors:
+        """Return named tensors from memory, or make and keep them there; the disk has no part.
+
+        Arguments and result as those of `tensors`.
+        """
         key = f"{kind}/{content_key(parts)}"
         if key not in self._memory:
-            self._memory[key] = self._from_disk(key, compute, parts)
+            self._memory[key] = make()
             while len(self._memory) > 1 and self._size() > self.keep_bytes:
                 self._memory.pop(next(iter(self._memory)))  # the one used longest ago
         else:
             self._memory[key] = self._memory.pop(key)  # now the last used
         return self._memory[key]
 
+    def entry(self, kind: str, parts: Mapping[str, Any]) -> Entry:
+        """Return the entry on disk of tensors that `tensors` takes the same arguments for."""
+        return Entry(self.root / f"{kind}/{content_key(parts)}.safetensors", parts)
+
+    def fill(
+        self,
+        entries: Sequence[Entry],
+        compute: Callable[[Iterator[int]], Iterable[Tensors]],
+    ) -> None:
+        """Compute the entries that are not on disk as one stream; afterwards all are there.
+
+        Each is written as soon as it is made, so what was stopped goes on where it was. Processes
+        that fill the same entries at the same time share the work: each takes what no other one
+        is at, and waits for the rest.
+
+        Args:
+            entries: The entries.
+            compute: Takes places in `entries` and yields the tensors of these, in the same order.
+                Taking a place reserves it for this process, so a look ahead should be short.
+                Called again for what another process had reserved and did not finish.
+        """
+        missing = [i for i, entry in enumerate(entries) if not entry.exists()]
+        while missing:
+            missing = _fill_free(entries, missing, compute)
+            if missing:
+                # Nothing is reserved here meanwhile: processes cannot wait in a circle.
+                with entries[missing[0]].lock():
+                    pass
+
     def _size(self) -> int:
         return sum(t.nbytes for entry in self._memory.values() for t in entry.values())
 
-    def _from_disk(
-        self, key: str, compute: Callable[[], dict[str, Tensor]], parts: Mapping[str, Any]
-    ) -> dict[str, Tensor]:
-        from filelock import FileLock
 
-        path = self.root / f"{key}.safetensors"
-        found = self._read(path)
-        if found is not None:
-            return found
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            found = self._read(path)  # another process may have been first
-            if found is None:
-                found = {name: value.cpu().contiguous() for name, value in compute().items()}
-                self._write(path, found, parts)
-        return found
+def _fill_free(
+    entries: Sequence[Entry],
+    missing: Sequence[int],
+    compute: Callable[[Iterator[int]], Iterable[Tensors]],
+) -> list[int]:
+    """Compute what is missing and not reserved by others; return the places of what is."""
+    from filelock import Timeout
 
-    @staticmethod
-    def _read(path: Path) -> dict[str, Tensor] | None:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+    reserved: deque[tuple[Entry, BaseFileLock]] = deque()
+    others = []
 
-        if not path.is_file():
-            return None
-        try:
-            return load_file(path)
-        except SafetensorError:
-            # Written whole or not at all, so this is damage from outside: compute it again.
-            path.unlink(missing_ok=True)
-            return None
+    def claimed() -> Iterator[int]:
+        for i in missing:
+            lock = entries[i].lock()
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                others.append(i)
+                continue
+            reserved.append((entries[i], lock))
+            if entries[i].exists():  # another process was first
+                reserved.pop()
+                lock.release()
+            else:
+                yield i
 
-    @staticmethod
-    def _write(path: Path, tensors: dict[str, Tensor], parts: Mapping[str, Any]) -> None:
-        from safetensors.torch import save_file
-
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        try:
-            # The parts go into the header, so a person can see what an entry is.
-            save_file(tensors, partial, metadata={"parts": json.dumps(parts, sort_keys=True)})
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    try:
+        for tensors in compute(claimed()):
+            entry, lock = reserved[0]
+            entry.write(tensors)
+            reserved.popleft()
+            lock.release()
+        assert not reserved, "fewer results than entries"
+    finally:
+        for _, lock in reserved:
+            lock.release()
+    return others

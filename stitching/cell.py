@@ -17,15 +17,18 @@ from torch import Tensor
 from stitching.batching import images_per_call
 from stitching.cache import Cache
 from stitching.data.base import ImageData, ids_hash
+from stitching.fitting import Fitting, Space, ranks_of
 from stitching.latents import (
     Subject,
     encode_split,
     fit_subject,
     in_batches,
+    latent_rows,
     reconstruct_split,
     require_finite,
 )
-from stitching.maps import Factorisation, Identity, Map, factorise
+from stitching.maps import Map, ReducedRank, Ridge, SpectralMap
+from stitching.maps.matrix import Rows
 from stitching.metrics.base import ImageMetric, MetricUnavailable
 from stitching.metrics.consistency import probe_scores
 from stitching.metrics.latent import latent_scores
@@ -45,6 +48,9 @@ class Result:
         original: Test images, (N, 3, S, S) in [0, 1].
         own: The decoder's reconstructions of them from its own latents.
         stitched: Its images from mapped latents.
+        fitted: The map.
+        curves: Tables by name, one dict per row: `penalty_curve` where the map chose a penalty,
+            `rank_curve` where it was asked for.
     """
 
     metrics: dict[str, Value]
@@ -52,6 +58,8 @@ class Result:
     original: Tensor
     own: Tensor
     stitched: Tensor
+    fitted: Map
+    curves: dict[str, list[dict[str, Value]]]
 
 
 @dataclass
@@ -62,23 +70,29 @@ class Cell:
         encoder: The source model.
         decoder: The target model.
         data: The data set; `train` fits map and probes, `test` is measured on.
-        map: The map to fit; not used where encoder and decoder are one and the same.
+        fitting: Fits the map; where encoder and decoder are one and the same it is the identity.
         metrics: Image metrics by name.
         probes: Attribute probes, or None to do without.
         cache: Where latents and features are kept.
         batch_size: Images per forward pass.
         seed: Recorded.
+        via: A third model: the map through its space is scored beside the direct one. Or None.
+        round_trip: Whether to fit the map back too, and score both ways.
+        rank_curve: Ranks, or "auto", at which the map, cut to that rank, is scored; or None.
     """
 
     encoder: Subject
     decoder: Subject
     data: ImageData
-    map: Map
+    fitting: Fitting
     metrics: dict[str, ImageMetric]
     probes: LinearProbes | None
     cache: Cache
     batch_size: int
     seed: int
+    via: Subject | None = None
+    round_trip: bool = True
+    rank_curve: str | list[int] | None = None
     times: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> Result:
@@ -91,21 +105,19 @@ class Cell:
         train, test = self.data.split("train"), self.data.split("test")
         original = test.images(slice(None))
 
+        subjects = [self.encoder, self.decoder, *([self.via] if self.via else [])]
         with self._stage("encode"):
-            for subject in (self.encoder, self.decoder):
+            for subject in subjects:
                 fit_subject(subject, train, self.cache, self.batch_size)
-            latents, counts = {}, 0
-            for role, subject in (("source", self.encoder), ("target", self.decoder)):
-                for split in (train, test):
-                    z, n = encode_split(subject, split, self.cache, self.batch_size)
-                    latents[role, split.split], counts = z, counts + n
+            encoded = [self._encode(subject) for subject in subjects]
+        (source, target), others = (space for space, _ in encoded[:2]), encoded[2:]
 
         with self._stage("fit"):
-            fitted = self._fit(latents["source", "train"], latents["target", "train"])
+            fitted = self.fitting.fit(source, target)
         with self._stage("map"):
-            mapped = fitted.predict(latents["source", "test"])
+            mapped = self.fitting.apply(fitted, source.test)
             require_finite(mapped, test.ids, f"map {fitted.name} returned latents")
-        true = latents["target", "test"]
+        true = target.test
 
         with self._stage("decode"):
             own = reconstruct_split(self.decoder, test, true, self.cache, self.batch_size)
@@ -122,32 +134,53 @@ class Cell:
             metrics |= self.decoder.model.diagnostics(true, mapped)
             metrics |= self._image_scores(original, stitched)
         with self._stage("probe"):
-            metrics |= self._probe_scores(latents["target", "train"], true, mapped)
+            metrics |= self._probe_scores(target, mapped)
+        with self._stage("directions"):
+            if self.round_trip:
+                metrics |= self.fitting.both_directions(source, target, mapped)
+            for space, _ in others:
+                metrics |= self.fitting.through(source, space, target)
+        with self._stage("curves"):
+            curves = {"penalty_curve": _penalty_curve(fitted)}
+            if self.rank_curve is not None and isinstance(fitted, SpectralMap):
+                reduced = fitted if isinstance(fitted, ReducedRank) else ReducedRank.of(fitted)
+                metrics["map/rank_90"] = reduced.summary()["rank_90"]
+                curves["rank_curve"] = self._rank_curve(reduced, source, target, original)
 
         self.times["total"] = time.perf_counter() - started
         resources: dict[str, Value] = {f"time/{k}_s": v for k, v in self.times.items()}
-        resources |= peak_memory() | {"count/images_encoded": counts}
-        return Result(metrics, resources, original, own, stitched)
+        resources |= peak_memory() | {"count/images_encoded": sum(n for _, n in encoded)}
+        found = {name: table for name, table in curves.items() if table}
+        return Result(metrics, resources, original, own, stitched, fitted, found)
 
-    def _fit(self, source: Tensor, target: Tensor) -> Map:
-        if self.encoder.identity() == self.decoder.identity():
-            # One latent space, however it is decoded: nothing to bridge, nothing to fit. The
-            # diagonal is the model's own reconstruction.
-            return Identity().fit(source, target)
-        return self.map.fit(source, target, self._factorise(self.encoder, source))
+    def _encode(self, subject: Subject) -> tuple[Space, int]:
+        """Return a model's latents, and how many images were encoded for them."""
+        train, test = self.data.split("train"), self.data.split("test")
+        latents: Rows
+        if self.fitting.chunk is None:
+            latents, n_train = encode_split(subject, train, self.cache, self.batch_size)
+        else:
+            latents, n_train = latent_rows(subject, train, self.cache, self.batch_size)
+        held_out, n_test = encode_split(subject, test, self.cache, self.batch_size)
+        return Space(subject, train.fingerprint, latents, held_out), n_train + n_test
 
-    def _factorise(self, subject: Subject, latents: Tensor) -> Factorisation | None:
-        if not self.map.uses_factorisation:
-            return None
-        parts = {
-            "images": self.data.split("train").fingerprint,
-            "model": subject.identity(),
-            "algorithm": Factorisation.identity,
-        }
-        stored = self.cache.tensors(
-            "factorisations", parts, lambda: factorise(latents).to_tensors()
-        )
-        return Factorisation.from_tensors(stored)
+    def _rank_curve(
+        self, reduced: ReducedRank, source: Space, target: Space, original: Tensor
+    ) -> list[dict[str, Value]]:
+        """Score every rank of the map on latents, and some of them on images."""
+        true = target.test.to(self.fitting.device)
+        latents = source.test.to(self.fitting.device)
+        errors = reduced.errors_by_rank(latents, true).tolist()
+        spread = float((true.double() - true.double().mean(0)).square().mean())
+        rows: list[dict[str, Value]] = [
+            {"rank": k, "latent/mse": e, "latent/r2": 1 - e / spread if spread > 0 else None}
+            for k, e in enumerate(errors)
+        ]
+        for rank in ranks_of(reduced, self.rank_curve or []):
+            stitched = self._decode(reduced.predict(latents, rank).cpu())
+            scores = self._image_scores(original, stitched)
+            rows[rank] |= {k: v for k, v in scores.items() if isinstance(v, float)}
+        return rows
 
     def _decode(self, latents: Tensor) -> Tensor:
         model = self.decoder.model
@@ -176,12 +209,18 @@ class Cell:
                 scores[f"image/{key}_missing"] = str(missing)
         return scores
 
-    def _probe_scores(self, train: Tensor, true: Tensor, mapped: Tensor) -> dict[str, Value]:
+    def _probe_scores(self, target: Space, mapped: Tensor) -> dict[str, Value]:
         if self.probes is None:
             return {}
-        images = self.data.split("train")
-        self.probes.fit(train, images.attributes, self._factorise(self.decoder, train))
-        return probe_scores(self.probes, self.data.split("test").attributes, true, mapped)
+        labels = self.data.split("train").attributes
+        basis = self.fitting.factorise(target)
+        latents = target.train
+        if isinstance(latents, Tensor):
+            latents = latents.to(basis.mean.device)
+        self.probes.fit(latents, labels, basis)
+        true = target.test.to(basis.mean.device)
+        attributes = self.data.split("test").attributes
+        return probe_scores(self.probes, attributes, true, mapped.to(basis.mean.device))
 
     def _provenance(self, fitted: Map) -> dict[str, Value]:
         train, test = self.data.split("train"), self.data.split("test")
@@ -213,6 +252,13 @@ class Cell:
         started = time.perf_counter()
         yield
         self.times[name] = time.perf_counter() - started
+
+
+def _penalty_curve(fitted: Map) -> list[dict[str, Value]]:
+    curve = fitted.penalty_curve() if isinstance(fitted, Ridge) else None
+    if curve is None:
+        return []
+    return [dict(zip(curve, row, strict=True)) for row in zip(*curve.values(), strict=True)]
 
 
 def _images_seen(**models: GenerativeModel) -> dict[str, Value]:

@@ -4,6 +4,7 @@ Everything is built and checked before the first image is encoded, so that wrong
 seconds and one message.
 """
 
+import copy
 import functools
 import json
 import logging
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from stitching.cache import Cache
     from stitching.cell import Cell
     from stitching.data.base import ImageData
+    from stitching.fitting import Factorisations
+    from stitching.maps import Map
     from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
     from stitching.models.containers import WeightFile
@@ -240,6 +243,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         FileNotFoundError: Data or weights are missing.
     """
     from stitching.cell import Cell
+    from stitching.fitting import Fitting
     from stitching.latents import Subject
     from stitching.seeding import set_numerics
 
@@ -266,21 +270,58 @@ def build_cell(cfg: DictConfig) -> "Cell":
         if trained and used and trained != used:
             _warn_of_crop(model.name, trained, used)
         subjects[role] = Subject(model, model.options, dtype)
+    via = None
+    if plain["via"] is not None:
+        node = model_node(str(plain["via"]), cfg)
+        model = build_model(node, plain["device"], dtype)
+        _check_role("via", model, data)
+        via = Subject(model, model.options, dtype)
+    template = build(cfg.map)
+    _check_map(template, subjects["encoder"].model, subjects["decoder"].model)
+    rank_curve = _check_rank_curve(plain["rank_curve"], template)
+    cache = open_cache(plain["cache"])
     set_numerics(plain["seed"])
     return Cell(
         encoder=subjects["encoder"],
         decoder=subjects["decoder"],
         data=data,
-        map=build(cfg.map),
+        fitting=Fitting(template, _factorisations(cache), device),
         metrics={
             key: _metric(json.dumps(_metric_options(node)), str(device))
             for key, node in plain["metric"].items()
         },
         probes=build(cfg.probe) if cfg.probe.get("_target_") else None,
-        cache=open_cache(plain["cache"]),
+        cache=cache,
         batch_size=plain["batch_size"],
         seed=plain["seed"],
+        via=via,
+        round_trip=plain["round_trip"],
+        rank_curve=rank_curve,
     )
+
+
+def _check_map(template: "Map", encoder: "GenerativeModel", decoder: "GenerativeModel") -> None:
+    """Check that the map can connect latents of these shapes, both ways."""
+    shapes = encoder.latent_shape, decoder.latent_shape
+    copy.deepcopy(template).set_shapes(*shapes)
+
+
+def _check_rank_curve(wanted: Any, template: "Map") -> str | list[int] | None:
+    from stitching.maps import SpectralMap
+
+    if wanted is None:
+        return None
+    ranks = wanted if isinstance(wanted, list) else []
+    if wanted != "auto" and not (ranks and all(type(k) is int and k >= 0 for k in ranks)):
+        raise ValueError(
+            f"rank_curve={wanted!r}: use null, auto, or a list of ranks such as [1,4,16,64]"
+        )
+    if not isinstance(template, SpectralMap) or getattr(template, "alpha_per_target", False):
+        raise ValueError(
+            f"rank_curve needs map=ridge, ols or reduced_rank with one penalty for all targets, "
+            f"got map={template.name}: set rank_curve=null, or change the map"
+        )
+    return ranks or "auto"
 
 
 def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
@@ -312,15 +353,24 @@ def _warn_of_crop(name: str, trained: str, used: str) -> None:
     )
 
 
+@functools.lru_cache(maxsize=1)
+def _factorisations(cache: "Cache") -> "Factorisations":
+    """Factorisations in memory, so that the cells of a sweep share them."""
+    from stitching.fitting import Factorisations
+
+    return Factorisations(cache)
+
+
 def _check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
+    """Check that a model can play a role: `encoder`, `decoder` or `via`, which encodes too."""
     from stitching.data.drawn import DrawingModel, Drawn, check_drew
 
     if role == "decoder" and not model.can_decode:
         raise ValueError(f"decoder={model.name}: this model cannot decode; use it as encoder")
     if isinstance(model, DrawingModel):
         check_drew(role, model, data)
-    elif role == "encoder" and not model.can_encode:
-        raise ValueError(f"encoder={model.name}: this model cannot encode; use it as decoder")
+    elif role != "decoder" and not model.can_encode:
+        raise ValueError(f"{role}={model.name}: this model cannot encode; use it as decoder")
     if model.needs_fit:
         model.check_fit(data.n_train)
     if model.image_size != data.image_size:

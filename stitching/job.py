@@ -115,13 +115,16 @@ def _run_cell(cfg: DictConfig, plain: dict[str, Any], folder: Path, sweep: str) 
         # Started before anything is built, so that a cell that fails early has its failed run.
         tracker.start(plain, name, sweep, folder)
         result = config.build_cell(cfg).run()
+        if plain["export_map"]:
+            result.fitted.save(folder / "map.safetensors")
         write_json(folder / "metrics.json", result.metrics)
         write_json(folder / "resources.json", {**result.resources, "sweep": sweep})
         tracker.log(result.metrics | result.resources)
         rows = _attribute_rows(result.metrics)
         if rows:
             tracker.table("probe/attributes", ["attribute", "measure", "value"], rows)
-        for key, path in _write_pictures(result, folder, plain["picture"]).items():
+        pictures = _write_pictures(result, folder, plain["picture"])
+        for key, path in (pictures | _write_curves(result.curves, folder)).items():
             tracker.image(key, path)
     shown = ("latent/r2", "image/rmse", "image/lpips", "image/fid", "probe/consistency")
     values = "  ".join(
@@ -160,6 +163,21 @@ def _write_pictures(result: Any, folder: Path, picture: int) -> dict[str, Path]:
         partial = path.with_suffix(".partial")
         image.save(partial, format="png")
         partial.replace(path)
+    return paths
+
+
+def _write_curves(curves: dict[str, list[dict[str, Any]]], folder: Path) -> dict[str, Path]:
+    """Write each curve as CSV and as a picture; return the pictures by key."""
+    import pandas as pd
+
+    from stitching.report.curves import penalty_curve, rank_curve
+
+    draw, paths = {"penalty_curve": penalty_curve, "rank_curve": rank_curve}, {}
+    for name, rows in curves.items():
+        table = pd.DataFrame(rows)
+        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
+        paths[f"curves/{name}"] = folder / f"{name}.png"
+        paths[f"curves/{name}"].write_bytes(draw[name](table))
     return paths
 
 

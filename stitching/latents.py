@@ -1,14 +1,17 @@
 """Latents and features of a split of images, computed once and kept by content.
 
 A key holds the pixels' fingerprint, the model's options and weight hash, the source of the code
-that computes, and what of the environment can change a result.
+that computes, and what of the environment can change a result. Latents lie on disk in blocks of
+images, so that splits of several sizes share them and a stopped encoding goes on.
 """
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +20,20 @@ from torch import Tensor
 
 from stitching import batching, seeding
 from stitching import images as images_module
-from stitching.batching import images_per_call
-from stitching.cache import Cache
+from stitching.batching import images_per_call, in_fixed_batches
+from stitching.cache import Cache, Tensors
 from stitching.data.base import ImageSet
 from stitching.data.drawn import DrawingModel, DrawnSet
 from stitching.models.base import GenerativeModel
 from stitching.models.weights import parameters_hash
+from stitching.rows import Rows
 
 #: Packages whose classes are pinned by version, not by source.
 _LIBRARIES = ("torch", "diffusers", "builtins", "abc", "typing")
+
+#: Images whose latents share a file. It divides customary sizes of splits (300, 1000, 9000), so
+#: that a smaller split is made of the blocks of a larger one.
+BLOCK_IMAGES = 100
 
 
 @dataclass(frozen=True)
@@ -129,33 +137,139 @@ def encode_split(
     Where the model itself drew the images, their latents are the ones it drew them from.
 
     Returns:
-        Latents (N, D) float32 on the CPU in the order of the split's ids, and N or 0.
+        Latents (N, D) float32 on the CPU in the order of the split's ids, and from 0 to N: blocks
+        that are on disk, from a split of whatever size, are not encoded again.
 
     Raises:
         ValueError: A latent is not finite; the message names the ids.
     """
-    encoded = 0
+    model_parts, encoded = _model_parts(subject, images), 0
 
-    def compute() -> dict[str, Tensor]:
+    def load() -> Tensors:
         nonlocal encoded
-        encoded = len(images)
-        what = f"{subject.model.name} encodes {images.split}"
-        batches = images.batches(images_per_call(batch_size, subject.model.device))
-        z = in_batches(subject.model.encode, batches, len(images), what)
-        require_finite(z, images.ids, f"encoder {subject.model.name} returned latents")
-        return {"latents": z}
+        rows, encoded = _encode_blocks(subject, images, model_parts, cache, batch_size)
+        return {"latents": rows[:]}
 
-    def known() -> dict[str, Tensor]:
-        assert isinstance(images, DrawnSet)
-        assert isinstance(subject.model, DrawingModel)
-        z = subject.model.known_latents(images.seed, images.indices).cpu()
-        require_finite(z, images.ids, f"model {subject.model.name} drew images from latents")
-        return {"latents": z}
+    # The whole is what later cells ask for again; its blocks would only hold it twice.
+    parts = {"images": images.fingerprint, **model_parts}
+    return cache.kept("latents", parts, load)["latents"], encoded
 
-    parts = {"images": images.fingerprint, "model": subject.identity()}
-    if drew(subject.model, images):
-        return cache.tensors("latents", parts | {"known": True}, known)["latents"], 0
-    return cache.tensors("latents", parts, compute)["latents"], encoded
+
+def latent_rows(
+    subject: Subject, images: ImageSet, cache: Cache, batch_size: int
+) -> tuple[Rows, int]:
+    """Return the latents of a split as rows read from disk, and how many images were encoded.
+
+    As `encode_split`, but never holds more than a few blocks in memory.
+
+    Returns:
+        Latents of shape (N, D), float32, in the order of the split's ids, and from 0 to N.
+
+    Raises:
+        ValueError: A latent is not finite; the message names the ids.
+    """
+    return _encode_blocks(subject, images, _model_parts(subject, images), cache, batch_size)
+
+
+def _model_parts(subject: Subject, images: ImageSet) -> dict[str, Any]:
+    """Return what of a key for latents does not depend on which images they are of."""
+    known = {"known": True} if drew(subject.model, images) else {}
+    return {"model": subject.identity(), **known}
+
+
+def _encode_blocks(
+    subject: Subject,
+    images: ImageSet,
+    model_parts: dict[str, Any],
+    cache: Cache,
+    batch_size: int,
+) -> tuple[Rows, int]:
+    """Encode the blocks of a split that are not on disk; return all, and the number of images."""
+    from tqdm import tqdm
+
+    model, known, encoded = subject.model, "known" in model_parts, 0
+    blocks = [
+        slice(start, min(start + BLOCK_IMAGES, len(images)))
+        for start in range(0, len(images), BLOCK_IMAGES)
+    ]
+    entries = [
+        cache.entry("latents", {"images": images.fingerprint_of(block), **model_parts})
+        for block in blocks
+    ]
+    total = sum(
+        block.stop - block.start
+        for block, entry in zip(blocks, entries, strict=True)
+        if not entry.exists()
+    )
+    size = images_per_call(batch_size, model.device)
+    function = _known_latents(model, images) if known else _encoder(model, images, size)
+    what = f"model {model.name} drew images from" if known else f"encoder {model.name} returned"
+
+    def counted(places: Sequence[int]) -> Tensor:
+        nonlocal encoded
+        z = function(places)
+        encoded += 0 if known else len(places)
+        bar.update(len(places))
+        return z
+
+    def compute(claimed: Iterator[int]) -> Iterator[Tensors]:
+        for block, z in _in_stream(counted, (blocks[i] for i in claimed), size):
+            require_finite(z, images.ids[block], f"{what} latents")
+            yield {"latents": z}
+
+    text = f"{model.name} encodes {images.split}"
+    hidden = known or not total or None  # None: hidden where there is no terminal
+    with tqdm(total=total, desc=text, unit="image", leave=False, disable=hidden) as bar:
+        cache.fill(entries, compute)
+    return Rows([entry.path for entry in entries]), encoded
+
+
+def _encoder(
+    model: GenerativeModel, images: ImageSet, size: int
+) -> Callable[[Sequence[int]], Tensor]:
+    """Return a function from places in a split to the latents of these images."""
+
+    def encode(places: Sequence[int]) -> Tensor:
+        x = images.images(places)
+        if model.device.type == "cpu":
+            return model.encode(x)
+        # What is last in a batch depends on which blocks were there before, so that batch is
+        # filled up: all passes have one size, as they have on the CPU by themselves.
+        return in_fixed_batches(model.encode, x, size)
+
+    return encode
+
+
+def _known_latents(model: GenerativeModel, images: ImageSet) -> Callable[[Sequence[int]], Tensor]:
+    """Return a function from places in a split to the latents their model drew them from."""
+    assert isinstance(images, DrawnSet)
+    assert isinstance(model, DrawingModel)
+    seed, indices = images.seed, images.indices
+    return lambda places: model.known_latents(seed, [indices[i] for i in places])
+
+
+def _in_stream(
+    function: Callable[[Sequence[int]], Tensor], blocks: Iterable[slice], size: int
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield blocks with the rows of their places, computed `size` at a time across their borders.
+
+    A block is taken when its first place is needed, and yielded when its last one is computed.
+    """
+    taken: deque[slice] = deque()
+
+    def places() -> Iterator[int]:
+        for block in blocks:
+            taken.append(block)
+            yield from range(block.start, block.stop)
+
+    remaining = places()
+    rows: Tensor | None = None
+    while batch := list(islice(remaining, size)):
+        z = function(batch).cpu()
+        rows = z if rows is None else torch.cat([rows, z])
+        while taken and len(rows) >= (length := taken[0].stop - taken[0].start):
+            yield taken.popleft(), rows[:length]
+            rows = rows[length:]
 
 
 def drew(model: GenerativeModel, images: ImageSet) -> bool:

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stitching.maps import Factorisation, PenaltyEdgeWarning, Ridge, factorise
-from stitching.maps.factorisation import checked_matrix
+from stitching.maps import Factorisation, PenaltyEdgeWarning, Ridge, factorise, leave_one_out
+from stitching.maps.matrix import Rows, checked_matrix
 
 Labels = Mapping[str, NDArray[np.bool_]]
 
@@ -42,12 +42,13 @@ class Probes(ABC):
 
     @abstractmethod
     def fit(
-        self, latents: Tensor, labels: Labels, factorisation: Factorisation | None = None
+        self, latents: Rows, labels: Labels, factorisation: Factorisation | None = None
     ) -> Self:
         """Train on the training split.
 
         Args:
-            latents: Shape (N, D), any float dtype. Not modified.
+            latents: Shape (N, D), any float dtype. Not modified. What is no tensor is streamed,
+                with a factorisation that was.
             labels: Shape (N,) and bool, by attribute, as `ImageSet.attributes` holds them; all
                 that the data set has. Attributes to probe that are not among them go to
                 `missing`, others are ignored.
@@ -121,14 +122,15 @@ class LinearProbes(Probes):
         self._ridge: Ridge | None = None
 
     def fit(
-        self, latents: Tensor, labels: Labels, factorisation: Factorisation | None = None
+        self, latents: Rows, labels: Labels, factorisation: Factorisation | None = None
     ) -> Self:
         """Train on the training split, see `Probes.fit`.
 
         Warns:
             PenaltyEdgeWarning: Names the attributes whose best penalty is an end of the grid.
         """
-        latents = checked_matrix("latents", latents)
+        chunk = factorisation.chunk if factorisation is not None else None
+        latents = checked_matrix("latents", latents, chunk)
         missing: dict[str, str] = {}
         counts: dict[str, tuple[int, int]] = {}
         columns: list[NDArray[np.bool_]] = []
@@ -165,14 +167,14 @@ class LinearProbes(Probes):
         return {}
 
     def _train(
-        self, latents: Tensor, labels: NDArray[np.bool_], factorisation: Factorisation
+        self, latents: Rows, labels: NDArray[np.bool_], factorisation: Factorisation
     ) -> None:
         signs = torch.from_numpy(np.where(labels, 1.0, -1.0)).to(latents.device)
-        ridge = Ridge(alpha_per_target=True)
+        ridge = Ridge(alpha_per_target=True, chunk=factorisation.chunk)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PenaltyEdgeWarning)  # given below, by attribute
             ridge.fit(latents, signs, factorisation)
-        held_out = factorisation.leave_one_out(latents, signs, ridge.alpha_).cpu().numpy()
+        held_out = leave_one_out(factorisation, latents, signs, ridge.alpha_).cpu().numpy()
         for k, name in enumerate(self.attributes):
             yes, score = labels[:, k], held_out[:, k]
             self.thresholds[name] = float((score[yes].mean() + score[~yes].mean()) / 2)

@@ -2,6 +2,7 @@
 
 import torch
 
+from stitching.fitting import Factorisations, Fitting
 from stitching.models.base import GenerativeModel
 from stitching.models.vae import VAE
 
@@ -35,3 +36,7 @@ def small_vae(**options):
     arguments = small_vae_options(**options)
     arguments.pop("_target_")
     return VAE(**arguments).freeze()
+
+
+def fitting(latent_map, cache):
+    return Fitting(latent_map, Factorisations(cache), torch.device("cpu"))

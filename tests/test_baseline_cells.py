@@ -16,7 +16,7 @@ from stitching.metrics.pixel import RMSE
 from stitching.models.baseline import MeanEncoder, Pixels
 from stitching.models.pca import PCA
 from stitching.probes import LinearProbes
-from tests.small import small_vae, small_vae_options
+from tests.small import fitting, small_vae, small_vae_options
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.InterpolationWarning"),
@@ -35,12 +35,13 @@ def vae():
 
 
 def cell(tmp_path, encoder, decoder, **options):
+    cache = Cache(tmp_path)
     defaults = {
         "data": Faces("faces", 40, 9, 32, 0, 1),
-        "map": Ridge(),
+        "fitting": fitting(options.pop("map", Ridge()), cache),
         "metrics": {"rmse": RMSE()},
         "probes": None,
-        "cache": Cache(tmp_path),
+        "cache": cache,
         "batch_size": 4,
         "seed": 0,
     }
@@ -54,7 +55,8 @@ def test_mean_latents_map_to_the_mean_of_the_fit_latents(tmp_path, fit):
     result = ran.run()
     train, test = ran.data.split("train"), ran.data.split("test")
     mean = target.model.encode(train.images(slice(None))).double().mean(0).float()
-    torch.testing.assert_close(fit.predict(torch.zeros(1, 1))[0], mean, rtol=1e-6, atol=1e-9)
+    mapped = result.fitted.predict(torch.zeros(1, 1))[0]
+    torch.testing.assert_close(mapped, mean, rtol=1e-6, atol=1e-9)
     x = test.images(slice(None))
     expected = (target.model.decode(mean[None]) - x).square().mean().sqrt()
     assert result.metrics["image/rmse"] == pytest.approx(float(expected), rel=1e-4)

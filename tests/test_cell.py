@@ -9,7 +9,7 @@ from stitching.maps import Identity, Ridge
 from stitching.metrics.lpips import LPIPS
 from stitching.metrics.pixel import RMSE
 from stitching.probes import LinearProbes
-from tests.small import Pixels, small_vae, small_vae_options
+from tests.small import Pixels, fitting, small_vae, small_vae_options
 
 # Few images and many pixels: exact fits are what these small cells are made of.
 pytestmark = [
@@ -31,12 +31,13 @@ def vae(seed=0):
 
 
 def cell(tmp_path, encoder, decoder, metrics=None, **options):
+    cache = Cache(tmp_path)
     defaults = {
         "data": Faces("faces", 40, 9, 32, 0, 1),
-        "map": Ridge(),
+        "fitting": fitting(options.pop("map", Ridge()), cache),
         "metrics": {"rmse": RMSE()} if metrics is None else metrics,
         "probes": LinearProbes(["Male", "Smiling"], 5),
-        "cache": Cache(tmp_path),
+        "cache": cache,
         "batch_size": 4,
         "seed": 0,
     }
@@ -124,15 +125,14 @@ def test_test_images_never_enter_a_fit(tmp_path):
             return 255 - x if int(ids[0]) >= 10_000_000 else x
 
     def fitted(data):
-        result = cell(tmp_path / data.__class__.__name__, vae(), identity(), data=data)
-        result.run()
-        return result
+        ran = cell(tmp_path / data.__class__.__name__, vae(), identity(), data=data)
+        return ran.run().fitted, ran.probes
 
-    honest = fitted(Faces("faces", 40, 9, 32, 0, 1))
-    spoiled = fitted(Spoiled("spoiled", 40, 9, 32, 0, 1))
-    assert torch.equal(honest.map.weight, spoiled.map.weight)
-    assert torch.equal(honest.map.alpha_, spoiled.map.alpha_)
-    assert honest.probes.thresholds == spoiled.probes.thresholds
+    honest, honest_probes = fitted(Faces("faces", 40, 9, 32, 0, 1))
+    spoiled, spoiled_probes = fitted(Spoiled("spoiled", 40, 9, 32, 0, 1))
+    assert torch.equal(honest.weight, spoiled.weight)
+    assert torch.equal(honest.alpha_, spoiled.alpha_)
+    assert honest_probes.thresholds == spoiled_probes.thresholds
 
 
 def test_a_metric_that_is_not_to_be_had_leaves_the_others(tmp_path):

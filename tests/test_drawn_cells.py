@@ -11,7 +11,7 @@ from stitching.maps import Ridge
 from stitching.metrics.pixel import RMSE
 from stitching.probes import LinearProbes
 from tests.gans import small_gan, small_gan_options
-from tests.small import small_vae, small_vae_options
+from tests.small import fitting, small_vae, small_vae_options
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.PenaltyEdgeWarning"),
@@ -28,14 +28,15 @@ def vae():
 
 
 def run(tmp_path, encoder, decoder):
+    cache = Cache(tmp_path)
     return Cell(
         encoder=encoder,
         decoder=decoder,
         data=Drawn("drawn", 60, 8, 32, 0, 1, small_gan()),
-        map=Ridge(),
+        fitting=fitting(Ridge(), cache),
         metrics={"rmse": RMSE()},
         probes=LinearProbes(["Male"], 5),
-        cache=Cache(tmp_path),
+        cache=cache,
         batch_size=16,
         seed=0,
     ).run()

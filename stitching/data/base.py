@@ -97,7 +97,16 @@ class ImageSet:
         These are data set name, recipe, image size, ids and stamps. Labels do not enter, nor
         does the name of the split: equal pixels have equal fingerprints.
         """
-        return _digest([self.name, self.recipe, self.image_size, self.ids, self.stamps])
+        return self.fingerprint_of(slice(None))
+
+    def fingerprint_of(self, items: slice) -> str:
+        """Return the fingerprint that a set of these items alone has, for results kept in parts.
+
+        Args:
+            items: Places in `ids`.
+        """
+        ids, stamps = self.ids[items], self.stamps[items]
+        return _digest([self.name, self.recipe, self.image_size, ids, stamps])
 
     @cached_property
     def labels_fingerprint(self) -> str:

@@ -8,14 +8,17 @@ the target: make it once per encoder and hand it to every `fit`.
     for target in targets:
         mapped = Ridge().fit(source, target, factorisation).predict(test_source)
 
-Everything is solved in float64, in blocks of target columns; predictions are float32, or float64
-if the training target was. No test item enters a fit.
+Everything that errors are amplified in is solved in float64 (see `Factorisation`); predictions are
+float32, or float64 if the training target was. No test item enters a fit.
 """
 
 from stitching.maps.base import Map, Summary, load_map
 from stitching.maps.factorisation import Factorisation, factorise
 from stitching.maps.identity import Identity
-from stitching.maps.ridge import OLS, InterpolationWarning, PenaltyEdgeWarning, Ridge, SpectralMap
+from stitching.maps.reduced_rank import ReducedRank
+from stitching.maps.ridge import OLS, PenaltyEdgeWarning, Ridge
+from stitching.maps.selection import leave_one_out
+from stitching.maps.spectral import InterpolationWarning, SpectralMap
 
 __all__ = [
     "OLS",
@@ -24,9 +27,11 @@ __all__ = [
     "InterpolationWarning",
     "Map",
     "PenaltyEdgeWarning",
+    "ReducedRank",
     "Ridge",
     "SpectralMap",
     "Summary",
     "factorise",
+    "leave_one_out",
     "load_map",
 ]

@@ -4,6 +4,7 @@ import json
 import os
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -12,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stitching.maps.factorisation import Factorisation, checked_matrix
+from stitching.maps.factorisation import Factorisation
+from stitching.maps.matrix import Matrix, Rows, checked_matrix, working_dtype
 
 Summary = dict[str, float | int | str | None]
 
@@ -59,6 +61,20 @@ class Map(ABC):
                 factorisation of something else.
         """
 
+    def set_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
+        """Take note of the latents' shapes before they were flattened, without the item axis.
+
+        Called before `fit` where the shapes are known; most maps have no use for them.
+
+        Raises:
+            ValueError: The map cannot connect latents of such shapes.
+        """
+        del source, target
+
+    def __call__(self, source: Tensor) -> Tensor:
+        """Map latents; the same as `predict`."""
+        return self.predict(source)
+
     @abstractmethod
     def predict(self, source: Tensor) -> Tensor:
         """Map latents of shape (n, D_s) to shape (n, D_t).
@@ -72,12 +88,14 @@ class Map(ABC):
         """Return what the fit found, as flat keys of a results row.
 
         `map`, `n_train`, `d_source`, `d_target`; `alpha`, the penalty (None for maps without one,
-        the median where it differs between targets); `dof`, degrees of freedom without the
-        intercept (mean over targets), and `rank` of the centred source; `train_r2` and
-        `train_mse`, pooled over target columns, R2 None for a constant target; `gcv`, the
-        estimated squared error per element on a new item; `interpolates`, 1 when the map passes
-        through every training item of a target, so that its training error means nothing;
-        `at_edge`, 1 when a chosen penalty is an end of its grid, None without a choice.
+        the median where it differs between targets), and `selection`, how it was chosen; `dof`,
+        degrees of freedom without the intercept (mean over targets); `rank` of the centred
+        source, and `condition` number of what was solved, penalty included; `train_r2` and
+        `train_mse`, pooled over target columns, R2 None for a constant target; `cv_mse`, the
+        cross-validation estimate of the squared error per element on a new item;
+        `interpolates`, 1 when the map passes through every training item of a target, so that
+        its training error means nothing; `at_edge`, 1 when a chosen penalty is an end of its
+        grid, None without a choice. Some maps add facts of their own.
         """
         self._require_fit()
         return dict(self._facts)
@@ -157,13 +175,25 @@ def load_map(path: str | Path) -> Map:
     return loaded
 
 
-def checked_pair(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def checked_pair(
+    source: Matrix, target: Matrix, chunk: int | None = None
+) -> tuple[Matrix, Matrix]:
     """Return paired training latents detached, once they are known to fit together.
+
+    Args:
+        source: Shape (N, D_s).
+        target: Shape (N, D_t).
+        chunk: Rows to look at in one go; without it both must be tensors.
 
     Raises:
         TypeError, ValueError: As `Map.fit`.
     """
-    source, target = checked_matrix("source", source), checked_matrix("target", target)
+    if chunk is None:
+        for name, x in (("source", source), ("target", target)):
+            if not isinstance(x, Tensor):
+                raise TypeError(f"{name} is no tensor but {type(x).__name__}: set map.chunk")
+    source = checked_matrix("source", source, chunk)
+    target = checked_matrix("target", target, chunk)
     if source.shape[0] != target.shape[0]:
         raise ValueError(
             f"source has {source.shape[0]} rows but target has {target.shape[0]}: encode both "
@@ -178,9 +208,9 @@ def checked_pair(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return source, target
 
 
-def dtype_carrier(target: Tensor) -> Tensor:
+def dtype_carrier(target: Rows) -> Tensor:
     """Return an empty tensor with the dtype of predictions: the target's, float32 at least.
 
     A tensor carries a dtype through safetensors, and makes results on the right device.
     """
-    return target.new_empty(0, dtype=torch.promote_types(target.dtype, torch.float32))
+    return torch.empty(0, dtype=working_dtype(target), device=target.device)

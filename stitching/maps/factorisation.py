@@ -1,74 +1,39 @@
 """The source side of a linear map: one eigendecomposition for every target and every penalty.
 
-With S the centred source latents (N, D_s) and T a centred target (N, D_t), ridge regression is
+With S = U diag(s) V' the centred source latents (N, D_s) and T a centred target (N, D_t), ridge
+regression is
 
-    primal, D_s <= N:  S'S = V diag(l) V',  W' = V  diag(1 / (l + alpha)) V' S' T
-    dual,   D_s >  N:  SS' = U diag(l) U',  W' = S' U diag(1 / (l + alpha)) U' T
+    W' = V diag(1 / (s^2 + alpha)) V' S' T
 
-The factors to the right of `diag` are the rotated target (`Factorisation.rotate`), those to its
-left turn latents into coordinates (`Factorisation.coordinates`); the D_s x D_t matrix W is not
-needed. Only the rotation touches the target, so a hundred penalties cost as much as one.
+V' S' T is the rotated target (`Factorisation.rotate`), (x - mean) V are the coordinates of
+latents x (`Factorisation.coordinates`); the D_s x D_t matrix W is not needed. Only the rotation
+touches the target, so a hundred penalties cost as much as one. s^2 and V come from S'S (primal,
+D_s <= N), or s^2 and U from SS' (dual).
 """
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
-#: Rows or columns converted to float64 at a time: 200 MB for 12,288 columns.
-BLOCK = 2048
+from stitching.maps.matrix import (
+    BLOCK,
+    Kept,
+    Rows,
+    add_gram,
+    blocks,
+    centred,
+    checked_matrix,
+    column_mean,
+    lines,
+    same_values,
+    working_dtype,
+)
 
 EPS = torch.finfo(torch.float64).eps
-
-
-def blocks(size: int) -> Iterator[slice]:
-    """Cut range(size) into slices of at most `BLOCK`."""
-    return (slice(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK))
-
-
-def checked_matrix(name: str, x: Tensor) -> Tensor:
-    """Return x detached, once it is known to be a finite floating-point matrix with columns.
-
-    Raises:
-        TypeError: Not floating point.
-        ValueError: Not a matrix, no columns, or values that are not finite.
-    """
-    if not x.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {x.dtype}: convert it with .float()")
-    if x.ndim != 2 or x.shape[1] == 0:
-        raise ValueError(
-            f"{name} must have shape (rows, columns) with at least one column, got "
-            f"{tuple(x.shape)}: flatten latents to one row per image"
-        )
-    bad = (~torch.isfinite(x)).any(1).nonzero().flatten().tolist()
-    if bad:
-        shown = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
-        raise ValueError(
-            f"{name} has values that are not finite in {len(bad)} of {x.shape[0]} rows "
-            f"(rows {shown}): look at these images and at the model that encoded them"
-        )
-    return x.detach()
-
-
-def column_mean(x: Tensor) -> Tensor:
-    """Return float64 column means, exact for constant columns.
-
-    Taken about the first row, so that a constant column centres to exactly 0 and a large mean
-    costs no digits.
-    """
-    mean = x.new_empty(x.shape[1], dtype=torch.float64)
-    for cols in blocks(x.shape[1]):
-        first = x[0, cols].to(torch.float64)
-        mean[cols] = first + centred(x[:, cols], first).mean(0)
-    return mean
-
-
-def centred(x: Tensor, mean: Tensor) -> Tensor:
-    """Return x - mean in float64."""
-    return x.to(torch.float64) - mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,21 +43,33 @@ class Factorisation:
     Depends on the training latents of the encoder alone. The latents themselves are not kept:
     methods that need them take them again as `source`, row for row the same.
 
+    Precision: mean, eigenvalues, eigenvectors and coordinates are float64 whatever the input, for
+    errors there are amplified by up to s_max / sqrt(s^2 + alpha). The rotated target is a product
+    with columns of S V, each exact to its own length, and no error there is amplified: it has the
+    target's own precision, float32 at least.
+
     Attributes:
         mean: Column means of the source, shape (D_s,), float64.
-        eigenvalues: Shape (K,), ascending, K = min(N, D_s), float64. Values at or below
-            `tolerance` are rounding and stored as 0.
+        eigenvalues: s^2, shape (K,), ascending, float64, K = min(N, D_s), or D_s where the
+            latents were streamed. Values at or below `tolerance` are rounding and stored as 0.
         eigenvectors: Shape (K, K), one per column; V of the primal or U of the dual form.
         n_train: Number N of training latents.
+        chunk: Rows read at a time where the latents are streamed; None: they are in memory.
     """
 
     mean: Tensor
     eigenvalues: Tensor
     eigenvectors: Tensor
     n_train: int
+    chunk: int | None = None
+    # Found once and shared by every target; see the methods.
+    _rounded: dict[torch.dtype, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _folds: dict[int, list["Factorisation"]] = field(default_factory=dict, init=False, repr=False)
+    _source: list[Tensor] = field(default_factory=list, init=False, repr=False)
+    _coordinates: Kept = field(default_factory=Kept, init=False, repr=False)
 
     #: Names the algorithm for cache keys: change it when the stored numbers change.
-    identity: ClassVar[str] = "gram-eigh-float64/1"
+    identity: ClassVar[str] = "gram-eigh-float64/2"
 
     @property
     def width(self) -> int:
@@ -102,7 +79,7 @@ class Factorisation:
     @property
     def dual(self) -> bool:
         """Whether the N x N Gram matrix was decomposed, not the D_s x D_s one."""
-        return self.width > self.n_train
+        return self.eigenvalues.shape[0] != self.width
 
     @property
     def tolerance(self) -> float:
@@ -119,6 +96,13 @@ class Factorisation:
         """Degrees of freedom left by the unpenalised fit with intercept, N - 1 - rank."""
         return self.n_train - 1 - self.rank
 
+    def condition(self, alpha: float) -> float | None:
+        """Return (s_max^2 + alpha) / (s_min^2 + alpha) over directions with s > 0, if any."""
+        values = self.eigenvalues[self.eigenvalues > 0]
+        if not values.shape[0]:
+            return None
+        return (float(values[-1]) + alpha) / (float(values[0]) + alpha)
+
     def to_tensors(self) -> dict[str, Tensor]:
         """Return the state as named tensors, for a cache on disk."""
         return {
@@ -129,7 +113,7 @@ class Factorisation:
         }
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], chunk: int | None = None) -> Self:
         """Rebuild from the tensors of `to_tensors`; others are ignored.
 
         Raises:
@@ -139,40 +123,51 @@ class Factorisation:
         if missing:
             raise ValueError(f"stored factorisation lacks {sorted(missing)}: delete and redo it")
         n_train, mean = int(tensors["n_train"]), tensors["mean"]
-        size = min(n_train, mean.shape[0])
         values, vectors = tensors["eigenvalues"], tensors["eigenvectors"]
-        if values.shape != (size,) or vectors.shape != (size, size):
+        size = mean.shape[0] if chunk is not None else min(n_train, mean.shape[0])
+        sizes = {size, mean.shape[0]}
+        if values.ndim != 1 or values.shape[0] not in sizes or vectors.shape != 2 * values.shape:
             raise ValueError(
                 f"stored factorisation of {n_train} x {mean.shape[0]} latents needs {size} "
                 f"eigenvalues and {size} x {size} eigenvectors, got {tuple(values.shape)} and "
                 f"{tuple(vectors.shape)}: delete and redo it"
             )
-        return cls(mean, values, vectors, n_train)
+        return cls(mean, values, vectors, n_train, chunk)
 
-    def check(self, source: Tensor) -> None:
+    def to(self, device: torch.device) -> "Factorisation":
+        """Return it with its tensors on a device; itself where they are there already."""
+        if self.mean.device == device:
+            return self
+        moved = {key: value.to(device) for key, value in self.to_tensors().items()}
+        return self.from_tensors(moved, self.chunk)
+
+    def check(self, source: Rows) -> None:
         """Make sure that these are the latents which were factorised, in the same row order.
 
         Compares the column means and the diagonal of the Gram matrix: squared row norms in the
         dual form, where row order matters, sums of squared columns in the primal, where it does
-        not. The cost is one pass over the latents.
+        not. Latents that were seen before are known by their values, which is faster.
 
         Raises:
             ValueError: Other shape, other values, or (dual) another row order.
         """
+        if self._source and isinstance(source, Tensor) and same_values(self._source[0], source):
+            return
         if tuple(source.shape) != (self.n_train, self.width):
             raise ValueError(
                 f"source has shape {tuple(source.shape)} but the factorisation was made from "
                 f"shape {(self.n_train, self.width)}: factorise this source"
             )
         top = float(self.eigenvalues[-1])
-        drift = (column_mean(source) - self.mean).abs()
-        diagonal = torch.zeros_like(self.eigenvalues)
-        for cols in blocks(self.width):
-            squares = centred(source[:, cols], self.mean[cols]).square()
+        total, diagonal = torch.zeros_like(self.mean), torch.zeros_like(self.eigenvalues)
+        for rows in blocks(self.n_train, lines(self.width, self.chunk)):
+            part = centred(source[rows], self.mean)
+            total += part.sum(0)
             if self.dual:
-                diagonal += squares.sum(1)
+                diagonal[rows] = part.square().sum(1)
             else:
-                diagonal[cols] = squares.sum(0)
+                diagonal += part.square().sum(0)
+        drift = total.abs() / self.n_train
         error = (diagonal - self.eigenvectors.square() @ self.eigenvalues).abs()
         # Rounding is orders below, other latents orders above a relative 1e-8.
         scale = self.mean.abs() + math.sqrt(top / self.n_train)
@@ -181,34 +176,84 @@ class Factorisation:
                 "the factorisation was made from other latents or another row order: "
                 "factorise this source"
             )
+        if isinstance(source, Tensor):
+            self.keep(source)
 
-    def rotate(self, source: Tensor, target: Tensor) -> Tensor:
-        """Express a centred target in the eigenbasis.
+    def keep(self, source: Tensor) -> Tensor:
+        """Return a copy of the factorised latents, one for all maps that hold on to them."""
+        if not self._source:
+            self._source.append(source.clone())
+        return self._source[0]
+
+    def rotate(self, source: Rows, target: Rows, mean: Tensor) -> Tensor:
+        """Express a target, centred, in the principal components of the source.
 
         Args:
             source: The factorised latents, shape (N, D_s).
-            target: Centred target columns, shape (N, T), float64.
+            target: Shape (N, T).
+            mean: What centres the target, shape (T,), float64.
 
         Returns:
-            V' S' T in the primal, U' T in the dual form, shape (K, T).
+            V' S' (T - mean), shape (K, T), in the target's own dtype, float32 at least. Streamed
+            latents are summed up in float64 and rounded at the end.
         """
-        if self.dual:
-            return self.eigenvectors.T @ target
-        cross = target.new_zeros(self.width, target.shape[1])
-        for rows in blocks(self.n_train):
-            cross.addmm_(centred(source[rows], self.mean).T, target[rows])
-        return self.eigenvectors.T @ cross
+        dtype, width = working_dtype(target), target.shape[1]
+        out = self.mean.new_empty(self.eigenvalues.shape[0], width, dtype=dtype)
+        if self.chunk is not None:
+            cross = self.mean.new_zeros(self.width, width)
+            for rows in self._rows():
+                part = centred(source[rows], self.mean)
+                cross.addmm_(part.T, centred(target[rows], mean))
+            for cols in blocks(width):
+                out[:, cols] = self.eigenvectors.T @ cross[:, cols]
+            return out
+        assert isinstance(source, Tensor)
+        assert isinstance(target, Tensor)
+        left = self._left(source, dtype)
+        root = self.eigenvalues.sqrt()[:, None]
+        for cols in blocks(width, lines(self.n_train)):
+            torch.mm(left.T, centred(target[:, cols], mean[cols]).to(dtype), out=out[:, cols])
+            if self.dual:
+                out[:, cols] = out[:, cols] * root
+        return out
+
+    def _left(self, source: Tensor, dtype: torch.dtype) -> Tensor:
+        """U of the dual form, S V = U diag(s) of the primal, shape (N, K), rounded and kept.
+
+        Each column is exact to its own length, however short.
+        """
+        if dtype not in self._rounded:
+            if self.dual:
+                exact = self.eigenvectors
+            else:
+                exact = source.new_empty(self.n_train, self.width, dtype=torch.float64)
+                for rows in blocks(self.n_train):
+                    torch.mm(centred(source[rows], self.mean), self.eigenvectors, out=exact[rows])
+            self._rounded[dtype] = exact.to(dtype)
+        return self._rounded[dtype]
+
+    def left_rows(self, source: Rows) -> Iterator[tuple[slice, Tensor]]:
+        """Yield U in float64, 0 where s is 0, some rows at a time with their slice."""
+        if self.chunk is None:
+            assert isinstance(source, Tensor)
+            left = self._left(source, torch.float64)
+            scale = (self.eigenvalues > 0).double() if self.dual else self.inverse_root()
+            yield from ((rows, left[rows] * scale) for rows in self._rows())
+            return
+        for rows in self._rows():
+            part = centred(source[rows], self.mean)
+            yield rows, part @ (self.eigenvectors * self.inverse_root())
 
     def coordinates(self, latents: Tensor, source: Tensor | None) -> Tensor:
-        """Express latents in the basis that a rotated target is multiplied with.
+        """Express latents in the right singular vectors, (x - mean) V, shape (n, K), float64.
 
         Args:
-            latents: Shape (n, D_s).
+            latents: Shape (n, D_s). Those of the last call are remembered.
             source: The factorised latents; read in the dual form only.
-
-        Returns:
-            (x - mean) V in the primal, (x - mean) S' U in the dual form, shape (n, K).
         """
+        return self._coordinates.get(latents, lambda: self._project(latents, source))
+
+    def _project(self, latents: Tensor, source: Tensor | None) -> Tensor:
         if not self.dual:
             return centred(latents, self.mean) @ self.eigenvectors
         assert source is not None  # maps in dual form keep their training latents
@@ -216,30 +261,10 @@ class Factorisation:
         for cols in blocks(self.width):
             mean = self.mean[cols]
             kernel.addmm_(centred(latents[:, cols], mean), centred(source[:, cols], mean).T)
-        return kernel @ self.eigenvectors
-
-    def energies(self, rotated: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-        """Split the target's sum of squares over the eigenvectors.
-
-        Args:
-            rotated: Shape (K, T), from `rotate`.
-            total: Sum of squares of each centred target column, shape (T,).
-
-        Returns:
-            Sum of squares along each direction, shape (K, T), 0 where the eigenvalue is 0; and
-            the rest, which no map of this source reaches, shape (T,), exactly 0 without residual
-            degrees of freedom.
-        """
-        alive = (self.eigenvalues > 0)[:, None]
-        squares = rotated.square() if self.dual else rotated.square() / self.eigenvalues[:, None]
-        energy = torch.where(alive, squares, 0.0)
-        if self.residual_rank == 0:
-            return energy, torch.zeros_like(total)
-        # Rounding can push a perfect fit below 0.
-        return energy, (total - energy.sum(0)).clamp(min=0)
+        return (kernel @ self.eigenvectors).mul_(self.inverse_root())
 
     def shrinkage(self, alpha: Tensor) -> Tensor:
-        """Return 1 / (eigenvalue + alpha), shape (K, A) for penalties of shape (A,).
+        """Return 1 / (s^2 + alpha), shape (K, A) for penalties of shape (A,).
 
         Directions with eigenvalue 0 count as absent (pseudo-inverse) when the penalty is itself
         no larger than `tolerance`: dividing rounding by it would invent weights.
@@ -249,12 +274,12 @@ class Factorisation:
         return torch.where(keep, 1 / (values + alpha), 0.0)
 
     def degrees_of_freedom(self, alpha: Tensor) -> Tensor:
-        """Return the trace of the hat matrix without the intercept, sum l / (l + alpha), (A,)."""
+        """Return the trace of the hat matrix without the intercept, sum s^2 / (s^2 + alpha)."""
         values = self.eigenvalues[self.eigenvalues > 0, None]
         return (values / (values + alpha)).sum(0)
 
     def residual_filter(self, alpha: Tensor) -> Tensor:
-        """Return alpha / (eigenvalue + alpha), the part of each direction left as residual.
+        """Return alpha / (s^2 + alpha), the part of each direction left as residual.
 
         Where no residual degree of freedom exists (rank = N - 1) the common factor alpha is left
         out. It cancels in generalised cross-validation and in leave-one-out errors, which would
@@ -264,58 +289,34 @@ class Factorisation:
         numerator = torch.ones_like(alpha) if self.residual_rank == 0 else alpha
         return torch.where(values > 0, numerator / (values + alpha), 0.0)
 
-    def gcv(self, alpha: Tensor, energy: Tensor, outside: Tensor) -> Tensor:
-        """Score every penalty on every target by generalised cross-validation.
-
-        (RSS / N) / (1 - (dof + 1) / N)^2, where dof + 1 counts the intercept: an estimate of the
-        squared error on a new item. RSS and N - 1 - dof are summed from their positive parts, so
-        nothing cancels when N - 1 - dof goes to 0.
+    def outside(self, energy: Tensor, total: Tensor) -> Tensor:
+        """Return what of each target's sum of squares no map of this source reaches.
 
         Args:
-            alpha: Penalties, shape (A,).
-            energy: Shape (K, T), from `energies`; may be summed over targets.
-            outside: Shape (T,), likewise.
-
-        Returns:
-            Scores, shape (A, T), in squared target units.
-
-        Source: Golub, Heath and Wahba (1979), doi:10.1080/00401706.1979.10489751
+            energy: The part along the singular vectors, shape (T,).
+            total: All of it, shape (T,).
         """
-        left = self.residual_filter(alpha)
-        rss = left.square().T @ energy + outside
-        spare = left.sum(0) + self.residual_rank
-        return self.n_train * rss / spare.square()[:, None]
+        # Exactly 0 without residual degrees of freedom; rounding can push a perfect fit below 0.
+        return torch.zeros_like(total) if self.residual_rank == 0 else (total - energy).clamp(0)
 
-    def leave_one_out(self, source: Tensor, target: Tensor, alpha: Tensor) -> Tensor:
-        """Predict each training item by the ridge map fitted on all the others, in closed form.
+    def folds(self, source: Tensor, k: int) -> list["Factorisation"]:
+        """Return the factorisations of the source without every k-th row, from row 0 to k - 1."""
+        if k not in self._folds:
+            fits = (fold_masks(self.n_train, k)[i] for i in range(k))
+            self._folds[k] = [factorise(source[mask.to(source.device)]) for mask in fits]
+        return self._folds[k]
 
-        The residual of the full fit divided by 1 - leverage, which is exact for ridge regression
-        with a free intercept.
+    def inverse_root(self) -> Tensor:
+        """1 / s, shape (K,), 0 where s is 0."""
+        return torch.where(self.eigenvalues > 0, self.eigenvalues.rsqrt(), 0.0)
 
-        Args:
-            source: The factorised latents, shape (N, D_s).
-            target: Shape (N, T).
-            alpha: One penalty for all targets, shape (1,), or one for each, shape (T,).
+    def _rows(self) -> Iterator[slice]:
+        return blocks(self.n_train, self.chunk or BLOCK)
 
-        Returns:
-            Predictions, shape (N, T), float64. NaN or infinite where the other items leave the
-            prediction undetermined (leverage 1 beside residual degrees of freedom).
 
-        Source: Allen (1974), doi:10.1080/00401706.1974.10489157
-        """
-        alive = self.eigenvalues > 0
-        vectors = self.eigenvectors[:, alive]
-        if not self.dual:
-            vectors = centred(source, self.mean) @ vectors / self.eigenvalues[alive].sqrt()
-        deviation = centred(target, column_mean(target))
-        inside = vectors.T @ deviation
-        left = self.residual_filter(alpha)[alive]
-        residual = vectors @ (left * inside)
-        spare = vectors.square() @ left  # 1 - leverage
-        if self.residual_rank > 0:
-            residual += deviation - vectors @ inside
-            spare += (1 - 1 / self.n_train - vectors.square().sum(1))[:, None]
-        return target.to(torch.float64) - residual / spare
+def fold_masks(n: int, k: int) -> Tensor:
+    """Return which rows each of k fits is made on: all but rows i, i + k, ...; shape (k, n)."""
+    return torch.arange(n) % k != torch.arange(k)[:, None]
 
 
 def eigenvalue_tolerance(n_train: int, width: int, largest: float) -> float:
@@ -328,7 +329,7 @@ def eigenvalue_tolerance(n_train: int, width: int, largest: float) -> float:
     return max(n_train, width, 64) * EPS * largest
 
 
-def factorise(source: Tensor) -> Factorisation:
+def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
     """Decompose the centred Gram matrix of source latents, the costly part of a linear map.
 
     Primal (D_s x D_s) when D_s <= N, dual (N x N) otherwise; in float64 whatever the input,
@@ -336,28 +337,33 @@ def factorise(source: Tensor) -> Factorisation:
 
     Args:
         source: Training latents, shape (N, D_s), any float dtype. Not modified.
+        chunk: Read so many rows at a time, for latents that do not fit into memory: always in
+            the primal form, whose memory does not grow with N.
 
     Raises:
         TypeError: Not floating point.
         ValueError: Not a matrix, fewer than 2 rows, or values that are not finite.
     """
-    source = checked_matrix("source", source)
+    source = checked_matrix("source", source, chunk)
     n, width = source.shape
     if n < 2:
         raise ValueError(f"a map needs at least 2 training items, source has {n}")
-    mean = column_mean(source)
-    size = min(n, width)
+    mean = column_mean(source, chunk)
+    dual = chunk is None and width > n
+    size = n if dual else width
     gram = mean.new_zeros(size, size)
-    if width > n:
+    if dual:
+        assert isinstance(source, Tensor)
         for cols in blocks(width):
-            part = centred(source[:, cols], mean[cols])
-            gram.addmm_(part, part.T)
+            add_gram(gram, centred(source[:, cols], mean[cols]).T)
     else:
-        for rows in blocks(n):
-            part = centred(source[rows], mean)
-            gram.addmm_(part.T, part)
-    values, vectors = torch.linalg.eigh(gram)
-    if size == n:
-        values[0] = 0  # centred rows span N - 1 directions, whatever the rounding of the mean
+        for rows in blocks(n, chunk or BLOCK):
+            add_gram(gram, centred(source[rows], mean))
+    values, vectors = torch.linalg.eigh(gram, UPLO="L")
+    # Centred rows span N - 1 directions, whatever the rounding of the mean.
+    values[: max(0, size - (n - 1))] = 0
     floor = eigenvalue_tolerance(n, width, max(float(values[-1]), 0.0))
-    return Factorisation(mean, torch.where(values > floor, values, 0.0), vectors, n)
+    found = Factorisation(mean, torch.where(values > floor, values, 0.0), vectors, n, chunk)
+    if isinstance(source, Tensor) and chunk is None:
+        found.keep(source)
+    return found

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from stitching.maps.base import Map, checked_pair, dtype_carrier
-from stitching.maps.factorisation import Factorisation, blocks, centred, column_mean
+from stitching.maps.factorisation import Factorisation
+from stitching.maps.matrix import Rows, blocks, centred, column_mean, lines
 
 
 class Identity(Map):
@@ -17,11 +18,13 @@ class Identity(Map):
 
     name = "identity"
 
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Check that the widths agree and measure the training error, see `Map.fit`."""
-        source, target = checked_pair(source, target)
+    def fit(self, source: Rows, target: Rows, factorisation: Factorisation | None = None) -> Self:
+        """Check that the widths agree and measure the training error, see `Map.fit`.
+
+        Latents may be streamed: some rows are looked at at a time.
+        """
+        step = lines(source.shape[1]) if len(source.shape) == 2 else 1
+        source, target = checked_pair(source, target, step)
         (n, width), d_target = source.shape, target.shape[1]
         if width != d_target:
             raise ValueError(
@@ -30,20 +33,23 @@ class Identity(Map):
             )
         mean = column_mean(target)
         rss = sum_of_squares = 0.0
-        for cols in blocks(width):
-            rss += float((source[:, cols].double() - target[:, cols].double()).square().sum())
-            sum_of_squares += float(centred(target[:, cols], mean[cols]).square().sum())
+        for rows in blocks(n, step):
+            truth = target[rows]
+            rss += float((source[rows].double() - truth.double()).square().sum())
+            sum_of_squares += float(centred(truth, mean).square().sum())
         self._facts = {
             "map": self.name,
             "alpha": None,
+            "selection": None,
             "dof": None,
             "rank": None,
+            "condition": None,
             "n_train": n,
             "d_source": width,
             "d_target": width,
             "train_r2": 1 - rss / sum_of_squares if sum_of_squares > 0 else None,
             "train_mse": rss / (n * width),
-            "gcv": None,
+            "cv_mse": None,
             "interpolates": 0,
             "at_edge": None,
         }

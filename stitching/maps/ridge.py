@@ -1,16 +1,15 @@
-"""Ridge regression and ordinary least squares in the eigenbasis of the source."""
+"""Ridge regression and ordinary least squares."""
 
 import math
 import warnings
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from stitching.maps.base import Map, Summary, checked_pair, dtype_carrier
-from stitching.maps.factorisation import Factorisation, blocks, centred, column_mean, factorise
+from stitching.maps.factorisation import Factorisation
+from stitching.maps.selection import SELECTIONS, Problem, Selection, gcv_scores, scores
+from stitching.maps.spectral import Choice, SpectralMap
 
 #: Ends of the default penalty grid, in units of the largest eigenvalue of the centred Gram matrix.
 #: At the lower end directions with a millionth of the strongest one's variance are still all but
@@ -18,139 +17,24 @@ from stitching.maps.factorisation import Factorisation, blocks, centred, column_
 #: predictor to 1e-3.
 GRID = (1e-10, 1e3)
 
-#: A fit interpolates when at most this share of its N - 1 degrees of freedom is left over.
-INTERPOLATION_SHARE = 1e-6
-
 
 class PenaltyEdgeWarning(UserWarning):
     """The chosen penalty is the first or last of its grid, and the score still falls there."""
 
 
-class InterpolationWarning(UserWarning):
-    """The map passes through every training item, so its training error means nothing."""
-
-
-class Choice(NamedTuple):
-    """Penalties that a map settled on.
-
-    Attributes:
-        alpha: One for all targets, shape (1,), or one for each, shape (D_t,).
-        score: Generalised cross-validation score per element, mean over targets.
-        at_edge: The `at_edge` flag of `Map.summary`.
-        curve: Tensors `alphas`, `gcv` and `edges` of what was tried; empty when nothing was.
-    """
-
-    alpha: Tensor
-    score: float
-    at_edge: int | None
-    curve: dict[str, Tensor]
-
-
-class SpectralMap(Map):
-    """Base of maps solved in the eigenbasis of the source; subclasses choose the penalty.
-
-    In the dual form (D_s > N) the map keeps a copy of its training source and predicts through
-    the kernel between test and training items.
-    """
-
-    uses_factorisation = True
-
-    @abstractmethod
-    def _choose(self, basis: Factorisation, rotated: Tensor, total: Tensor) -> Choice:
-        """Choose the penalty from a rotated target and its column sums of squares."""
-
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`.
-
-        Warns:
-            InterpolationWarning: The map passes through every training item.
-            PenaltyEdgeWarning: The best penalty is an end of the grid.
-        """
-        source, target = checked_pair(source, target)
-        if factorisation is not None:
-            factorisation.check(source)
-        basis = factorisation or factorise(source)
-        mean = column_mean(target)
-        rotated = mean.new_empty(basis.eigenvalues.shape[0], target.shape[1])
-        total = torch.empty_like(mean)
-        for cols in blocks(target.shape[1]):
-            part = centred(target[:, cols], mean[cols])
-            total[cols] = part.square().sum(0)
-            rotated[:, cols] = basis.rotate(source, part)
-        choice = self._choose(basis, rotated, total)
-        self._facts = _describe(self.name, basis, rotated, total, choice)
-        self._tensors = basis.to_tensors() | choice.curve
-        self._tensors |= {
-            "alpha": choice.alpha,
-            "coefficients": rotated.mul_(basis.shrinkage(choice.alpha)),
-            "target_mean": mean,
-            "like": dtype_carrier(target),
-        }
-        if basis.dual:
-            # A copy: writing to the caller's tensor later must not change predictions.
-            self._tensors["source"] = source.clone()
-        if self._facts["interpolates"] and not choice.at_edge:
-            warnings.warn(
-                f"map={self.name} passes through all {basis.n_train} training items (source width "
-                f"{basis.width}, rank {basis.rank}): its training error means nothing, judge it "
-                f"on test items; use map=ridge with map.alpha=null, or more training items",
-                InterpolationWarning,
-                stacklevel=2,
-            )
-        return self
-
-    def predict(self, source: Tensor) -> Tensor:
-        """Map latents of shape (n, D_s) to shape (n, D_t), see `Map.predict`."""
-        source = self._checked_input(source)
-        basis, anchors = Factorisation.from_tensors(self._tensors), self._tensors.get("source")
-        coefficients, mean = self._tensors["coefficients"], self._tensors["target_mean"]
-        out = self._tensors["like"].new_empty(source.shape[0], mean.shape[0])
-        for rows in blocks(source.shape[0]):
-            coordinates = basis.coordinates(source[rows], anchors)
-            for cols in blocks(mean.shape[0]):
-                out[rows, cols] = (coordinates @ coefficients[:, cols] + mean[cols]).to(out)
-        return out
-
-    @property
-    def alpha_(self) -> Tensor:
-        """Penalty used, shape (1,) or, one per target, (D_t,), float64."""
-        self._require_fit()
-        return self._tensors["alpha"]
-
-    @property
-    def weight(self) -> Tensor:
-        """W, shape (D_t, D_s), formed on demand: 0.6 GB for 12,288 x 12,288 in float32."""
-        self._require_fit()
-        basis, anchors = Factorisation.from_tensors(self._tensors), self._tensors.get("source")
-        coefficients = self._tensors["coefficients"]
-        out = self._tensors["like"].new_empty(coefficients.shape[1], basis.width)
-        for cols in blocks(coefficients.shape[1]):
-            loadings = coefficients[:, cols].T @ basis.eigenvectors.T
-            if anchors is None:
-                out[cols] = loadings.to(out)
-                continue
-            for part in blocks(basis.width):
-                out[cols, part] = (loadings @ centred(anchors[:, part], basis.mean[part])).to(out)
-        return out
-
-    @property
-    def bias(self) -> Tensor:
-        """Intercept b, shape (D_t,): the prediction for the zero latent."""
-        self._require_fit()
-        return self.predict(torch.zeros_like(self._tensors["mean"])[None])[0]
-
-
 class Ridge(SpectralMap):
-    """Ridge regression, penalty by generalised cross-validation or fixed.
+    """Ridge regression, penalty by cross-validation or fixed.
 
     Minimises sum_i |W s_i + b - t_i|^2 + alpha |W|^2; the intercept b is not penalised, alpha is
     not scaled by N.
 
-    Without `alpha` the penalty is the best of a grid under the score of `Factorisation.gcv`,
-    pooled over all target columns or, with `alpha_per_target`, for each alone. Ties go to the
-    larger penalty. Penalties and scores stay readable as `alphas_` and `gcv_`.
+    Without `alpha` the penalty is the best of a grid under a cross-validation score, pooled over
+    all target columns or, with `alpha_per_target`, for each alone. Ties go to the larger penalty.
+    Penalties and scores stay readable as `alphas_` and `scores_`.
+
+    Scores, by `selection`: `gcv`, generalised cross-validation, costs next to nothing; `loo`,
+    exact leave-one-out, one product of N x K by K x D_t for each penalty; `kfold`, one
+    factorisation for each fold, whose items are every `n_folds`-th.
 
     A source that does not vary leaves nothing to choose: the map is the mean of the target,
     whatever the penalty, and `alpha` is recorded as 0.
@@ -165,8 +49,10 @@ class Ridge(SpectralMap):
         alpha: float | None = None,
         alphas: Sequence[float] | None = None,
         n_alphas: int = 100,
-        selection: str = "gcv",
+        selection: Selection = "gcv",
+        n_folds: int = 5,
         alpha_per_target: bool = False,
+        chunk: int | None = None,
     ) -> None:
         """Describe the fit.
 
@@ -177,13 +63,15 @@ class Ridge(SpectralMap):
                 spreads `n_alphas` values evenly in logarithm over `GRID` times the largest
                 eigenvalue of the centred source's Gram matrix.
             n_alphas: Size of the default grid, at least 3.
-            selection: How to choose; "gcv" is the only way so far.
+            selection: How to choose: "gcv", "loo" or "kfold".
+            n_folds: Number of folds of "kfold", at least 2.
             alpha_per_target: Choose for every target column alone.
+            chunk: See `SpectralMap`; needs "gcv" or a fixed penalty.
 
         Raises:
-            ValueError: A value outside the ranges above, or both `alpha` and `alphas`.
+            ValueError: A value outside the ranges above, or two that do not go together.
         """
-        super().__init__()
+        super().__init__(chunk)
         if alpha is not None and not 0 <= alpha < float("inf"):
             raise ValueError(f"map.alpha must be >= 0 and finite, got {alpha}")
         if alpha is not None and alphas is not None:
@@ -199,12 +87,20 @@ class Ridge(SpectralMap):
                 )
         if n_alphas < 3:
             raise ValueError(f"map.n_alphas must be >= 3, got {n_alphas}")
-        if selection != "gcv":
-            raise ValueError(f'map.selection must be "gcv", got {selection!r}')
+        if selection not in SELECTIONS:
+            raise ValueError(f"map.selection={selection!r}: use one of {', '.join(SELECTIONS)}")
+        if n_folds < 2:
+            raise ValueError(f"map.n_folds must be >= 2, got {n_folds}")
+        if chunk is not None and selection != "gcv" and alpha is None:
+            raise ValueError(
+                f"map.selection={selection} goes over all latents for every penalty, so they must "
+                f"be in memory: use map.selection=gcv, or map.chunk=null instead of {chunk}"
+            )
         self.alpha = alpha
         self.alphas = alphas
         self.n_alphas = n_alphas
-        self.selection = selection
+        self.selection: Selection = selection
+        self.n_folds = n_folds
         self.alpha_per_target = alpha_per_target
 
     @property
@@ -213,9 +109,9 @@ class Ridge(SpectralMap):
         return self._tensors.get("alphas")
 
     @property
-    def gcv_(self) -> Tensor | None:
+    def scores_(self) -> Tensor | None:
         """Score of each of `alphas_` per element, shape (A,), or (A, D_t) with one per target."""
-        return self._tensors.get("gcv")
+        return self._tensors.get("scores")
 
     @property
     def edges_(self) -> Tensor | None:
@@ -234,27 +130,48 @@ class Ridge(SpectralMap):
         low, high = (math.log10(top) + math.log10(end) for end in GRID)
         return torch.logspace(low, high, self.n_alphas, dtype=torch.float64).to(basis.mean)
 
-    def _choose(self, basis: Factorisation, rotated: Tensor, total: Tensor) -> Choice:
+    def penalty_curve(self) -> dict[str, list[float]] | None:
+        """Return what the choice was made from, or None for a fixed penalty.
+
+        Columns of one length: `alpha`, ascending; `dof`, degrees of freedom; `cv_mse`, the score,
+        mean over targets; `chosen`, how many targets settled on it (1 for a shared penalty).
+        """
+        self._require_fit()
+        if self.alphas_ is None or self.scores_ is None:
+            return None
+        alphas, table = self.alphas_, self.scores_
+        means = table.mean(1) if table.ndim == 2 else table
+        chosen = (alphas[:, None] == self.alpha_).sum(1)
+        return {
+            "alpha": alphas.tolist(),
+            "dof": self._restored().degrees_of_freedom(alphas).tolist(),
+            "cv_mse": means.tolist(),
+            "chosen": chosen.double().tolist(),
+        }
+
+    def _choose(self, problem: Problem) -> Choice:
         if self.alpha is not None:
-            return _fixed(basis, rotated, total, self.alpha)
-        alphas = self.grid(basis)
-        scores = _scores(basis, rotated, total, alphas, pooled=not self.alpha_per_target)
+            return _fixed(problem, self.alpha)
+        basis = problem.basis
+        alphas, pooled = self.grid(basis), not self.alpha_per_target
+        scored = scores(problem, alphas, self.selection, self.n_folds, pooled=pooled)
         # argmin takes the first of equals: look from the largest penalty down, so that the first
         # penalty wins only with the single best score, and the last also where all are equal.
         last = alphas.shape[0] - 1
-        best = last - scores.flip(0).argmin(0)
+        best = last - scored.flip(0).argmin(0)
         low = best == 0
-        high = (best == last) & (scores[last] < scores[last - 1])
-        _warn_edges(alphas, scores, low, high)
+        high = (best == last) & (scored[last] < scored[last - 1])
+        _warn_edges(alphas, scored, low, high)
         alpha = alphas[best]
         return Choice(
             # Without a direction all penalties are one, and a grid without a scale means nothing.
             alpha=alpha if basis.rank > 0 else torch.zeros_like(alpha),
-            score=float(scores.gather(0, best[None]).mean()),
+            score=float(scored.gather(0, best[None]).mean()),
+            how=self.selection,
             at_edge=int(bool((low | high).any())),
             curve={
                 "alphas": alphas,
-                "gcv": scores if self.alpha_per_target else scores[:, 0],
+                "scores": scored if self.alpha_per_target else scored[:, 0],
                 "edges": high.int() - low.int(),
             },
         )
@@ -270,65 +187,14 @@ class OLS(SpectralMap):
 
     name = "ols"
 
-    def _choose(self, basis: Factorisation, rotated: Tensor, total: Tensor) -> Choice:
-        return _fixed(basis, rotated, total, 0.0)
+    def _choose(self, problem: Problem) -> Choice:
+        return _fixed(problem, 0.0)
 
 
-def _energies(
-    basis: Factorisation, rotated: Tensor, total: Tensor
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    for cols in blocks(total.shape[0]):
-        yield cols, *basis.energies(rotated[:, cols], total[cols])
-
-
-def _scores(
-    basis: Factorisation, rotated: Tensor, total: Tensor, alphas: Tensor, *, pooled: bool
-) -> Tensor:
-    """Score penalties per element: shape (A, 1) over all targets, or (A, D_t) for each."""
-    if not pooled:
-        parts = [basis.gcv(alphas, e, out) for _, e, out in _energies(basis, rotated, total)]
-        return torch.cat(parts, 1)
-    energy, outside = torch.zeros_like(basis.eigenvalues), total.new_zeros(())
-    for _, part, rest in _energies(basis, rotated, total):
-        energy += part.sum(1)
-        outside += rest.sum()
-    return basis.gcv(alphas, energy[:, None], outside[None]) / total.shape[0]
-
-
-def _fixed(basis: Factorisation, rotated: Tensor, total: Tensor, alpha: float) -> Choice:
-    penalty = basis.mean.new_tensor([alpha])
-    score = float(_scores(basis, rotated, total, penalty, pooled=True))
-    return Choice(penalty, score, at_edge=None, curve={})
-
-
-def _describe(
-    name: str, basis: Factorisation, rotated: Tensor, total: Tensor, choice: Choice
-) -> Summary:
-    """Work out the facts of `Map.summary` in the eigenbasis, without predicting anything."""
-    alpha, rss = choice.alpha, 0.0
-    for cols, energy, outside in _energies(basis, rotated, total):
-        penalty = alpha if alpha.shape[0] == 1 else alpha[cols]
-        left = basis.residual_filter(penalty)
-        if basis.residual_rank == 0:
-            left = left * penalty
-        rss += float((left.square() * energy).sum() + outside.sum())
-    n, width = basis.n_train, total.shape[0]
-    dof, sum_of_squares = basis.degrees_of_freedom(alpha), float(total.sum())
-    spare = float((n - 1 - dof).min())
-    return {
-        "map": name,
-        "alpha": float(alpha.median()),
-        "dof": float(dof.mean()),
-        "rank": basis.rank,
-        "n_train": n,
-        "d_source": basis.width,
-        "d_target": width,
-        "train_r2": 1 - rss / sum_of_squares if sum_of_squares > 0 else None,
-        "train_mse": rss / (n * width),
-        "gcv": choice.score,
-        "interpolates": int(spare <= INTERPOLATION_SHARE * (n - 1)),
-        "at_edge": choice.at_edge,
-    }
+def _fixed(problem: Problem, alpha: float) -> Choice:
+    penalty = problem.mean.new_tensor([alpha])
+    score = float(gcv_scores(problem, penalty, pooled=True))
+    return Choice(penalty, score, "fixed", at_edge=None, curve={})
 
 
 def _warn_edges(alphas: Tensor, scores: Tensor, low: Tensor, high: Tensor) -> None:

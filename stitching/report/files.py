@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from stitching.report import tables
 from stitching.report.cells import Grid, read_grid
+from stitching.report.curves import setting_curve
 from stitching.report.measures import MEASURES
 from stitching.report.plots import heatmap, picture_grid
+from stitching.report.settings import swept_setting
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,11 +39,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("dir", type=Path, help="folder of a sweep, with one folder per cell")
     grid = read_grid(parser.parse_args(argv).dir)
     paths = [_write_csv(grid)]
+    swept = swept_setting(grid.folder, grid.frame)
+    if swept is not None and len(grid.frame) > len(grid.paths):
+        # Every pair has several cells: curves show them, a table of pairs cannot.
+        print(_curve_summary(grid, swept, paths + _write_curves(grid, swept)))
+        return 0
     paths += _write_heatmaps(grid)
     paths += _write_pictures(grid)
     paths.append(_write(grid.folder / "table.md", tables.markdown(grid).encode()))
     print(_summary(grid, paths))
     return 0
+
+
+def _write_curves(grid: Grid, swept: tuple[str, list[float]]) -> list[Path]:
+    import pandas as pd
+
+    setting, values = swept
+    frame = grid.frame.assign(**{setting: values})
+    paths = []
+    for measure in tables.shown(grid):
+        numbers = pd.to_numeric(frame[measure.key], errors="coerce")
+        image = setting_curve(frame.assign(**{measure.key: numbers}), setting, measure)
+        paths.append(_write(grid.folder / f"curve_{measure.key.replace('/', '_')}.png", image))
+    return paths
+
+
+def _curve_summary(grid: Grid, swept: tuple[str, list[float]], paths: Sequence[Path]) -> str:
+    setting, values = swept
+    keys = [measure.key for measure in tables.shown(grid) if measure.printed]
+    columns = ["encoder", "decoder", setting, *keys]
+    table = grid.frame.assign(**{setting: values})[columns]
+    blocks = [
+        f"{len(table)} cells finished, over {setting}:",
+        table.to_string(index=False, float_format=lambda x: f"{x:.4g}"),
+        "\n".join(note for note in grid.notes if not note.startswith("repeats")),
+        "\n".join(["written:", *(f"  {path}" for path in paths)]),
+    ]
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _summary(grid: Grid, paths: Sequence[Path]) -> str:

@@ -2,6 +2,7 @@
 
 python tests/benchmarks/published.py grid SWEEP      # README.md and docs/grid.png
 python tests/benchmarks/published.py zoo ZOO.json    # docs/ZOO.md, from benchmarks/zoo.py
+python tests/benchmarks/published.py bench B.json    # docs/BENCHMARKS.md, from benchmarks/maps.py
 """
 
 import json
@@ -74,5 +75,97 @@ def zoo(path):
     replace(ROOT / "docs" / "ZOO.md", "zoo", text + f"\n{n} held-out faces.\n")
 
 
+def bench(path):
+    """The map stage: beside libraries, at full size, in growth, streamed."""
+    found = {name: part["result"] for name, part in json.loads(path.read_text()).items()}
+    where = json.loads(path.read_text())["third"]["machine"]
+    text = (
+        f"{where['processor']}, {where['cores']} cores, {where['threads']} threads, "
+        f"{where['capability']}, torch {where['torch']}.\n\n"
+    )
+    for part in (_third, _full, _growth, _stream):
+        if part.__name__[1:] in found:
+            text += part(found[part.__name__[1:]]) + "\n"
+    if "cuda" in found:
+        one = found["cuda"]
+        text += (
+            f"## On a CUDA device\n{one['device']}, TF32 off: the same 12 pairs in "
+            f"{one['seconds']:.2f} s, {one['error']:.0e} from the float64 solution.\n"
+        )
+    else:
+        text += "A CUDA device was not at hand: `maps.py cuda` measures the same on one.\n"
+    replace(ROOT / "docs" / "BENCHMARKS.md", "bench", text)
+
+
+def _third(one):
+    rows = []
+    for name, seconds in one["medians_s"].items():
+        ratio = f"{one['ratio'][name]:.2f}" if name in one["ratio"] else "1"
+        rows.append([name, len(one["rounds"][name]), f"{seconds:.2f}", ratio])
+    head = ["", "rounds", "seconds (median)", "times ours"]
+    part = one["share"]
+    widths = ", ".join(map(str, one["widths"]))
+    return (
+        f"## A third of the paper's size\n{one['n']:,} images, widths {widths}, all 12 pairs "
+        f"fitted and {one['n_test']} items predicted; ours chooses by generalised "
+        "cross-validation.\n\n"
+        + table(head, rows, ["---", "---:", "---:", "---:"])
+        + f"\nPredictions are within {one['error']:.0e} (norm of the difference over norm, worst "
+        "pair) of the float64 solution by Cholesky.\nThe algorithm needs "
+        f"{part['float64_gflop']:.0f} GFLOP in float64, {part['float32_gflop']:.0f} in float32; "
+        f"this machine's matrix product does {part['float64_gflops']:.0f} and "
+        f"{part['float32_gflops']:.0f} GFLOP/s. That would take {part['ideal_s']:.2f} s: "
+        f"{part['share']:.0%} of the machine's rate is reached.\n"
+    )
+
+
+def _full(one):
+    rows = []
+    for name, parts in one["encoders"].items():
+        rows.append(
+            [name, f"{parts['factorise_s']:.1f}", *(f"{s:.1f}" for s in parts["decoders_s"])]
+        )
+    head = ["encoder", "factorise", *(f"to {width}" for width in one["widths"])]
+    minutes, seconds = divmod(round(one["seconds"]), 60)
+    return (
+        f"## The paper's size\n{one['n']:,} images, 16 pairs, 100 penalties: {minutes} min "
+        f"{seconds} s, peak memory {one['peak_gib']:.1f} GiB, {one['share']:.0%} of the rate of a "
+        "matrix product. Seconds:\n\n" + table(head, rows, ["---"] + ["---:"] * (len(head) - 1))
+    )
+
+
+def _growth(one):
+    rows = [
+        [f"{int(n):,}", f"{parts['factorise_s']:.2f}", f"{parts['fit_s']:.2f}"]
+        for n, parts in one["by_n"].items()
+    ]
+    counts = one["by_decoders_s"]
+    return (
+        f"## Growth\nWidth {one['width']:,} to {one['width']:,}, seconds:\n\n"
+        + table(["images", "factorise", "each decoder"], rows, ["---:"] * 3)
+        + f"\nAt {one['n']:,} images, by number of decoders:\n\n"
+        + table(list(counts), [[f"{s:.2f}" for s in counts.values()]], ["---:"] * len(counts))
+    )
+
+
+def _stream(rows):
+    shown = [
+        [
+            f"{r['n']:,}",
+            f"{r['rows_per_s']:,.0f}",
+            f"{r['factorise_s']:.0f}",
+            f"{r['fit_s']:.0f}",
+            f"{r['peak_gib']:.2f}",
+        ]
+        for r in rows
+    ]
+    head = ["images", "rows/s", "factorise, s", "fit, s", "peak memory of the process, GiB"]
+    width = rows[0]["width"]
+    return (
+        f"## More images than memory\n{width:,} to {width:,} values, {rows[0]['chunk']:,} rows "
+        "at a time from files:\n\n" + table(head, shown, ["---:"] * 5)
+    )
+
+
 if __name__ == "__main__":
-    {"grid": grid, "zoo": zoo}[sys.argv[1]](Path(sys.argv[2]))
+    {"grid": grid, "zoo": zoo, "bench": bench}[sys.argv[1]](Path(sys.argv[2]))

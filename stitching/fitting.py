@@ -1,0 +1,197 @@
+"""Maps between the latents of models: fitted in both directions, composed, cut to a rank."""
+
+import copy
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from stitching.cache import Cache, content_key
+from stitching.latents import Subject
+from stitching.maps import (
+    Factorisation,
+    Identity,
+    InterpolationWarning,
+    Map,
+    PenaltyEdgeWarning,
+    ReducedRank,
+    SpectralMap,
+    factorise,
+)
+from stitching.maps.matrix import Rows
+from stitching.metrics.latent import latent_scores
+
+Scores = dict[str, float | int | str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The latents of one model.
+
+    Attributes:
+        subject: The model.
+        fingerprint: Of the images behind `train`.
+        train: Latents that maps are fitted on, shape (N, D); read from disk where `map.chunk` is
+            set.
+        test: Latents that maps are tried on, shape (n, D).
+    """
+
+    subject: Subject
+    fingerprint: str
+    train: Rows
+    test: Tensor
+
+
+class Factorisations:
+    """Factorisations of training latents: the last few in memory, all of them on disk.
+
+    Args:
+        cache: Where they are kept.
+        keep: How many stay in memory, with all that their targets share: an encoder and a
+            decoder. At 9,000 images and 12,288 values each takes 1.4 GB.
+    """
+
+    def __init__(self, cache: Cache, keep: int = 2) -> None:
+        self.cache, self.keep = cache, keep
+        self._kept: dict[str, Factorisation] = {}
+
+    def of(self, space: Space, chunk: int | None, device: torch.device) -> Factorisation:
+        """Return the factorisation of a space's training latents, on a device."""
+        parts = {
+            "images": space.fingerprint,
+            "model": space.subject.identity(),
+            "algorithm": Factorisation.identity,
+            "streamed": chunk is not None,
+            "solved_on": device.type,
+        }
+        key = content_key(parts | {"chunk": chunk})
+        found = self._kept.pop(key, None)
+        if found is None:
+            stored = self.cache.tensors(
+                "factorisations",
+                parts,
+                lambda: factorise(_on(space.train, device), chunk).to_tensors(),
+            )
+            found = Factorisation.from_tensors(stored, chunk).to(device)
+        self._kept[key] = found  # now the last used
+        while len(self._kept) > self.keep:
+            self._kept.pop(next(iter(self._kept)))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """Fits one kind of map between spaces.
+
+    Attributes:
+        template: The map, unfitted; every fit is made on a copy.
+        factorisations: Shared by all fits.
+        device: Where fits are computed, unless latents are streamed, which is done on the CPU.
+    """
+
+    template: Map
+    factorisations: Factorisations
+    device: torch.device
+
+    @property
+    def chunk(self) -> int | None:
+        """Rows of latents read at a time, None where they are in memory."""
+        chunk: int | None = getattr(self.template, "chunk", None)
+        return chunk
+
+    def factorise(self, space: Space) -> Factorisation:
+        """Return the factorisation of a space's training latents."""
+        place = torch.device("cpu") if self.chunk is not None else self.device
+        return self.factorisations.of(space, self.chunk, place)
+
+    def fit(self, source: Space, target: Space) -> Map:
+        """Fit the map from one space to another.
+
+        Within one space, however it is decoded, there is nothing to bridge and nothing to fit:
+        the map is the identity.
+        """
+        if source.subject.identity() == target.subject.identity():
+            return Identity().fit(source.train, target.train)
+        fitted = copy.deepcopy(self.template)
+        fitted.set_shapes(source.subject.model.latent_shape, target.subject.model.latent_shape)
+        basis = self.factorise(source) if fitted.uses_factorisation else None
+        if isinstance(fitted, SpectralMap):
+            place = torch.device("cpu") if self.chunk is not None else self.device
+            return fitted.fit(_on(source.train, place), _on(target.train, place), basis)
+        latents = [_on(space.train, self.device) for space in (source, target)]
+        assert isinstance(latents[0], Tensor)  # only a spectral map is streamed
+        assert isinstance(latents[1], Tensor)
+        return fitted.fit(latents[0], latents[1], basis)
+
+    def apply(self, fitted: Map, latents: Tensor) -> Tensor:
+        """Return mapped latents, on the CPU."""
+        streamed = self.chunk is not None or fitted.name == Identity.name
+        return fitted.predict(latents if streamed else latents.to(self.device)).cpu()
+
+    def both_directions(self, source: Space, target: Space, mapped: Tensor) -> Scores:
+        """Score the map back from the target, and the way there and back.
+
+        ``latent/reverse_*`` compare latents mapped from the target with the source's own;
+        ``latent/round_trip_*`` compare the source's latents, mapped to the target and back, with
+        themselves; ``map/reverse_*`` are facts of the map back.
+
+        Args:
+            source: Of the map there.
+            target: Likewise.
+            mapped: What the map there made of the source's test latents.
+        """
+        back = self._fit_quietly(target, source)
+        scores: Scores = {}
+        for name, latents in (("reverse", target.test), ("round_trip", mapped)):
+            scores |= _named(name, source.test, self.apply(back, latents))
+        facts = back.summary()
+        for key in ("alpha", "train_r2", "interpolates", "at_edge"):
+            scores[f"map/reverse_{key}"] = facts.get(key)
+        return scores
+
+    def through(self, source: Space, via: Space, target: Space) -> Scores:
+        """Score, as ``latent/via_*``, the composition of a map to a third space and one from it.
+
+        Next to ``latent/r2`` of the direct map this tells what the detour loses.
+        """
+        there = self.apply(self._fit_quietly(source, via), source.test)
+        arrived = self.apply(self._fit_quietly(via, target), there)
+        model = via.subject.model
+        return {
+            "via": model.name,
+            "weights/via": model.weights_hash,
+            **_named("via", target.test, arrived),
+        }
+
+    def _fit_quietly(self, source: Space, target: Space) -> Map:
+        # What would be warned of here is warned of in the cell of this pair; facts say it too.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InterpolationWarning)
+            warnings.simplefilter("ignore", PenaltyEdgeWarning)
+            return self.fit(source, target)
+
+
+def ranks_of(reduced: ReducedRank, wanted: str | list[int]) -> list[int]:
+    """Return the ranks at which images are measured, ascending.
+
+    Args:
+        reduced: The fitted map.
+        wanted: Ranks, of which those beyond the map's count as its full rank; or "auto": powers
+            of two, the rank that holds 90 % of the map's variance, and the full rank.
+    """
+    top = reduced.max_rank
+    if isinstance(wanted, str):
+        powers = [2**k for k in range(top.bit_length())]
+        ninety = int(reduced.summary()["rank_90"] or 0)
+        wanted = [*powers, ninety, top]
+    return sorted({min(rank, top) for rank in wanted})
+
+
+def _named(name: str, true: Tensor, mapped: Tensor) -> Scores:
+    found = latent_scores(true, mapped)
+    return {key.replace("latent/", f"latent/{name}_"): value for key, value in found.items()}
+
+
+def _on(latents: Rows, device: torch.device) -> Rows:
+    return latents.to(device) if isinstance(latents, Tensor) else latents

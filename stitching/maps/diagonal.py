@@ -1,0 +1,88 @@
+"""One straight line per dimension."""
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from stitching.maps.base import Map, checked_pair, dtype_carrier
+from stitching.maps.factorisation import Factorisation
+from stitching.maps.facts import measured_facts
+from stitching.maps.matrix import blocks, centred, column_mean
+
+
+class Diagonal(Map):
+    """A slope and an intercept for each dimension, for two spaces of one width.
+
+    Minimises sum_i (w_j s_ij + b_j - t_ij)^2 for each dimension j alone: the best map between
+    spaces whose axes mean the same thing. A source column that does not vary has slope 0.
+
+    Each dimension has one degree of freedom, `dof` in the summary is their mean: below 1 where
+    columns do not vary.
+    """
+
+    name = "diagonal"
+
+    def fit(
+        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
+    ) -> Self:
+        """Fit on paired latents, see `Map.fit`.
+
+        Raises:
+            ValueError: Also where the widths differ.
+        """
+        source, target = checked_pair(source, target)
+        (n, width), d_target = source.shape, target.shape[1]
+        if width != d_target:
+            raise ValueError(
+                f"map=diagonal needs equal widths, source has {width} and target {d_target}: "
+                "use map=ridge, or map=procrustes"
+            )
+        means = column_mean(source), column_mean(target)
+        spread, common = torch.zeros_like(means[0]), torch.zeros_like(means[0])
+        for rows in blocks(n):
+            part = centred(source[rows], means[0])
+            spread += part.square().sum(0)
+            common += (part * centred(target[rows], means[1])).sum(0)
+        varies = spread > 0
+        self._tensors = {
+            "source_mean": means[0],
+            "target_mean": means[1],
+            "slope": torch.where(varies, common / torch.where(varies, spread, 1), 0),
+            "like": dtype_carrier(target),
+        }
+        self._facts = measured_facts(self.name, self._apply, source, target) | {
+            "dof": float(varies.double().mean()),
+            # A straight line through two points.
+            "interpolates": int(n == 2 and bool(varies.any())),
+        }
+        return self
+
+    def predict(self, source: Tensor) -> Tensor:
+        """Map latents of shape (n, D) to shape (n, D), see `Map.predict`."""
+        return self._apply(self._checked_input(source))
+
+    @property
+    def slope(self) -> Tensor:
+        """The diagonal of W, shape (D,)."""
+        self._require_fit()
+        return self._tensors["slope"].to(self._tensors["like"])
+
+    @property
+    def weight(self) -> Tensor:
+        """W, shape (D, D), zero off its diagonal, formed on demand."""
+        return torch.diag(self.slope)
+
+    @property
+    def bias(self) -> Tensor:
+        """Intercepts b, shape (D,)."""
+        self._require_fit()
+        return self._apply(torch.zeros_like(self._tensors["source_mean"])[None])[0]
+
+    def _apply(self, source: Tensor) -> Tensor:
+        kept = self._tensors
+        out = kept["like"].new_empty(source.shape)
+        for rows in blocks(source.shape[0]):
+            part = centred(source[rows], kept["source_mean"])
+            out[rows] = part.mul_(kept["slope"]).add_(kept["target_mean"]).to(out)
+        return out

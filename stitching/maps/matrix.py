@@ -1,0 +1,141 @@
+"""Matrices of latents, in memory or read by rows: checks, means, Gram matrices in float64."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar, cast, runtime_checkable
+
+import torch
+from torch import Tensor
+
+#: Rows or columns of a matrix product in float64 at a time: 200 MB for 12,288 columns.
+BLOCK = 2048
+
+#: Values that other passes convert to float64 at a time: 16 MB, which stays in a cache.
+_VALUES = 2**21
+
+#: Columns of a Gram matrix computed at a time; what lies right of them is its mirror image.
+_PANEL = 768
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """A matrix that need not fit into memory: a tensor, or something that reads slices of rows."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows and columns."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the values."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where slices are handed out."""
+
+    def __getitem__(self, rows: slice, /) -> Tensor:
+        """Return a slice of rows."""
+
+
+Matrix = TypeVar("Matrix", bound=Rows)
+
+
+def blocks(size: int, step: int = BLOCK) -> Iterator[slice]:
+    """Cut range(size) into slices of at most `step`."""
+    return (slice(start, min(start + step, size)) for start in range(0, size, step))
+
+
+def lines(length: int, chunk: int | None = None) -> int:
+    """Return how many rows, or columns, of so many values to look at in one pass."""
+    return chunk or max(1, _VALUES // max(1, length))
+
+
+def checked_matrix(name: str, x: Matrix, chunk: int | None = None) -> Matrix:
+    """Return x, detached, once it is known to be a finite floating-point matrix with columns.
+
+    Raises:
+        TypeError: Not floating point.
+        ValueError: Not a matrix, no columns, or values that are not finite.
+    """
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"{name} must be floating point, got {x.dtype}: convert it with .float()")
+    if len(x.shape) != 2 or x.shape[1] == 0:
+        raise ValueError(
+            f"{name} must have shape (rows, columns) with at least one column, got "
+            f"{tuple(x.shape)}: flatten latents to one row per image"
+        )
+    bad: list[int] = []
+    for rows in blocks(x.shape[0], lines(x.shape[1], chunk)):
+        part = x[rows]
+        # A sum that is finite, the usual case, clears a block in one fast pass.
+        if not bool(torch.isfinite(part.sum())):
+            finite = torch.isfinite(part).all(1)
+            bad += [rows.start + int(i) for i in (~finite).nonzero().flatten()]
+    if bad:
+        shown = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+        raise ValueError(
+            f"{name} has values that are not finite in {len(bad)} of {x.shape[0]} rows "
+            f"(rows {shown}): look at these images and at the model that encoded them"
+        )
+    if isinstance(x, Tensor) and x.requires_grad:
+        return cast(Matrix, x.detach())
+    return x
+
+
+def column_mean(x: Rows, chunk: int | None = None) -> Tensor:
+    """Return float64 column means, exact for constant columns.
+
+    Taken about the first row, so that a constant column centres to exactly 0 and a large mean
+    costs no digits.
+    """
+    first = x[:1][0].to(torch.float64)
+    total = torch.zeros_like(first)
+    for rows in blocks(x.shape[0], lines(x.shape[1], chunk)):
+        total += centred(x[rows], first).sum(0)
+    return first + total / x.shape[0]
+
+
+def centred(x: Tensor, mean: Tensor) -> Tensor:
+    """Return x - mean in float64."""
+    return x.to(torch.float64) - mean
+
+
+class Kept:
+    """What was found for one tensor, kept with a copy of that tensor to know it by its values."""
+
+    def __init__(self) -> None:
+        self._of: Tensor | None = None
+        self._value: Tensor | None = None
+
+    def get(self, x: Tensor, find: Callable[[], Tensor]) -> Tensor:
+        """Return the value for x, found again only when x has other values than the last time."""
+        if self._value is None or not same_values(self._of, x):
+            self._value, self._of = find(), x.clone()
+        return self._value
+
+
+def same_values(kept: Tensor | None, x: Tensor) -> bool:
+    """Return whether a tensor equals one that was kept, to the bit and in dtype and device."""
+    return (
+        kept is not None
+        and kept.dtype == x.dtype
+        and kept.device == x.device
+        and torch.equal(kept, x)
+    )
+
+
+def working_dtype(x: Rows) -> torch.dtype:
+    """Return the dtype of products and predictions with x: its own, float32 at least."""
+    return torch.promote_types(x.dtype, torch.float32)
+
+
+def add_gram(gram: Tensor, part: Tensor) -> None:
+    """Add part' part to the lower triangle of `gram`; what is above it is left undefined.
+
+    Half the work of the full product, in panels large enough for its full speed.
+
+    Args:
+        gram: Shape (K, K), changed in place.
+        part: Shape (M, K).
+    """
+    for rows in blocks(gram.shape[0], _PANEL):
+        gram[rows, : rows.stop].addmm_(part[:, rows].T, part[:, : rows.stop])

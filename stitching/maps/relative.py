@@ -1,0 +1,113 @@
+"""Relative representations, and the way back to a space."""
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from stitching.maps.base import Map, checked_pair, dtype_carrier
+from stitching.maps.factorisation import Factorisation
+from stitching.maps.facts import measured_facts
+from stitching.maps.matrix import blocks, centred, column_mean
+
+
+class Relative(Map):
+    """Similarities to anchors, carried over from one space and undone in the other.
+
+    Anchors are k training images, rows floor(i N / k) for i = 0, ..., k - 1. With latents centred
+    by their training means and u(x) = x / |x|, a source latent s is mapped in three steps:
+
+    1. r = u(A_s) u(s), its cosines with the k source anchors: the relative representation.
+    2. y = pinv(u(A_t)) r, the shortest least-squares solution of u(A_t) y = r: the latent whose
+       cosines with the target's anchors are closest to r.
+    3. z = rho u(y) + mean of the target, with rho the mean norm of centred training targets.
+
+    Cosines know no length, so all mapped latents have the same one; the paper leaves lengths to
+    decoders that ignore them, which those of generative models do not. A latent that equals the
+    mean has no direction: its cosines are taken as 0, and it maps to the mean. No target latent
+    but the anchors', and nothing of the targets of other items but mean and mean norm, is used.
+
+    The two models disagree on each cosine by some delta, and pinv amplifies that to delta / v in
+    the direction of singular value v of u(A_t), where unit vectors themselves only measure about
+    v / sqrt(k): directions of small v are noise, not image. Those with v at or below `cutoff`
+    times the largest are dropped; `rank` in the summary is the number kept.
+
+    Source: Moschella et al. (2023), arXiv 2209.15430; inverse: Maiorca et al. (2024), arXiv
+    2406.15057
+    """
+
+    name = "relative"
+
+    def __init__(self, n_anchors: int = 512, cutoff: float = 0.1) -> None:
+        """Describe the fit.
+
+        Args:
+            n_anchors: Number k of anchors, at least 1, at most the number of training items.
+            cutoff: Singular values of the target's anchors to drop, 0 <= cutoff < 1, as a part of
+                the largest.
+
+        Raises:
+            ValueError: A value outside the ranges above.
+        """
+        super().__init__()
+        if n_anchors < 1:
+            raise ValueError(f"map.n_anchors must be >= 1, got {n_anchors}")
+        if not 0 <= cutoff < 1:
+            raise ValueError(f"map.cutoff must be >= 0 and < 1, got {cutoff}")
+        self.n_anchors = n_anchors
+        self.cutoff = cutoff
+
+    def fit(
+        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
+    ) -> Self:
+        """Fit on paired latents, see `Map.fit`.
+
+        Raises:
+            ValueError: Also with fewer items than anchors.
+        """
+        source, target = checked_pair(source, target)
+        n = source.shape[0]
+        if self.n_anchors > n:
+            raise ValueError(
+                f"map.n_anchors={self.n_anchors} but there are {n} training items: set "
+                f"map.n_anchors={n} or less, or raise data.n_train"
+            )
+        chosen = torch.arange(self.n_anchors, device=source.device) * n // self.n_anchors
+        means = column_mean(source), column_mean(target)
+        anchors = _unit(centred(target[chosen], means[1]))
+        left, values, right = torch.linalg.svd(anchors, full_matrices=False)
+        # eps * k is what rounding alone leaves of a zero, the floor of any cutoff.
+        floor = max(self.cutoff, torch.finfo(values.dtype).eps * max(anchors.shape))
+        rank = int((values > floor * values[0]).sum())
+        norms = [centred(target[rows], means[1]).norm(dim=1) for rows in blocks(n)]
+        self._tensors = {
+            "source_mean": means[0],
+            "target_mean": means[1],
+            "anchors": _unit(centred(source[chosen], means[0])),
+            "solve": left[:, :rank] / values[:rank],
+            "directions": right[:rank],
+            "length": torch.cat(norms).mean(),
+            "like": dtype_carrier(target),
+        }
+        self._facts = measured_facts(self.name, self._apply, source, target) | {"rank": rank}
+        return self
+
+    def predict(self, source: Tensor) -> Tensor:
+        """Map latents of shape (n, D_s) to shape (n, D_t), see `Map.predict`."""
+        return self._apply(self._checked_input(source))
+
+    def _apply(self, source: Tensor) -> Tensor:
+        kept = self._tensors
+        out = kept["like"].new_empty(source.shape[0], kept["target_mean"].shape[0])
+        for rows in blocks(source.shape[0]):
+            cosines = _unit(centred(source[rows], kept["source_mean"])) @ kept["anchors"].T
+            # Rows of `directions` are orthonormal: y has the length of its coordinates.
+            direction = _unit(cosines @ kept["solve"]) @ kept["directions"]
+            out[rows] = (kept["length"] * direction + kept["target_mean"]).to(out)
+        return out
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Scale rows to length 1; zero rows stay zero."""
+    norms = x.norm(dim=1, keepdim=True)
+    return x / torch.where(norms > 0, norms, 1)
