@@ -13,21 +13,31 @@ float32, or float64 if the training target was. No test item enters a fit.
 """
 
 from stitching.maps.base import Map, Summary, load_map
+from stitching.maps.conv1x1 import Conv1x1
+from stitching.maps.diagonal import Diagonal
 from stitching.maps.factorisation import Factorisation, factorise
 from stitching.maps.identity import Identity
+from stitching.maps.mlp import MLP
+from stitching.maps.procrustes import Procrustes
 from stitching.maps.reduced_rank import ReducedRank
+from stitching.maps.relative import Relative
 from stitching.maps.ridge import OLS, PenaltyEdgeWarning, Ridge
 from stitching.maps.selection import leave_one_out
 from stitching.maps.spectral import InterpolationWarning, SpectralMap
 
 __all__ = [
+    "MLP",
     "OLS",
+    "Conv1x1",
+    "Diagonal",
     "Factorisation",
     "Identity",
     "InterpolationWarning",
     "Map",
     "PenaltyEdgeWarning",
+    "Procrustes",
     "ReducedRank",
+    "Relative",
     "Ridge",
     "SpectralMap",
     "Summary",

@@ -158,7 +158,8 @@ def load_map(path: str | Path) -> Map:
     try:
         with safe_open(path, framework="pt") as file:
             header = (file.metadata() or {}).get("stitching.map")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            # Copies: where a tensor lies in the file would show in the last bits of products.
+            tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file: {error}") from error
     if header is None:

@@ -176,7 +176,11 @@ class Factorisation:
                 "the factorisation was made from other latents or another row order: "
                 "factorise this source"
             )
-        if isinstance(source, Tensor):
+        if isinstance(source, Tensor) and self.chunk is None:
+            # Other rows, or the same in another order: what was found from the last ones is not
+            # theirs.
+            for found in (self._source, self._rounded, self._folds):
+                found.clear()
             self.keep(source)
 
     def keep(self, source: Tensor) -> Tensor:
@@ -271,6 +275,7 @@ class Factorisation:
         """
         values = self.eigenvalues[:, None]
         keep = (values > 0) | (alpha > self.tolerance)
+        keep[: max(0, len(values) - (self.n_train - 1))] = False  # N rows have no such direction
         return torch.where(keep, 1 / (values + alpha), 0.0)
 
     def degrees_of_freedom(self, alpha: Tensor) -> Tensor:
@@ -360,6 +365,7 @@ def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
         for rows in blocks(n, chunk or BLOCK):
             add_gram(gram, centred(source[rows], mean))
     values, vectors = torch.linalg.eigh(gram, UPLO="L")
+    vectors = vectors.contiguous()  # as it is when read from a file, so that products are too
     # Centred rows span N - 1 directions, whatever the rounding of the mean.
     values[: max(0, size - (n - 1))] = 0
     floor = eigenvalue_tolerance(n, width, max(float(values[-1]), 0.0))

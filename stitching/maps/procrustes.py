@@ -67,8 +67,9 @@ class Procrustes(Map):
         self._tensors = {
             "source_mean": means[0],
             "target_mean": means[1],
-            "inward": left if source_basis is None else source_basis @ left,
-            "outward": right if target_basis is None else target_basis @ right,
+            # In the layout of a file, so that a map that was read back predicts to the bit alike.
+            "inward": (left if source_basis is None else source_basis @ left).contiguous(),
+            "outward": (right if target_basis is None else target_basis @ right).contiguous(),
             "scale": values.new_tensor(factor),
             "like": dtype_carrier(target),
         }

@@ -6,8 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from stitching.maps.factorisation import Factorisation
-from stitching.maps.matrix import Rows, blocks, centred
+from stitching.maps.matrix import blocks, centred
 from stitching.maps.ridge import Ridge
 from stitching.maps.selection import Selection
 from stitching.maps.spectral import SpectralMap
@@ -72,6 +71,8 @@ class ReducedRank(Ridge):
         Raises:
             ValueError: Not fitted, or with a penalty of its own for each target.
         """
+        if isinstance(fitted, cls):
+            return fitted
         if fitted.alpha_.shape[0] > 1:
             raise ValueError(
                 "a map with a penalty for each target has no order of directions: use "
@@ -80,14 +81,8 @@ class ReducedRank(Ridge):
         made = cls(None, alpha=float(fitted.alpha_), chunk=fitted.chunk)
         made._basis = fitted._restored()
         made._tensors, made._facts = dict(fitted._tensors), fitted.summary() | {"map": cls.name}
-        made._sort_directions()
+        made._finish()
         return made
-
-    def fit(self, source: Rows, target: Rows, factorisation: Factorisation | None = None) -> Self:
-        """Fit on paired latents, see `Map.fit`."""
-        super().fit(source, target, factorisation)
-        self._sort_directions()
-        return self
 
     def predict(self, source: Tensor, rank: int | None = None) -> Tensor:
         """Map latents of shape (n, D_s) to shape (n, D_t), see `Map.predict`.
@@ -132,6 +127,11 @@ class ReducedRank(Ridge):
             Shape (`max_rank` + 1,), float64, from rank 0 (the training mean) on.
         """
         source, mean = self._checked_input(source), self._tensors["target_mean"]
+        if tuple(target.shape) != (source.shape[0], mean.shape[0]):
+            raise ValueError(
+                f"target must have shape {(source.shape[0], mean.shape[0])}, one row for each of "
+                f"the source, got {tuple(target.shape)}"
+            )
         directions, loadings = (self._tensors[key].double() for key in ("directions", "loadings"))
         gain = directions.new_zeros(self.max_rank)
         total = 0.0
@@ -149,7 +149,7 @@ class ReducedRank(Ridge):
     def _columns(self, cols: slice) -> Tensor:
         return self._tensors["loadings"] @ self._tensors["directions"][cols].T
 
-    def _sort_directions(self) -> None:
+    def _finish(self) -> None:
         """Replace coefficients C by loadings C Q.
 
         Q are the right singular vectors, sorted, of the fitted values with their penalty,
@@ -170,7 +170,8 @@ class ReducedRank(Ridge):
         squares, vectors = torch.linalg.eigh(gram)
         squares, vectors = squares.flip(0), vectors.flip(1)
         # Up to here the fitted values are rounding, which has no direction.
-        floor = max(k, width) * torch.finfo(coefficients.dtype).eps ** 2 * float(squares[0])
+        rounding = max(torch.finfo(coefficients.dtype).eps ** 2, torch.finfo(torch.float64).eps)
+        floor = max(k, width) * rounding * float(squares[0])
         kept = max(1, int((squares > floor).sum()))
         kept = min(kept, self.rank or kept)
         vectors = vectors[:, :kept]
@@ -178,7 +179,7 @@ class ReducedRank(Ridge):
             directions = vectors
         else:
             directions = vectors.new_empty(width, kept)
-            weights = scale * vectors * squares[:kept].clamp(min=floor).rsqrt()
+            weights = scale * vectors * squares[:kept].clamp(min=floor or 1.0).rsqrt()
             for cols in blocks(width):
                 torch.mm(coefficients[:, cols].double().T, weights, out=directions[cols])
         loadings = vectors.new_zeros(k, kept)
@@ -189,8 +190,8 @@ class ReducedRank(Ridge):
         self._facts["map_rank"] = kept
         self._facts["rank_90"] = rank_of_share(values, SHARE)
         del self._tensors["coefficients"]
-        self._tensors["directions"] = directions.to(coefficients)
-        self._tensors["loadings"] = loadings.to(coefficients)
+        self._tensors["directions"] = directions.to(coefficients).contiguous()
+        self._tensors["loadings"] = loadings.to(coefficients).contiguous()
 
     def _correct_facts(self, coefficients: Tensor, loadings: Tensor) -> None:
         """Make the facts of the ridge map those of this one, whose training error is larger."""
@@ -209,6 +210,7 @@ class ReducedRank(Ridge):
         facts["train_r2"] = kept / total if total > 0 else None
         # Neither is defined by the penalty alone any more.
         facts["dof"] = facts["cv_mse"] = None
+        facts["interpolates"] = 0
 
 
 def rank_of_share(squares: Tensor, share: float) -> int:

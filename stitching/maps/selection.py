@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stitching.maps.factorisation import Factorisation, fold_masks
+from stitching.maps.factorisation import EPS, Factorisation, fold_masks
 from stitching.maps.matrix import Rows, blocks, centred, column_mean, lines, working_dtype
 
 Selection = Literal["gcv", "loo", "kfold"]
@@ -130,6 +130,7 @@ def leave_one_out(basis: Factorisation, source: Rows, target: Tensor, alpha: Ten
         if basis.residual_rank > 0:
             residual += deviation[rows] - left @ inside
             spare += (1 - 1 / basis.n_train - left.square().sum(1))[:, None]
+            spare = torch.where(spare > 64 * EPS, spare, 0.0)  # a leverage of 1, but for rounding
         out[rows] = target[rows].to(torch.float64) - residual / spare
     return out
 

@@ -74,6 +74,11 @@ class SpectralMap(Map):
         """
         source, target = checked_pair(source, target, self.chunk)
         if factorisation is not None:
+            if self.chunk is not None and factorisation.chunk is None:
+                raise ValueError(
+                    f"map.chunk={self.chunk} streams latents, but their factorisation was made "
+                    "with chunk=None, in memory: make it with factorise(source, chunk)"
+                )
             factorisation.check(source)
         basis = factorisation or factorise(source, self.chunk)
         problem = Problem.of(basis, source, target)
@@ -96,6 +101,7 @@ class SpectralMap(Map):
             assert isinstance(source, Tensor)
             # A copy: writing to the caller's tensor later must not change predictions.
             self._tensors["source"] = basis.keep(source)
+        self._finish()
         if self._facts["interpolates"] and not choice.at_edge:
             warnings.warn(
                 f"map={self.name} passes through all {basis.n_train} training items (source width "
@@ -105,6 +111,9 @@ class SpectralMap(Map):
                 stacklevel=2,
             )
         return self
+
+    def _finish(self) -> None:
+        """Work on the fitted tensors and facts before anything is said of them."""
 
     def predict(self, source: Tensor) -> Tensor:
         """Map latents of shape (n, D_s) to shape (n, D_t), see `Map.predict`."""

@@ -5,10 +5,51 @@ import warnings
 import numpy as np
 import torch
 
-from stitching.maps import InterpolationWarning, PenaltyEdgeWarning
+from stitching.maps import (
+    OLS,
+    Identity,
+    InterpolationWarning,
+    PenaltyEdgeWarning,
+    ReducedRank,
+    Ridge,
+)
+from stitching.maps.conv1x1 import Conv1x1
+from stitching.maps.diagonal import Diagonal
+from stitching.maps.mlp import MLP
+from stitching.maps.procrustes import Procrustes
+from stitching.maps.relative import Relative
 
 #: Widths around N = 30: primal, square, dual.
 WIDTHS = [1, 7, 29, 30, 31, 80]
+
+#: Every map, in the forms that differ in what they keep, fit to latents of `SHAPES`.
+EVERY_MAP = {
+    "conv1x1": lambda: Conv1x1(alpha=0.5),
+    "diagonal": Diagonal,
+    "identity": Identity,
+    "mlp": lambda: MLP(hidden=4, epochs=3),
+    "ols": OLS,
+    "procrustes": Procrustes,
+    "reduced_rank": lambda: ReducedRank(2),
+    "reduced_rank, full": lambda: ReducedRank(None, alpha=0.5),
+    "relative": lambda: Relative(n_anchors=6),
+    "ridge": lambda: Ridge(alpha=0.5),
+    "ridge, chosen": Ridge,
+    "ridge, leaving one out": lambda: Ridge(selection="loo"),
+    "ridge, folds": lambda: Ridge(selection="kfold"),
+    "ridge, per target": lambda: Ridge(alpha_per_target=True),
+    "ridge, streamed": lambda: Ridge(chunk=7),
+}
+
+#: Shapes of latents by their widths: fewer and more columns than 30 items.
+SHAPES = {8: (2, 2, 2), 40: (10, 2, 2)}
+
+
+def make(kind, width):
+    """An unfitted map of `EVERY_MAP` between latents of one shape."""
+    made = EVERY_MAP[kind]()
+    made.set_shapes(SHAPES[width], SHAPES[width])
+    return made
 
 
 def paired(n, d_source, d_target=4, noise=3.0, seed=0):

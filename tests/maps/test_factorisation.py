@@ -88,7 +88,7 @@ def test_a_rotated_target_is_its_product_with_the_components_of_the_source(width
     # Signs of components are free, and so is a component in which nothing varies.
     actual, varies = basis.rotate(source, target, mean), values > 1e-9
     assert relative(actual[varies].abs(), rotated[varies].abs()) < 1e-10
-    assert float(actual[~varies].abs().sum()) == 0
+    assert float(actual[~varies].abs().sum()) < 1e-10
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])

@@ -167,14 +167,14 @@ def ill_conditioned(n, width):
     return source.float(), (loadings @ mix / math.sqrt(size) + 0.3 * noise - 0.5).float()
 
 
-@pytest.mark.parametrize("alpha", [1e-7, 1e-4, 1.0])
+@pytest.mark.parametrize("alpha", [0.0, 1e-7, 1e-4, 1.0])
 @pytest.mark.parametrize("width", [40, 300], ids=["primal", "dual"])
 def test_float32_keeps_five_digits_where_the_spectrum_spans_eight_decades(width, alpha):
     source, target = ill_conditioned(120, width)
     train, test = source[:120], source[120:]
     spectrum = factorise(train).eigenvalues
     assert 1e7 < float(spectrum[-1] / spectrum[spectrum > 0][0])
-    fitted = Ridge(alpha=alpha).fit(train, target[:120])
+    fitted = fit_quietly(Ridge(alpha=alpha), train, target[:120])
     weight, bias = solve(train, target[:120], alpha)
     error = fitted.predict(test).double() - (test.double() @ weight.T + bias)
     assert float(error.abs().max()) < 1e-5 * float(target.std())
@@ -243,7 +243,7 @@ def test_a_source_that_never_varies_leaves_no_penalty_to_choose(width, options):
     assert (facts["alpha"], facts["at_edge"], facts["interpolates"]) == (0, 0, 0)
     assert facts["train_r2"] == pytest.approx(0, abs=1e-12)
     expected = target.float().double().mean(0).float()
-    torch.testing.assert_close(fitted.predict(torch.zeros(1, width))[0], expected)
+    assert relative(fitted.predict(torch.zeros(1, width))[0], expected) < 1e-6
     numbers = [value for value in facts.values() if isinstance(value, (int, float))]
     assert all(math.isfinite(value) for value in numbers)
 
