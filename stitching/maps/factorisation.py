@@ -214,9 +214,11 @@ class Factorisation:
         assert isinstance(source, Tensor)
         assert isinstance(target, Tensor)
         left = self._left(source, dtype)
-        root = self.eigenvalues.sqrt()[:, None]
+        root, centre = self.eigenvalues.sqrt()[:, None], mean.to(dtype)
         for cols in blocks(width, lines(self.n_train)):
-            torch.mm(left.T, centred(target[:, cols], mean[cols]).to(dtype), out=out[:, cols])
+            # What rounding of the mean leaves is the same in all rows, and columns of U and of
+            # S V sum to 0: it drops out.
+            torch.mm(left.T, target[:, cols].to(dtype) - centre[cols], out=out[:, cols])
             if self.dual:
                 out[:, cols] = out[:, cols] * root
         return out

@@ -82,16 +82,25 @@ def checked_matrix(name: str, x: Matrix, chunk: int | None = None) -> Matrix:
 
 
 def column_mean(x: Rows, chunk: int | None = None) -> Tensor:
-    """Return float64 column means, exact for constant columns.
+    """Return float64 column means, exact for constant columns; see `column_moments`."""
+    return column_moments(x, chunk)[0]
+
+
+def column_moments(x: Rows, chunk: int | None = None) -> tuple[Tensor, Tensor]:
+    """Return float64 column means, and sums of squares about them, in one pass.
 
     Taken about the first row, so that a constant column centres to exactly 0 and a large mean
-    costs no digits.
+    costs no digits. The squares lose at most a factor N of precision: the first row, being one of
+    the N, is at most sqrt(N) standard deviations from the mean.
     """
     first = x[:1][0].to(torch.float64)
-    total = torch.zeros_like(first)
+    total, squares = torch.zeros_like(first), torch.zeros_like(first)
     for rows in blocks(x.shape[0], lines(x.shape[1], chunk)):
-        total += centred(x[rows], first).sum(0)
-    return first + total / x.shape[0]
+        part = centred(x[rows], first)
+        total += part.sum(0)
+        squares += part.square_().sum(0)
+    shift = total / x.shape[0]
+    return first + shift, (squares - total * shift).clamp_(min=0)
 
 
 def centred(x: Tensor, mean: Tensor) -> Tensor:

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from stitching.maps.factorisation import EPS, Factorisation, fold_masks
-from stitching.maps.matrix import Rows, blocks, centred, column_mean, lines, working_dtype
+from stitching.maps.matrix import (
+    Rows,
+    blocks,
+    centred,
+    column_mean,
+    column_moments,
+    lines,
+    working_dtype,
+)
 
 Selection = Literal["gcv", "loo", "kfold"]
 SELECTIONS: tuple[Selection, ...] = ("gcv", "loo", "kfold")
@@ -41,10 +49,7 @@ class Problem:
     @classmethod
     def of(cls, basis: Factorisation, source: Rows, target: Rows) -> "Problem":
         """Rotate a target, the one step whose cost grows with its width times N^2."""
-        mean = column_mean(target, basis.chunk)
-        total = torch.zeros_like(mean)
-        for rows in blocks(target.shape[0], lines(target.shape[1], basis.chunk)):
-            total += centred(target[rows], mean).square().sum(0)
+        mean, total = column_moments(target, basis.chunk)
         return cls(basis, source, target, mean, basis.rotate(source, target, mean), total)
 
     def energies(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
