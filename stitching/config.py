@@ -277,7 +277,8 @@ def build_cell(cfg: DictConfig) -> "Cell":
         _check_role("via", model, data)
         via = Subject(model, model.options, dtype)
     template = build(cfg.map)
-    _check_map(template, subjects["encoder"].model, subjects["decoder"].model)
+    if subjects["encoder"].identity() != subjects["decoder"].identity():
+        _check_map(template, subjects["encoder"].model, subjects["decoder"].model)
     rank_curve = _check_rank_curve(plain["rank_curve"], template)
     cache = open_cache(plain["cache"])
     set_numerics(plain["seed"])

@@ -26,9 +26,12 @@ def build(*overrides):
     [
         (["rank_curve=all"], "rank_curve='all': use null, auto, or a list"),
         (["rank_curve=[1,-2]"], "use null, auto, or a list of ranks"),
-        (["rank_curve=auto", "map=identity"], "rank_curve needs map=ridge, ols or reduced_rank"),
+        (["rank_curve=auto", "map=relative"], "rank_curve needs map=ridge, ols or reduced_rank"),
         (["rank_curve=auto", "map.alpha_per_target=true"], "one penalty for all targets"),
         (["via=nobody"], "no model 'nobody'"),
+        (["map=identity"], "map=identity needs equal widths, source has 512 and target 12288"),
+        (["map=diagonal"], "map=diagonal needs equal widths, source has 512 and target 12288"),
+        (["map=conv1x1"], "map=conv1x1"),
         (["map.selection=best"], "map.selection='best': use one of gcv, loo, kfold"),
         (["map.selection=loo", "map.chunk=100"], "must be in memory: use map.selection=gcv"),
         (["map.chunk=0"], "map.chunk must be >= 1 rows"),
@@ -37,6 +40,11 @@ def build(*overrides):
 def test_wrong_options_are_refused_before_any_work(overrides, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         build(*overrides)
+
+
+@pytest.mark.parametrize("kind", ["identity", "conv1x1"])
+def test_a_diagonal_cell_needs_nothing_of_the_map(kind):
+    assert build("encoder=vae", "decoder=vae", f"map={kind}").fitting.template.name == kind
 
 
 @pytest.fixture(scope="module")

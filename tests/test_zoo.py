@@ -6,6 +6,7 @@ import torch
 import stitching
 from stitching.models.weights import ZOO
 
+#: Models that encode.
 MODELS = ("vae", "vqvae", "nf", "dm")
 
 #: Upper bounds of the own reconstruction's RMSE, 0-1 scale, on held-out faces.
@@ -70,3 +71,22 @@ def test_the_flow_inverts_exactly_in_float64(faces):
     model = stitching.load_model("nf", dtype="float64")
     z = model.encode(faces[:2])
     assert float((model.decode(z).double() - faces[:2]).abs().max()) < 1e-6
+
+
+@pytest.fixture(scope="module")
+def gan():
+    return stitching.load_model("gan")
+
+
+def test_the_gan_is_small_and_says_what_it_was_trained_on(gan):
+    assert (ZOO / "faces" / "gan.safetensors").stat().st_size <= 8 * 2**20
+    assert gan.card["data"] == "faces"
+    assert int(gan.card["images_seen"]) > 0
+
+
+def test_the_gan_draws_many_faces_not_one(gan, faces):
+    drawn = gan.sample(24, seed=0)
+    spread = drawn.flatten(1).std(0).mean() / faces.flatten(1).std(0).mean()
+    assert 0.5 < float(spread) < 1.5
+    # What all faces have in common, to a tenth of the range.
+    assert float((drawn.mean(0) - faces.mean(0)).abs().mean()) < 0.1

@@ -176,6 +176,19 @@ def load_map(path: str | Path) -> Map:
     return loaded
 
 
+def require_equal_widths(name: str, source: int, target: int) -> None:
+    """Check that a map from dimension to dimension can be fitted.
+
+    Raises:
+        ValueError: The widths differ.
+    """
+    if source != target:
+        raise ValueError(
+            f"map={name} needs equal widths, source has {source} and target {target}: "
+            "use map=ridge, or map=procrustes"
+        )
+
+
 def checked_pair(
     source: Matrix, target: Matrix, chunk: int | None = None
 ) -> tuple[Matrix, Matrix]:

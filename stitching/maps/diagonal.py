@@ -1,11 +1,13 @@
 """One straight line per dimension."""
 
+from collections.abc import Sequence
+from math import prod
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from stitching.maps.base import Map, checked_pair, dtype_carrier
+from stitching.maps.base import Map, checked_pair, dtype_carrier, require_equal_widths
 from stitching.maps.factorisation import Factorisation
 from stitching.maps.facts import measured_facts
 from stitching.maps.matrix import blocks, centred, column_mean
@@ -23,6 +25,10 @@ class Diagonal(Map):
 
     name = "diagonal"
 
+    def set_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
+        """Check that the widths agree, see `Map.set_shapes`."""
+        require_equal_widths(self.name, prod(source), prod(target))
+
     def fit(
         self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
     ) -> Self:
@@ -33,11 +39,7 @@ class Diagonal(Map):
         """
         source, target = checked_pair(source, target)
         (n, width), d_target = source.shape, target.shape[1]
-        if width != d_target:
-            raise ValueError(
-                f"map=diagonal needs equal widths, source has {width} and target {d_target}: "
-                "use map=ridge, or map=procrustes"
-            )
+        require_equal_widths(self.name, width, d_target)
         means = column_mean(source), column_mean(target)
         spread, common = torch.zeros_like(means[0]), torch.zeros_like(means[0])
         for rows in blocks(n):

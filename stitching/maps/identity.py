@@ -1,11 +1,13 @@
 """The map that changes nothing."""
 
+from collections.abc import Sequence
+from math import prod
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from stitching.maps.base import Map, checked_pair, dtype_carrier
+from stitching.maps.base import Map, checked_pair, dtype_carrier, require_equal_widths
 from stitching.maps.factorisation import Factorisation
 from stitching.maps.matrix import Rows, blocks, centred, column_mean, lines
 
@@ -18,6 +20,10 @@ class Identity(Map):
 
     name = "identity"
 
+    def set_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
+        """Check that the widths agree, see `Map.set_shapes`."""
+        require_equal_widths(self.name, prod(source), prod(target))
+
     def fit(self, source: Rows, target: Rows, factorisation: Factorisation | None = None) -> Self:
         """Check that the widths agree and measure the training error, see `Map.fit`.
 
@@ -26,11 +32,7 @@ class Identity(Map):
         step = lines(source.shape[1]) if len(source.shape) == 2 else 1
         source, target = checked_pair(source, target, step)
         (n, width), d_target = source.shape, target.shape[1]
-        if width != d_target:
-            raise ValueError(
-                f"map=identity needs equal widths, source has {width} and target {d_target}: "
-                "use map=ridge"
-            )
+        require_equal_widths(self.name, width, d_target)
         mean = column_mean(target)
         rss = sum_of_squares = 0.0
         for rows in blocks(n, step):

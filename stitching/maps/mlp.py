@@ -51,6 +51,7 @@ class MLP(Map):
     """
 
     name = "mlp"
+    uses_factorisation = True
 
     def __init__(
         self,
