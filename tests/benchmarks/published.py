@@ -101,7 +101,10 @@ def _third(one):
     rows = []
     for name, seconds in one["medians_s"].items():
         ratio = f"{one['ratio'][name]:.2f}" if name in one["ratio"] else "1"
-        rows.append([name, len(one["rounds"][name]), f"{seconds:.2f}", ratio])
+        label = (
+            f"scikit-learn {name}" if name in ("Ridge, one penalty", "LinearRegression") else name
+        )
+        rows.append([label, len(one["rounds"][name]), f"{seconds:.2f}", ratio])
     head = ["", "rounds", "seconds (median)", "times ours"]
     part = one["share"]
     widths = ", ".join(map(str, one["widths"]))
