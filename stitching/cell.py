@@ -143,7 +143,7 @@ class Cell:
         with self._stage("curves"):
             curves = {"penalty_curve": _penalty_curve(fitted)}
             if self.rank_curve is not None and isinstance(fitted, SpectralMap):
-                reduced = fitted if isinstance(fitted, ReducedRank) else ReducedRank.of(fitted)
+                reduced = ReducedRank.of(fitted)
                 metrics["map/rank_90"] = reduced.summary()["rank_90"]
                 curves["rank_curve"] = self._rank_curve(reduced, source, target, original)
 
@@ -168,8 +168,7 @@ class Cell:
         self, reduced: ReducedRank, source: Space, target: Space, original: Tensor
     ) -> list[dict[str, Value]]:
         """Score every rank of the map on latents, and some of them on images."""
-        true = target.test.to(self.fitting.device)
-        latents = source.test.to(self.fitting.device)
+        true, latents = (space.test.to(self.fitting.place) for space in (target, source))
         errors = reduced.errors_by_rank(latents, true).tolist()
         spread = float((true.double() - true.double().mean(0)).square().mean())
         rows: list[dict[str, Value]] = [

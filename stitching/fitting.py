@@ -87,7 +87,7 @@ class Fitting:
     Attributes:
         template: The map, unfitted; every fit is made on a copy.
         factorisations: Shared by all fits.
-        device: Where fits are computed, unless latents are streamed, which is done on the CPU.
+        device: Where fits are computed, unless latents are streamed; see `place`.
     """
 
     template: Map
@@ -100,10 +100,14 @@ class Fitting:
         chunk: int | None = getattr(self.template, "chunk", None)
         return chunk
 
+    @property
+    def place(self) -> torch.device:
+        """Where maps are fitted and applied: streamed latents are read to the CPU."""
+        return torch.device("cpu") if self.chunk is not None else self.device
+
     def factorise(self, space: Space) -> Factorisation:
         """Return the factorisation of a space's training latents."""
-        place = torch.device("cpu") if self.chunk is not None else self.device
-        return self.factorisations.of(space, self.chunk, place)
+        return self.factorisations.of(space, self.chunk, self.place)
 
     def fit(self, source: Space, target: Space) -> Map:
         """Fit the map from one space to another.
@@ -112,22 +116,20 @@ class Fitting:
         the map is the identity.
         """
         if source.subject.identity() == target.subject.identity():
-            return Identity().fit(source.train, target.train)
+            return Identity().fit(_on(source.train, self.place), _on(target.train, self.place))
         fitted = copy.deepcopy(self.template)
         fitted.set_shapes(source.subject.model.latent_shape, target.subject.model.latent_shape)
         basis = self.factorise(source) if fitted.uses_factorisation else None
+        latents = [_on(space.train, self.place) for space in (source, target)]
         if isinstance(fitted, SpectralMap):
-            place = torch.device("cpu") if self.chunk is not None else self.device
-            return fitted.fit(_on(source.train, place), _on(target.train, place), basis)
-        latents = [_on(space.train, self.device) for space in (source, target)]
+            return fitted.fit(latents[0], latents[1], basis)
         assert isinstance(latents[0], Tensor)  # only a spectral map is streamed
         assert isinstance(latents[1], Tensor)
         return fitted.fit(latents[0], latents[1], basis)
 
     def apply(self, fitted: Map, latents: Tensor) -> Tensor:
         """Return mapped latents, on the CPU."""
-        streamed = self.chunk is not None or fitted.name == Identity.name
-        return fitted.predict(latents if streamed else latents.to(self.device)).cpu()
+        return fitted.predict(latents.to(self.place)).cpu()
 
     def both_directions(self, source: Space, target: Space, mapped: Tensor) -> Scores:
         """Score the map back from the target, and the way there and back.
