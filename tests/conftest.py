@@ -1,8 +1,13 @@
-"""What all test files share: a cache of the tests' own, and one thread."""
+"""What all test files share: a cache of the tests' own, one thread, the same examples."""
 
 import os
 
 import pytest
+from hypothesis import settings
+
+# A run that failed fails again: examples depend on the test alone.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -166,6 +166,7 @@ def _leave_one_out_scores(problem: Problem, alphas: Tensor, *, pooled: bool) -> 
             for a in range(alphas.shape[0])
         ]
         found.append(torch.stack(errors))
+    # What the other items leave undetermined (a leverage of 1) must not win.
     return _per_element(torch.cat(found, 1), pooled).nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 

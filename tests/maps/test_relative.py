@@ -42,8 +42,8 @@ def test_predictions_are_those_of_the_definition(d_source, d_target, cutoff):
 @settings(max_examples=40, deadline=None)
 @given(
     n=st.integers(3, 12),
-    d_source=st.integers(1, 14),
-    d_target=st.integers(1, 14),
+    d_source=st.integers(2, 14),  # cosines of single values are signs, which can cancel
+    d_target=st.integers(2, 14),
     seed=st.integers(0, 10_000),
 )
 def test_every_latent_lies_at_the_mean_distance_from_the_mean(n, d_source, d_target, seed):

@@ -164,7 +164,7 @@ MISTAKES = {
     "ToRGB not scaled": (
         "style = style / math.sqrt(self.weight.shape[1])", "pass", "img_none",
     ),
-    "learning rate of the mapping": ("_MAPPING_LR = 0.01", "_MAPPING_LR = 0.0101", "ws"),
+    "learning rate of the mapping": ("MAPPING_LR = 0.01", "MAPPING_LR = 0.0101", "ws"),
     "z not normalised": (
         "w = z * (z.square().mean(1, keepdim=True) + _EPSILON).rsqrt()", "w = z", "ws",
     ),
