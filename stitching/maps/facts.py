@@ -5,11 +5,11 @@ from collections.abc import Callable
 from torch import Tensor
 
 from stitching.maps.base import Summary
-from stitching.maps.matrix import blocks, centred, column_mean
+from stitching.maps.matrix import Rows, blocks, column_moments
 
 
 def measured_facts(
-    name: str, predict: Callable[[Tensor], Tensor], source: Tensor, target: Tensor
+    name: str, predict: Callable[[Tensor], Tensor], source: Rows, target: Rows
 ) -> Summary:
     """Predict the training items and return all keys of `Map.summary`.
 
@@ -22,11 +22,10 @@ def measured_facts(
         target: Shape (N, D_t), checked.
     """
     n, width = target.shape
-    mean = column_mean(target)
-    rss = sum_of_squares = 0.0
+    total = column_moments(target)[1]
+    rss, sum_of_squares = 0.0, float(total.sum())
     for rows in blocks(n):
         rss += float((predict(source[rows]).double() - target[rows]).square().sum())
-        sum_of_squares += float(centred(target[rows], mean).square().sum())
     return {
         "map": name,
         "alpha": None,

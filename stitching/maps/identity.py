@@ -9,7 +9,8 @@ from torch import Tensor
 
 from stitching.maps.base import Map, checked_pair, dtype_carrier, require_equal_widths
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.matrix import Rows, blocks, centred, column_mean, lines
+from stitching.maps.facts import measured_facts
+from stitching.maps.matrix import Rows, lines
 
 
 class Identity(Map):
@@ -31,30 +32,8 @@ class Identity(Map):
         """
         step = lines(source.shape[1]) if len(source.shape) == 2 else 1
         source, target = checked_pair(source, target, step)
-        (n, width), d_target = source.shape, target.shape[1]
-        require_equal_widths(self.name, width, d_target)
-        mean = column_mean(target)
-        rss = sum_of_squares = 0.0
-        for rows in blocks(n, step):
-            truth = target[rows]
-            rss += float((source[rows].double() - truth.double()).square().sum())
-            sum_of_squares += float(centred(truth, mean).square().sum())
-        self._facts = {
-            "map": self.name,
-            "alpha": None,
-            "selection": None,
-            "dof": None,
-            "rank": None,
-            "condition": None,
-            "n_train": n,
-            "d_source": width,
-            "d_target": width,
-            "train_r2": 1 - rss / sum_of_squares if sum_of_squares > 0 else None,
-            "train_mse": rss / (n * width),
-            "cv_mse": None,
-            "interpolates": 0,
-            "at_edge": None,
-        }
+        require_equal_widths(self.name, source.shape[1], target.shape[1])
+        self._facts = measured_facts(self.name, lambda x: x, source, target)
         self._tensors = {"like": dtype_carrier(target)}
         return self
 
