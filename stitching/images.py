@@ -56,6 +56,32 @@ def to_uint8(x: Tensor) -> Tensor:
     return (to_unit(x) * 255 + 0.5).floor().to(torch.uint8)
 
 
+def quantise(x: Tensor) -> tuple[Tensor, float]:
+    """Return images as the bytes that image measures are taken on, and what clamping changed.
+
+    The one way from a decoder's output to a measure, a picture file or a feature network.
+
+    Args:
+        x: Shape (N, 3, H, W), float on the 0-1 scale but free to leave it, or uint8.
+
+    Returns:
+        uint8 of the same shape: clamped to [0, 1], times 255, rounded half up. And the share of
+        values that lay outside [0, 1] by more than rounding can explain, in [0, 1].
+
+    Raises:
+        TypeError: As `to_unit`.
+        ValueError: A value is not finite.
+    """
+    if x.dtype == torch.uint8:
+        return x, 0.0
+    if not bool(x.isfinite().all()):
+        raise ValueError("images with values that are not finite cannot be turned into bytes")
+    clamped = x.clamp(0, 1)
+    outside = (x.float() - clamped).abs() > RANGE_TOLERANCE
+    share = float(outside.double().mean()) if x.numel() else 0.0
+    return to_uint8(clamped), share
+
+
 def rescale(x: Tensor, source: tuple[float, float], target: tuple[float, float]) -> Tensor:
     """Map values linearly so that the range `source` becomes the range `target`.
 

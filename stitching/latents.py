@@ -44,11 +44,19 @@ class Subject:
         model: The frozen model.
         options: Its configuration, plain.
         dtype: Precision option it was built with.
+        drawn_with: Seed of draws from the posterior, in place of its means, for a model that
+            has one; None for the means.
     """
 
     model: GenerativeModel
     options: dict[str, Any]
     dtype: str
+    drawn_with: int | None = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether its latents are draws: only where there is a distribution to draw from."""
+        return self.drawn_with is not None and self.model.has_posterior
 
     def identity(self, decoding: bool = False) -> dict[str, Any]:
         """Return everything that determines its latents, or also its decoded images."""
@@ -58,6 +66,7 @@ class Subject:
             "weights": self.model.weights_hash,
             "code": code_version(*{type(module) for module in self.model.modules()}),
             "dtype": self.dtype,
+            **({"drawn_with": self.drawn_with} if self.draws else {}),
             **_environment(self.model),
         }
 
@@ -130,11 +139,18 @@ def fit_subject(subject: Subject, images: ImageSet, cache: Cache, batch_size: in
 
 
 def encode_split(
-    subject: Subject, images: ImageSet, cache: Cache, batch_size: int
+    subject: Subject, images: ImageSet, cache: Cache, batch_size: int, finite: bool = True
 ) -> tuple[Tensor, int]:
     """Return the latents of a split, and how many images had to be encoded for it.
 
     Where the model itself drew the images, their latents are the ones it drew them from.
+
+    Args:
+        subject: The model.
+        images: The split.
+        cache: Where latents are kept.
+        batch_size: Images per forward pass.
+        finite: Whether values that are not finite are an error; else the caller counts them.
 
     Returns:
         Latents (N, D) float32 on the CPU in the order of the split's ids, and from 0 to N: blocks
@@ -147,12 +163,15 @@ def encode_split(
 
     def load() -> Tensors:
         nonlocal encoded
-        rows, encoded = _encode_blocks(subject, images, model_parts, cache, batch_size)
+        rows, encoded = _encode_blocks(subject, images, model_parts, cache, batch_size, finite)
         return {"latents": rows[:]}
 
     # The whole is what later cells ask for again; its blocks would only hold it twice.
     parts = {"images": images.fingerprint, **model_parts}
-    return cache.kept("latents", parts, load)["latents"], encoded
+    latents = cache.kept("latents", parts, load)["latents"]
+    if finite:  # kept by a caller who counts
+        require_finite(latents, images.ids, f"encoder {subject.model.name} returned latents")
+    return latents, encoded
 
 
 def latent_rows(
@@ -183,6 +202,7 @@ def _encode_blocks(
     model_parts: dict[str, Any],
     cache: Cache,
     batch_size: int,
+    finite: bool = True,
 ) -> tuple[Rows, int]:
     """Encode the blocks of a split that are not on disk; return all, and the number of images."""
     from tqdm import tqdm
@@ -202,7 +222,7 @@ def _encode_blocks(
         if not entry.exists()
     )
     size = images_per_call(batch_size, model.device)
-    function = _known_latents(model, images) if known else _encoder(model, images, size)
+    function = _known_latents(model, images) if known else _encoder(subject, images, size)
     what = f"model {model.name} drew images from" if known else f"encoder {model.name} returned"
 
     def counted(places: Sequence[int]) -> Tensor:
@@ -214,7 +234,8 @@ def _encode_blocks(
 
     def compute(claimed: Iterator[int]) -> Iterator[Tensors]:
         for block, z in _in_stream(counted, (blocks[i] for i in claimed), size):
-            require_finite(z, images.ids[block], f"{what} latents")
+            if finite:
+                require_finite(z, images.ids[block], f"{what} latents")
             yield {"latents": z}
 
     text = f"{model.name} encodes {images.split}"
@@ -224,20 +245,35 @@ def _encode_blocks(
     return Rows([entry.path for entry in entries]), encoded
 
 
-def _encoder(
-    model: GenerativeModel, images: ImageSet, size: int
-) -> Callable[[Sequence[int]], Tensor]:
+def _encoder(subject: Subject, images: ImageSet, size: int) -> Callable[[Sequence[int]], Tensor]:
     """Return a function from places in a split to the latents of these images."""
+    model = subject.model
 
     def encode(places: Sequence[int]) -> Tensor:
         x = images.images(places)
+        noise = None
+        if subject.draws:
+            assert subject.drawn_with is not None
+            items = [_number(images.ids[place]) for place in places]
+            noise = seeding.item_noise(subject.drawn_with, items, model.latent_shape)
         if model.device.type == "cpu":
-            return model.encode(x)
+            return model.encode(x) if noise is None else model.encode(x, noise)
+
+        def rows(chosen: Tensor) -> Tensor:
+            if noise is None:
+                return model.encode(x[chosen])
+            return model.encode(x[chosen], noise[chosen])
+
         # What is last in a batch depends on which blocks were there before, so that batch is
         # filled up: all passes have one size, as they have on the CPU by themselves.
-        return in_fixed_batches(model.encode, x, size)
+        return in_fixed_batches(rows, torch.arange(len(x)), size)
 
     return encode
+
+
+def _number(item: str) -> int:
+    """A number below 2^64 for an id, the seed of its own noise."""
+    return int.from_bytes(hashlib.sha256(item.encode("utf-8", "surrogateescape")).digest()[:8])
 
 
 def _known_latents(model: GenerativeModel, images: ImageSet) -> Callable[[Sequence[int]], Tensor]:
@@ -284,17 +320,19 @@ def drew(model: GenerativeModel, images: ImageSet) -> bool:
 def reconstruct_split(
     subject: Subject, images: ImageSet, latents: Tensor, cache: Cache, batch_size: int
 ) -> Tensor:
-    """Return the model's own reconstructions of a split, (N, 3, S, S) float32 in [0, 1]."""
+    """Return the model's own reconstructions of a split, (N, 3, S, S) float32.
+
+    They are not clamped to [0, 1], and the caller looks for values that are not finite.
+    """
 
     def compute() -> dict[str, Tensor]:
         what = f"{subject.model.name} decodes its own latents"
         batches = latents.split(images_per_call(batch_size, subject.model.device))
-        x = in_batches(subject.model.decode, batches, len(latents), what)
-        require_finite(x, images.ids, f"decoder {subject.model.name} returned images")
+        x = in_batches(subject.model.decode_unclamped, batches, len(latents), what)
         return {"images": x}
 
     parts = {"images": images.fingerprint, "model": subject.identity(decoding=True)}
-    return cache.tensors("reconstructions", parts, compute)["images"]
+    return cache.tensors("unclamped", parts, compute)["images"]
 
 
 def require_finite(values: Tensor, ids: tuple[str, ...], what: str) -> None:

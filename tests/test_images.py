@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stitching.images import rescale, to_uint8, to_unit
+from stitching.images import quantise, rescale, to_uint8, to_unit
 
 
 def batch(*values):
@@ -53,3 +53,24 @@ def test_rescaling_there_and_back_gives_the_same_values(target):
 def test_an_empty_range_is_refused():
     with pytest.raises(ValueError, match="low < high"):
         rescale(torch.zeros(1), (1, 1), (0, 1))
+
+
+def test_clamping_is_counted_and_rounding_is_not():
+    x = torch.full((1, 3, 2, 2), 0.5)
+    x[0, 0, 0, 0], x[0, 1, 0, 0], x[0, 2, 0, 0] = 1.5, -0.2, 1.0005
+    pixels, clamped = quantise(x)
+    assert pixels[0, :, 0, 0].tolist() == [255, 0, 255]
+    assert pixels[0, 0, 1].tolist() == [128, 128]
+    assert clamped == pytest.approx(2 / 12)
+
+
+def test_bytes_are_measured_as_they_are():
+    x = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
+    assert torch.equal(quantise(x)[0], x)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_invalid_value_never_becomes_a_byte(value):
+    x = torch.full((1, 3, 2, 2), value)
+    with pytest.raises(ValueError, match="not finite"):
+        quantise(x)

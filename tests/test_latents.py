@@ -72,7 +72,44 @@ def test_options_of_decoding_share_latents_but_not_pictures(images, tmp_path):
     assert encode_split(shifted(0.2), images, cache, 4)[1] == 0
     plain = reconstruct_split(shifted(0.0), images, z, cache, 4)
     moved = reconstruct_split(shifted(0.2), images, z, cache, 4)
-    torch.testing.assert_close(moved, (plain + 0.2).clamp(0, 1))
+    torch.testing.assert_close(moved, plain + 0.2)
+
+
+def test_drawn_latents_scatter_about_the_means_as_the_posterior_says(images, tmp_path):
+    cache, model = Cache(tmp_path), small_vae()
+    with torch.no_grad():
+        model.encoder[-1].bias[model.latent_dim :].fill_(-2.0)  # far from no noise at all
+    model.weights_hash = "changed"
+    means, _ = encode_split(Subject(model, {"name": "vae"}, "float32"), images, cache, 4)
+    draws = torch.stack(
+        [
+            encode_split(Subject(model, {"name": "vae"}, "float32", seed), images, cache, 4)[0]
+            for seed in range(40)
+        ]
+    )
+    x = images.images(slice(None))
+    deviation = model.posterior(x)[1].div(2).exp()
+    standard = (draws - means) / deviation
+    assert abs(float(standard.mean())) < 0.1
+    assert float(standard.std()) == pytest.approx(1, abs=0.1)
+
+
+def test_a_drawn_latent_depends_on_seed_and_image_alone(tmp_path):
+    subject_ = Subject(small_vae(), {"name": "vae"}, "float32", drawn_with=3)
+    whole, _ = encode_split(
+        subject_, Faces("faces", 6, 4, 32, 0, 1).split("train"), Cache(tmp_path / "a"), 4
+    )
+    part, _ = encode_split(
+        subject_, Faces("faces", 3, 4, 32, 0, 1).split("train"), Cache(tmp_path / "b"), 2
+    )
+    assert torch.equal(whole[:3], part)
+
+
+def test_a_model_without_a_posterior_has_no_draws(images, tmp_path):
+    plain, seeded = (Subject(Pixels().freeze(), {}, "float32", seed) for seed in (None, 1))
+    assert seeded.identity() == plain.identity()
+    with pytest.raises(ValueError, match="no distribution to draw from"):
+        plain.model.encode(images.images([0]), torch.zeros(1, *plain.model.latent_shape))
 
 
 def test_the_code_of_a_users_class_is_part_of_the_key():

@@ -119,6 +119,7 @@ class Autoencoder(Codebook, GenerativeModel):
         shape = (channels, size // factor, size // factor)
         super().__init__(name, image_size, shape, value_range)
         self.kind = kind
+        self.has_posterior = _KINDS[kind][1] == "latent_dist.mean"
         self.working_size = size
         self.resize = resize
         self.space = (space or "quantized") if has_codes else None
@@ -187,13 +188,20 @@ class Autoencoder(Codebook, GenerativeModel):
         return self.code_figures(*grids)
 
     def _encode(self, x: Tensor) -> Tensor:
-        # Clamped: there is nothing brighter than white in any image these models have seen.
-        x = self._resized(x, self.working_size).clamp(*self.value_range)
-        latent = attrgetter(_KINDS[self.kind][1])
-        z = self._in_passes(lambda part: latent(self.network.encode(part)), x)
+        z = self._encoded(x, _KINDS[self.kind][1])
         if self.space == "quantized":
             z = self.quantize(z)[0]
         return (z - self.shift) * self.scale
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self._encode(x), self._encoded(x, "latent_dist.std") * self.scale
+
+    def _encoded(self, x: Tensor, wanted: str) -> Tensor:
+        """One part of what the library's `encode` returns."""
+        # Clamped: there is nothing brighter than white in any image these models have seen.
+        x = self._resized(x, self.working_size).clamp(*self.value_range)
+        part_of = attrgetter(wanted)
+        return self._in_passes(lambda part: part_of(self.network.encode(part)), x)
 
     def _decode(self, z: Tensor) -> Tensor:
         z = self._from_unit_scale(z)

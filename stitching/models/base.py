@@ -52,6 +52,9 @@ class GenerativeModel(nn.Module, ABC):
     thread_safe = False
     #: Whether the model is nothing before `fit_images`; its `weights_hash` is None until then.
     needs_fit = False
+    #: Whether an image has a distribution of latents, which `encode` can draw from; see
+    #: `_posterior`.
+    has_posterior = False
 
     def __init__(
         self,
@@ -136,17 +139,20 @@ class GenerativeModel(nn.Module, ABC):
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     @torch.inference_mode()
-    def encode(self, x: Tensor) -> Tensor:
-        """Return the latents of images.
+    def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Return the latents of images: of a model with a posterior, its means.
 
         Args:
             x: Shape (N, 3, S, S), float in [0, 1] or uint8.
+            noise: Standard normal, shape (N, *latent_shape): draws from the posterior instead,
+                mean + deviation * noise.
 
         Returns:
             Shape (N, D), float32 (float64 for a model in float64), on the model's device.
 
         Raises:
-            ValueError: The images have another size or leave [0, 1], or the model `needs_fit`.
+            ValueError: The images have another size or leave [0, 1], the model `needs_fit`, or
+                there is noise but no posterior.
         """
         self._require_fit()
         x = to_unit(x)
@@ -156,8 +162,16 @@ class GenerativeModel(nn.Module, ABC):
                 f"{x.shape[-2]} x {x.shape[-1]}: set data.image_size={self.image_size}"
             )
         x = rescale(x.to(self.device, self._dtype()), (0.0, 1.0), self.value_range)
-        z = self._batched(self._encode, x)
-        return z.flatten(1).to(self._dtype())
+        if noise is None:
+            return self._batched(self._encode, x).flatten(1).to(self._dtype())
+        if not self.has_posterior:
+            raise ValueError(
+                f"model {self.name} has one latent for an image, no distribution to draw from: "
+                "use protocol.latents=mean"
+            )
+        both = self._batched(lambda part: torch.stack(self._posterior(part), 1), x)
+        mean, deviation = both.flatten(2).to(self._dtype()).unbind(1)  # (N, 2, D) -> (N, D) each
+        return mean + deviation * noise.flatten(1).to(mean)
 
     @torch.inference_mode()
     def decode(self, z: Tensor) -> Tensor:
@@ -173,6 +187,11 @@ class GenerativeModel(nn.Module, ABC):
         Raises:
             ValueError: The latents have another width, or the model `needs_fit`.
         """
+        return self.decode_unclamped(z).clamp(0, 1)
+
+    @torch.inference_mode()
+    def decode_unclamped(self, z: Tensor) -> Tensor:
+        """As `decode`, but values that leave [0, 1] are left as the network gave them."""
         self._require_fit()
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(
@@ -183,7 +202,7 @@ class GenerativeModel(nn.Module, ABC):
         x = self._batched(self._decode, z)
         # Clamping would turn an infinity into a harmless white or black.
         x = torch.where(x.isfinite(), x, torch.nan).float()
-        return rescale(x, self.value_range, (0.0, 1.0)).clamp(0, 1)
+        return rescale(x, self.value_range, (0.0, 1.0))
 
     def sample(self, n: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
         """Draw new images from the model's own prior.
@@ -235,6 +254,10 @@ class GenerativeModel(nn.Module, ABC):
     @abstractmethod
     def _decode(self, z: Tensor) -> Tensor:
         """(N, *latent_shape) to (N, 3, S, S) in `value_range`."""
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the latents, each as `_encode` returns."""
+        raise NotImplementedError
 
     def _prior(self, noise: Tensor) -> Tensor:
         """Standard normal noise (N, *latent_shape) to latents of the model's prior."""

@@ -205,7 +205,7 @@ class Decoder(nn.Module):
 
 
 class DiffuseVAE(GenerativeModel):
-    """A Gaussian VAE of residual blocks; its latent is the posterior mean, never a draw.
+    """A Gaussian VAE of residual blocks; its latent is the posterior mean, or a draw if asked for.
 
     Args:
         name: See `GenerativeModel`.
@@ -298,6 +298,10 @@ class DiffuseVAE(GenerativeModel):
 
     def _encode(self, x: Tensor) -> Tensor:
         return self.posterior(x)[0]
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.posterior(x)
+        return mean, torch.exp(log_variance / 2)
 
     def _decode(self, z: Tensor) -> Tensor:
         out: Tensor = self.dec(z)

@@ -31,7 +31,7 @@ class ResidualBlock(nn.Module):
 
 
 class VAE(GenerativeModel):
-    """Gaussian VAE; its latent is the posterior mean, never a draw.
+    """Gaussian VAE; its latent is the posterior mean, unless a draw is asked for.
 
     Trained with the optimal decoder variance in closed form (sigma-VAE), which balances
     reconstruction and KL term without a hand-picked beta. Samples come from a Gaussian fitted to
@@ -50,6 +50,7 @@ class VAE(GenerativeModel):
     """
 
     thread_safe = True
+    has_posterior = True
 
     latent_mean: Tensor
     latent_factor: Tensor
@@ -79,6 +80,10 @@ class VAE(GenerativeModel):
     def _encode(self, x: Tensor) -> Tensor:
         mean: Tensor = self.encoder(x)[:, : self.latent_dim]
         return mean
+
+    def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.posterior(x)
+        return mean, torch.exp(log_variance / 2)
 
     def _decode(self, z: Tensor) -> Tensor:
         out: Tensor = self.decoder(z)
