@@ -27,6 +27,19 @@ from stitching.images import to_unit
 SPLITS = ("train", "test", "pretrain")
 
 
+@dataclass(frozen=True, eq=False)
+class ClassLabels:
+    """Labels of which every item has exactly one.
+
+    Attributes:
+        values: Shape (N,), int64, places in `names`.
+        names: One per class, at least two.
+    """
+
+    values: NDArray[np.int64]
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageSet:
     """One split of a data set; its order never changes.
@@ -42,6 +55,7 @@ class ImageSet:
             does not depend on the batch it is asked for in.
         attributes: Name to bool array of shape (N,), aligned with `ids`; no unknown values.
         factors: Name to float32 array of shape (N,), aligned with `ids`.
+        classes: Name to class labels, their values of shape (N,), aligned with `ids`.
         stamps: For images that can change under one id (files): one text per item that changes
             with the content. Empty if recipe and id determine the pixels.
     """
@@ -54,14 +68,16 @@ class ImageSet:
     load: Callable[[Sequence[str]], Tensor] = field(repr=False)
     attributes: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict, repr=False)
     factors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    classes: Mapping[str, ClassLabels] = field(default_factory=dict, repr=False)
     stamps: tuple[str, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         """Check that ids are unique and that labels have one value per id.
 
         Raises:
-            ValueError: No ids, an id appears twice, a length differs, or a factor is not finite.
-            TypeError: Attributes are not bool or factors are not float32.
+            ValueError: No ids, an id appears twice, a length differs, a factor is not finite, or
+                a class label is not the place of a name.
+            TypeError: Attributes are not bool, factors not float32, or class labels not int64.
         """
         where = f"{self.name}/{self.split}"
         if not self.ids:
@@ -71,10 +87,14 @@ class ImageSet:
             raise ValueError(f"{where}: ids must be unique, more than once: {few(twice)}")
         if self.stamps and len(self.stamps) != len(self):
             raise ValueError(f"{where}: {len(self.stamps)} stamps for {len(self)} ids")
-        for kind, table, dtype in (
-            ("attribute", self.attributes, np.dtype(np.bool_)),
-            ("factor", self.factors, np.dtype(np.float32)),
-        ):
+        labels = {name: found.values for name, found in self.classes.items()}
+        tables: list[tuple[str, Mapping[str, NDArray[np.generic]], type[np.generic]]] = [
+            ("attribute", self.attributes, np.bool_),
+            ("factor", self.factors, np.float32),
+            ("class", labels, np.int64),
+        ]
+        for kind, table, wanted in tables:
+            dtype = np.dtype(wanted)
             for key, values in table.items():
                 if values.dtype != dtype:
                     raise TypeError(f"{where}: {kind} {key} must be {dtype}, got {values.dtype}")
@@ -83,8 +103,15 @@ class ImageSet:
                         f"{where}: {kind} {key} has shape {values.shape}, "
                         f"but there are {len(self)} ids"
                     )
-                if not np.isfinite(values).all():
+                if not np.isfinite(values.astype(np.float64)).all():
                     raise ValueError(f"{where}: {kind} {key} has values that are not finite")
+        for key, found in self.classes.items():
+            n = len(found.names)
+            if n < 2 or found.values.min() < 0 or found.values.max() >= n:
+                raise ValueError(
+                    f"{where}: class {key} has {n} names and labels from {found.values.min()} to "
+                    f"{found.values.max()}: at least 2 names, and labels from 0 to names - 1"
+                )
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -115,7 +142,8 @@ class ImageSet:
             [[key, hashlib.sha256(values.tobytes()).hexdigest()] for key, values in table.items()]
             for table in (self.attributes, self.factors)
         ]
-        return _digest([self.ids, tables])
+        named = [[key, found.names, found.values.tolist()] for key, found in self.classes.items()]
+        return _digest([self.ids, tables, named])
 
     def images(self, indices: Sequence[int] | NDArray[np.integer] | slice) -> Tensor:
         """Return images as float32 in [0, 1], shape (n, 3, image_size, image_size).
@@ -167,6 +195,10 @@ class ImageSet:
             stamps=self.stamps[:n],
             attributes={key: values[:n] for key, values in self.attributes.items()},
             factors={key: values[:n] for key, values in self.factors.items()},
+            classes={
+                key: ClassLabels(found.values[:n], found.names)
+                for key, found in self.classes.items()
+            },
         )
 
 

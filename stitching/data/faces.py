@@ -1,16 +1,17 @@
 """Drawn faces: the embedded data set, made from nothing but (seed, index).
 
-Each picture has the paper's ten binary attributes, visible and labelled, and the continuous
-factors behind them. Any index can be drawn alone, in any order.
+Each picture has the paper's ten binary attributes, visible and labelled, the continuous factors
+behind them, and one of four kinds of hair as its class. Any index can be drawn alone, in any
+order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stitching.data.base import ImageData, ImageSet
+from stitching.data.base import ClassLabels, ImageData, ImageSet
 from stitching.data.face_drawing import Face, draw
 
 #: Part of every cache key: raise it when a pixel or a label of any face changes.
@@ -32,6 +33,8 @@ ATTRIBUTES = (
     "Pale_Skin",
     "Young",
 )
+#: Which hair a face has; `hair_class` tells. Grey counts from half the way to grey.
+HAIR = ("bald", "blond", "grey", "dark")
 FACTORS = ("smile", "age", "skin_tone", "rotation", "light")
 
 _DARK = ((0.07, 0.05, 0.05), (0.22, 0.12, 0.07), (0.36, 0.20, 0.10), (0.45, 0.16, 0.07))
@@ -88,7 +91,7 @@ def describe(seed: int, index: int) -> tuple[Face, dict[str, bool], dict[str, fl
     makeup = u.flag(0.05 if male else 0.52)
     beard = u.real(0.3, 1.0) if u.flag(0.50 if male else 0.0) else 0.0
     dark_hair, blond_hair = u.choice(_DARK), u.choice(_BLOND)
-    grey = max(0.0, (age - 0.72) / 0.28) if not blond else 0.0
+    grey = _greyness(age) if not blond else 0.0
     base = blond_hair if blond else dark_hair
     hair = tuple(b + (g - b) * grey for b, g in zip(base, _GREY, strict=True))
     natural_lip = (0.72, 0.40, 0.38) if tone < 0.6 else (0.50, 0.27, 0.25)
@@ -157,6 +160,19 @@ def describe(seed: int, index: int) -> tuple[Face, dict[str, bool], dict[str, fl
     return face, attributes, factors
 
 
+def hair_class(attributes: Mapping[str, bool], factors: Mapping[str, float]) -> int:
+    """Return the place in `HAIR` of a face, from what `describe` says of it."""
+    if attributes["Bald"]:
+        return 0
+    if attributes["Blond_Hair"]:
+        return 1
+    return 2 if _greyness(factors["age"]) > 0.5 else 3
+
+
+def _greyness(age: float) -> float:
+    return max(0.0, (age - 0.72) / 0.28)
+
+
 class Faces(ImageData):
     """Drawn faces; every split is cut from its own range of indices.
 
@@ -211,6 +227,7 @@ class Faces(ImageData):
             name: np.array([values[name] for _, values in described], dtype=np.float32)
             for name in (FACTORS if described else ())
         }
+        hair = np.array([hair_class(*labels) for labels in described], dtype=np.int64)
         return ImageSet(
             name=self.name,
             split=split,
@@ -220,6 +237,7 @@ class Faces(ImageData):
             load=self._load,
             attributes=attributes,
             factors=factors,
+            classes={"Hair": ClassLabels(hair, HAIR)} if described else {},
         )
 
     def _load(self, ids: Sequence[str]) -> Tensor:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from stitching.data.base import ImageData, ImageSet, few
+from stitching.data.base import ClassLabels, ImageData, ImageSet, few
 
 #: A crop (left, top, right, bottom) in pixels of the stored image, not rounded.
 Box = tuple[float, float, float, float]
@@ -109,6 +109,7 @@ class FileData(ImageData):
             recipe=f"reader {READER_VERSION}, Pillow {PIL.__version__}, {self._recipe()}",
             load=self._load,
             attributes=self._labels(ids),
+            classes=self._classes(ids),
             stamps=tuple(
                 f"{path.relative_to(self.root).as_posix()} {self._stamp_of[path]}"
                 for path in files.values()
@@ -158,6 +159,11 @@ class FileData(ImageData):
     @abstractmethod
     def _labels(self, ids: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
         """Return the attributes of these ids, in their order."""
+
+    def _classes(self, ids: Sequence[str]) -> dict[str, ClassLabels]:
+        """Return the class labels of these ids, in their order; none by default."""
+        del ids
+        return {}
 
     @abstractmethod
     def _crop(self, width: int, height: int) -> Box:

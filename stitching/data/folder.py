@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stitching.data.base import few
+from stitching.data.base import ClassLabels, few
 from stitching.data.files import Box, FileData
 
 #: File name endings that are read, in any case; other files are left alone.
@@ -45,11 +45,13 @@ class Folder(FileData):
             root) or ids, each other column an attribute, as 0/1, -1/1 or true/false. None: the
             images have no attributes.
         test_share: About this share of all images is the test part; between 0 and 1.
+        classes: "folders": the first folder on the path of an image is its class, under the
+            name `folder`, as torchvision's `ImageFolder` has it. None: no classes.
         name: Name of the data set.
 
     Raises:
         TypeError: As `ImageData`.
-        ValueError: root is None, or test_share is not between 0 and 1.
+        ValueError: root is None, test_share is not between 0 and 1, or `classes` is neither.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Folder(FileData):
         image_size: int,
         attributes: str | os.PathLike[str] | None,
         test_share: float,
+        classes: str | None = None,
         name: str = "folder",
     ) -> None:
         """Check the settings; nothing is read yet."""
@@ -70,7 +73,10 @@ class Folder(FileData):
             )
         if not 0 < test_share < 1:
             raise ValueError(f"data.test_share must be between 0 and 1, got {test_share}")
+        if classes not in (None, "folders"):
+            raise ValueError(f"data.classes={classes!r}: use folders, or null for no classes")
         super().__init__(root, name, n_train, n_test, image_size)
+        self.classes = classes
         self.attributes = None if attributes is None else Path(attributes)
         self.test_share = test_share
         self._files: dict[str, Path] | None = None
@@ -131,6 +137,21 @@ class Folder(FileData):
             column: np.array([values[item] for item in ids], np.bool_)
             for column, values in self._table.items()
         }
+
+    def _classes(self, ids: Sequence[str]) -> dict[str, ClassLabels]:
+        if self.classes is None:
+            return {}
+        bare = [item for item in self._all_files() if "/" not in item]
+        names = sorted({item.partition("/")[0] for item in self._all_files()})
+        if bare or len(names) < 2:
+            problem = f"{len(bare)} images lie in none: {few(bare)}" if bare else f"only {names}"
+            raise ValueError(
+                f"data.classes=folders needs every image in one of two or more folders below "
+                f"{self.root}, but {problem}. Sort the images, or give data.classes=null"
+            )
+        number = {name: k for k, name in enumerate(names)}
+        values = np.array([number[item.partition("/")[0]] for item in ids], np.int64)
+        return {"folder": ClassLabels(values, tuple(names))}
 
     def _crop(self, width: int, height: int) -> Box:
         side = min(width, height)

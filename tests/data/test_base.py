@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from stitching.data.base import ImageData, ImageSet, assert_disjoint, ids_hash
+from stitching.data.base import ClassLabels, ImageData, ImageSet, assert_disjoint, ids_hash
 
 SIZE = 4
 
@@ -231,3 +231,21 @@ def test_check_refuses_a_split_that_meets_the_test_split(split: str) -> None:
 
 def test_check_passes_disjoint_splits() -> None:
     Levels("123", "45").check(["train", "test", "pretrain"])
+
+
+def test_classes_follow_their_items_into_a_subset() -> None:
+    values = np.array([0, 1, 1], np.int64)
+    whole = dataclasses.replace(
+        make(("1", "2", "3")), classes={"c": ClassLabels(values, ("a", "b"))}
+    )
+    assert whole.subset(2).classes["c"].values.tolist() == [0, 1]
+    assert whole.labels_fingerprint != make(("1", "2", "3")).labels_fingerprint
+
+
+@pytest.mark.parametrize(
+    ("values", "names"), [([0, 2], ("a", "b")), ([-1, 0], ("a", "b")), ([0, 0], ("a",))]
+)
+def test_a_class_label_without_a_name_is_an_error(values: list[int], names: tuple[str]) -> None:
+    labels = ClassLabels(np.array(values, np.int64), names)
+    with pytest.raises(ValueError, match="at least 2 names, and labels from 0 to names - 1"):
+        dataclasses.replace(make(("1", "2")), classes={"c": labels})

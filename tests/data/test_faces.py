@@ -99,3 +99,13 @@ def test_a_root_is_refused():
 def test_numbers_out_of_range_are_refused(key, value):
     with pytest.raises(ValueError, match=f"data.{key}"):
         faces(**{key: value})
+
+
+def test_hair_is_a_class_that_agrees_with_the_attributes():
+    split = faces(n_train=200, image_size=32).split("train")
+    hair = split.classes["Hair"]
+    assert np.array_equal(hair.values == hair.names.index("bald"), split.attributes["Bald"])
+    assert np.array_equal(hair.values == hair.names.index("blond"), split.attributes["Blond_Hair"])
+    grey = hair.values == hair.names.index("grey")
+    assert grey.any()
+    assert split.factors["age"][grey].min() > 0.85

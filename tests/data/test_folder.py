@@ -346,3 +346,28 @@ def test_an_image_cut_off_is_named_when_it_is_read(save_pixels: Save) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(ValueError, match=r"cut\.png: .*truncated.*Replace the file"):
         one_image(path.parent)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_folder_of_an_image_is_its_class_if_asked_for(images_root: Path, split: str) -> None:
+    found = make(images_root, classes="folders").split(split)
+    labels = found.classes["folder"]
+    assert labels.names == ("even", "odd")
+    assert [labels.names[k] for k in labels.values] == [i.partition("/")[0] for i in found.ids]
+    assert make(images_root).split(split).classes == {}
+
+
+def test_an_image_outside_all_folders_has_no_class(images_root: Path) -> None:
+    Image.new("RGB", (12, 10)).save(images_root / "stray.png")
+    with pytest.raises(ValueError, match="1 images lie in none: stray"):
+        make(images_root, classes="folders").check()
+
+
+def test_one_folder_is_no_choice_of_classes(images_root: Path) -> None:
+    with pytest.raises(ValueError, match="two or more folders"):
+        make(images_root / "even", classes="folders").check()
+
+
+def test_classes_come_from_folders_or_not_at_all(images_root: Path) -> None:
+    with pytest.raises(ValueError, match=r"data\.classes='csv': use folders, or null"):
+        make(images_root, classes="csv")

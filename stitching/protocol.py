@@ -1,0 +1,138 @@
+"""What is measured on what: the switches in which measuring protocols differ.
+
+`strict` is what the numbers should rest on, `paper` what the paper's rest on (arXiv 2407.13449,
+with the faults that change its findings). Each switch can be set alone, which tells how much of a
+difference is that fault's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+PROBE_IDS = ("held_out", "overlapping")
+PENALTIES = ("chosen", "by_hand")
+LATENTS = ("mean", "sampled")
+INVALID = ("fail", "exclude")
+
+#: The switches as the two published options set them, for labels: `conf/protocol/NAME.yaml`.
+PRESETS: Mapping[str, Mapping[str, str | int | None]] = {
+    "strict": {
+        "probe_ids": "held_out",
+        "penalty": "chosen",
+        "latents": "mean",
+        "test_images": None,
+        "probe": "logistic",
+    },
+    "paper": {
+        "probe_ids": "overlapping",
+        "penalty": "by_hand",
+        "latents": "sampled",
+        "test_images": 100,
+        "probe": "lasso",
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """One protocol.
+
+    Attributes:
+        name: Of the option it started from.
+        probe_ids: `held_out`: probes are fitted on the fit images and asked about test images.
+            `overlapping`: classes are balanced by dropping items and a fifth is held out from the
+            fit images and the test images together, so that most of what probes are asked about
+            has also fitted the map.
+        penalty: `chosen`: penalties of maps and probes are chosen on the fit images. `by_hand`:
+            as `map_alphas` and, for Lasso, `probe_alphas` say.
+        latents: `mean`: a model with a posterior gives its mean. `sampled`: a draw, seeded by the
+            run's seed and the image's id.
+        test_images: Measure on the first so many test images; None for all.
+        measures: Keys of the measures that this protocol judges by.
+        invalid: What to do when an item's latents or images are not finite: `fail` the cell, or
+            `exclude` the item from all measures and say how many.
+        n_bootstrap: Resamples of the items, for intervals; 0 for none.
+        n_halves: Half-samples, for intervals of measures of sets; 0 for none.
+        map_alphas: Ridge penalty by encoder, then decoder; 0 (least squares) where not given.
+        probe_alphas: Lasso penalty by model, on raw latents.
+    """
+
+    name: str
+    probe_ids: str
+    penalty: str
+    latents: str
+    test_images: int | None
+    measures: tuple[str, ...]
+    invalid: str
+    n_bootstrap: int
+    n_halves: int
+    map_alphas: Mapping[str, Mapping[str, float]]
+    probe_alphas: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        """Check every switch.
+
+        Raises:
+            ValueError: One has a value that is not allowed.
+        """
+        for key, allowed in (
+            ("probe_ids", PROBE_IDS),
+            ("penalty", PENALTIES),
+            ("latents", LATENTS),
+            ("invalid", INVALID),
+        ):
+            if getattr(self, key) not in allowed:
+                raise ValueError(
+                    f"protocol.{key}={getattr(self, key)!r}: use {' or '.join(allowed)}"
+                )
+        if self.test_images is not None and self.test_images < 1:
+            raise ValueError(f"protocol.test_images must be >= 1 or null, got {self.test_images}")
+        for key in ("n_bootstrap", "n_halves"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"protocol.{key} must be >= 0, got {getattr(self, key)}")
+
+    def map_alpha(self, encoder: str, decoder: str) -> float:
+        """Return the penalty that was picked by hand for a pair of models, 0 for none.
+
+        Of names such as `nf-celeba64` the part before the dash counts.
+        """
+        return float(self.map_alphas.get(_family(encoder), {}).get(_family(decoder), 0.0))
+
+    def probe_alpha(self, model: str) -> float | None:
+        """Return the Lasso penalty that was picked by hand for a model, None where none was."""
+        alpha = self.probe_alphas.get(_family(model))
+        return None if alpha is None else float(alpha)
+
+    def label(self, probe: str) -> str:
+        """Return the name, with the switches that were set otherwise than this name says.
+
+        Args:
+            probe: Kind of the probes, such as `logistic`.
+        """
+        changed = [self.name]
+        for key, usual in PRESETS.get(self.name, {}).items():
+            value = probe if key == "probe" else getattr(self, key)
+            if value != usual:
+                changed.append(f"{key}={value}")
+        return ", ".join(changed)
+
+    def facts(self, probe: str) -> dict[str, str | int | None]:
+        """Return the protocol as flat results.
+
+        Args:
+            probe: Kind of the probes, such as `logistic`, or `none`.
+        """
+        return {
+            "protocol": self.label(probe),
+            "probe": probe,
+            "protocol/probe_ids": self.probe_ids,
+            "protocol/penalty": self.penalty,
+            "protocol/latents": self.latents,
+            "protocol/test_images": self.test_images,
+            "protocol/measures": ",".join(self.measures),
+            "protocol/n_bootstrap": self.n_bootstrap,
+            "protocol/n_halves": self.n_halves,
+        }
+
+
+def _family(name: str) -> str:
+    return name.partition("-")[0]
