@@ -8,7 +8,7 @@ MODELS ?= vae vqvae nf dm gan
 DATA ?= faces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo grid grid-gan test lint format report zoo bench clean
+.PHONY: help setup demo grid grid-gan protocols test lint format report claims zoo bench clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -32,6 +32,9 @@ grid: setup  ## The same as demo, with your own settings in ARGS="data=celeba da
 grid-gan: setup  ## The grid with the GAN on both sides, on images that it drew
 	$(BIN)/python launch.py experiment=grid-gan $(ARGS)
 
+protocols: setup  ## The grid as it should be measured, as the paper did, and with each switch alone
+	$(BIN)/python launch.py experiment=protocols $(ARGS)
+
 test: setup  ## Run the whole test suite
 	$(BIN)/python -m pytest -n auto
 
@@ -47,6 +50,9 @@ format: setup  ## Format the code
 
 report: setup  ## Rebuild tables and pictures of the newest sweep, or of DIR=folder
 	$(BIN)/python -m stitching.report $(DIR)
+
+claims: setup  ## Answer the paper's claims from the newest sweep, or from DIR="folder folder"
+	$(BIN)/python -m stitching.claims $(DIR)
 
 zoo: setup  ## Train the models of the zoo (hours on a CPU): MODELS="vae nf" DATA=faces ARGS=...
 	for model in $(MODELS); do $(BIN)/python -m stitching.train model=$$model data=$(DATA) $(ARGS) || exit 1; done

@@ -3,21 +3,22 @@
 Everything here works on objects that were built and checked beforehand.
 """
 
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.batching import images_per_call
 from stitching.cache import Cache
-from stitching.data.base import ImageData, ids_hash
+from stitching.data.base import ImageData, ImageSet
 from stitching.fitting import Fitting, Space, ranks_of
+from stitching.images import quantise
 from stitching.latents import (
     Subject,
     encode_split,
@@ -25,17 +26,34 @@ from stitching.latents import (
     in_batches,
     latent_rows,
     reconstruct_split,
-    require_finite,
 )
 from stitching.maps import Map, ReducedRank, Ridge, SpectralMap
 from stitching.maps.matrix import Rows
-from stitching.metrics.base import ImageMetric, MetricUnavailable
-from stitching.metrics.consistency import probe_scores
+from stitching.metrics.base import ImageMetric
 from stitching.metrics.latent import latent_scores
-from stitching.models.base import GenerativeModel
-from stitching.probes import LinearProbes
+from stitching.protocol import Protocol
+from stitching.provenance import of_data, of_weights, peak_memory, versions
+from stitching.readouts import Question, Readouts
+from stitching.scoring import TestItems, geometry_scores, image_scores, valid_items
+from stitching.uncertainty import Estimate, Scores, flatten
 
 Value = float | int | str | None
+Score = Estimate | Value
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Images of the test items that were measured, each (N, 3, S, S), uint8.
+
+    Attributes:
+        original: The test images.
+        own: The decoder's reconstructions of them from its own latents.
+        stitched: Its images from mapped latents.
+    """
+
+    original: Tensor
+    own: Tensor
+    stitched: Tensor
 
 
 @dataclass
@@ -43,21 +61,20 @@ class Result:
     """What a cell found.
 
     Attributes:
-        metrics: Flat results and provenance, the same in every run with the same inputs.
+        metrics: Flat results and provenance, the same in every run with the same inputs; each
+            measure KEY has `KEY.low` and `KEY.high`, the ends of its 95 % interval.
+        draws: The measures on every resample of the test items, by key.
         resources: Times, memory and counts of this run.
-        original: Test images, (N, 3, S, S) in [0, 1].
-        own: The decoder's reconstructions of them from its own latents.
-        stitched: Its images from mapped latents.
+        pictures: The images.
         fitted: The map.
         curves: Tables by name, one dict per row: `penalty_curve` where the map chose a penalty,
             `rank_curve` where it was asked for.
     """
 
     metrics: dict[str, Value]
+    draws: dict[str, NDArray[np.float32]]
     resources: dict[str, Value]
-    original: Tensor
-    own: Tensor
-    stitched: Tensor
+    pictures: Pictures
     fitted: Map
     curves: dict[str, list[dict[str, Value]]]
 
@@ -71,13 +88,15 @@ class Cell:
         decoder: The target model.
         data: The data set; `train` fits map and probes, `test` is measured on.
         fitting: Fits the map; where encoder and decoder are one and the same it is the identity.
+        protocol: What is measured on what.
         metrics: Image metrics by name.
-        probes: Attribute probes, or None to do without.
+        readouts: What labels say of latents, or None to do without.
         cache: Where latents and features are kept.
         batch_size: Images per forward pass.
         seed: Recorded.
         via: A third model: the map through its space is scored beside the direct one. Or None.
         round_trip: Whether to fit the map back too, and score both ways.
+        geometry: Whether to compare the two spaces themselves.
         rank_curve: Ranks, or "auto", at which the map, cut to that rank, is scored; or None.
     """
 
@@ -85,13 +104,15 @@ class Cell:
     decoder: Subject
     data: ImageData
     fitting: Fitting
+    protocol: Protocol
     metrics: dict[str, ImageMetric]
-    probes: LinearProbes | None
+    readouts: Readouts | None
     cache: Cache
     batch_size: int
     seed: int
     via: Subject | None = None
     round_trip: bool = True
+    geometry: bool = True
     rank_curve: str | list[int] | None = None
     times: dict[str, float] = field(default_factory=dict)
 
@@ -99,73 +120,96 @@ class Cell:
         """Run the cell.
 
         Raises:
-            ValueError: A latent or an image is not finite.
+            ValueError: A latent or an image is not finite, and the protocol does not exclude it.
         """
         started = time.perf_counter()
-        train, test = self.data.split("train"), self.data.split("test")
-        original = test.images(slice(None))
+        train, test = self.data.split("train"), self._test_images()
 
         subjects = [self.encoder, self.decoder, *([self.via] if self.via else [])]
         with self._stage("encode"):
             for subject in subjects:
                 fit_subject(subject, train, self.cache, self.batch_size)
-            encoded = [self._encode(subject) for subject in subjects]
-        (source, target), others = (space for space, _ in encoded[:2]), encoded[2:]
+            encoded = [self._encode(subject, test) for subject in subjects]
+        source, target, *others = (space for space, _ in encoded)
 
         with self._stage("fit"):
             fitted = self.fitting.fit(source, target)
         with self._stage("map"):
             mapped = self.fitting.apply(fitted, source.test)
-            require_finite(mapped, test.ids, f"map {fitted.name} returned latents")
-        true = target.test
 
         with self._stage("decode"):
-            own = reconstruct_split(self.decoder, test, true, self.cache, self.batch_size)
-            if fitted.name == "identity" and torch.equal(mapped, true):
+            own = reconstruct_split(self.decoder, test, target.test, self.cache, self.batch_size)
+            if fitted.name == "identity" and torch.equal(mapped, target.test):
                 stitched = own
             else:
                 stitched = self._decode(mapped)
-            name = f"decoder {self.decoder.model.name} returned images"
-            require_finite(stitched, test.ids, name)
 
-        metrics = self._provenance(fitted)
+        stages = {"source": source.test, "target": target.test, "mapped": mapped}
+        stages |= {f"via_{k}": space.test for k, space in enumerate(others)}
+        stages |= {"own": own, "stitched": stitched}
+        items, invalid = valid_items(test, stages, self.protocol)
+        source, target, *others = (replace(s, test=items.of(s.test)) for s, _ in encoded)
+        mapped, own, stitched = (items.of(rows) for rows in (mapped, own, stitched))
+
+        metrics = self._provenance(fitted, test) | invalid
         with self._stage("score"):
-            metrics |= latent_scores(true, mapped)
-            metrics |= self.decoder.model.diagnostics(true, mapped)
-            metrics |= self._image_scores(original, stitched)
+            metrics |= latent_scores(target.test, mapped, items.resamples)
+            metrics |= self.decoder.model.diagnostics(target.test, mapped)
+            metrics |= self._image_scores(items, stitched)
+            metrics["image/own_clipped"] = quantise(own)[1]
         with self._stage("probe"):
-            metrics |= self._probe_scores(target, mapped)
+            if self.readouts is not None:
+                asked = Question(
+                    train, target, mapped, partial(self._fit_images, fitted, source), items
+                )
+                metrics |= self.readouts.scores(asked)
+        with self._stage("geometry"):
+            if self.geometry:
+                spaces = [(space.subject, space.test) for space in (source, target)]
+                metrics |= geometry_scores(spaces[0], spaces[1], items, self.cache)
         with self._stage("directions"):
             if self.round_trip:
-                metrics |= self.fitting.both_directions(source, target, mapped)
-            for space, _ in others:
-                metrics |= self.fitting.through(source, space, target)
+                metrics |= self.fitting.both_directions(source, target, mapped, items.resamples)
+            for space in others:
+                metrics |= self.fitting.through(source, space, target, items.resamples)
         with self._stage("curves"):
             curves = {"penalty_curve": _penalty_curve(fitted)}
             if self.rank_curve is not None and isinstance(fitted, SpectralMap):
                 reduced = ReducedRank.of(fitted)
                 metrics["map/rank_90"] = reduced.summary()["rank_90"]
-                curves["rank_curve"] = self._rank_curve(reduced, source, target, original)
+                curves["rank_curve"] = self._rank_curve(reduced, source, target, items)
 
         self.times["total"] = time.perf_counter() - started
         resources: dict[str, Value] = {f"time/{k}_s": v for k, v in self.times.items()}
         resources |= peak_memory() | {"count/images_encoded": sum(n for _, n in encoded)}
+        values, draws = flatten(metrics)
         found = {name: table for name, table in curves.items() if table}
-        return Result(metrics, resources, original, own, stitched, fitted, found)
+        original = items.of(quantise(test.images(slice(None)))[0])
+        pictures = Pictures(original, quantise(own)[0], quantise(stitched)[0])
+        return Result(values, draws, resources, pictures, fitted, found)
 
-    def _encode(self, subject: Subject) -> tuple[Space, int]:
+    def _test_images(self) -> ImageSet:
+        test = self.data.split("test")
+        wanted = self.protocol.test_images
+        return test if wanted is None else test.subset(wanted)
+
+    def _encode(self, subject: Subject, test: ImageSet) -> tuple[Space, int]:
         """Return a model's latents, and how many images were encoded for them."""
-        train, test = self.data.split("train"), self.data.split("test")
+        train = self.data.split("train")
         latents: Rows
         if self.fitting.chunk is None:
             latents, n_train = encode_split(subject, train, self.cache, self.batch_size)
         else:
             latents, n_train = latent_rows(subject, train, self.cache, self.batch_size)
-        held_out, n_test = encode_split(subject, test, self.cache, self.batch_size)
+        finite = self.protocol.invalid == "fail"
+        held_out, n_test = encode_split(subject, test, self.cache, self.batch_size, finite)
         return Space(subject, train.fingerprint, latents, held_out), n_train + n_test
 
+    def _fit_images(self, fitted: Map, source: Space) -> Tensor:
+        return self.fitting.apply(fitted, source.train[:])
+
     def _rank_curve(
-        self, reduced: ReducedRank, source: Space, target: Space, original: Tensor
+        self, reduced: ReducedRank, source: Space, target: Space, items: TestItems
     ) -> list[dict[str, Value]]:
         """Score every rank of the map on latents, and some of them on images."""
         true, latents = (space.test.to(self.fitting.place) for space in (target, source))
@@ -177,7 +221,7 @@ class Cell:
         ]
         for rank in ranks_of(reduced, self.rank_curve or []):
             stitched = self._decode(reduced.predict(latents, rank).cpu())
-            scores = self._image_scores(original, stitched)
+            scores, _ = flatten(self._image_scores(items, stitched))
             rows[rank] |= {k: v for k, v in scores.items() if isinstance(v, float)}
         return rows
 
@@ -185,44 +229,13 @@ class Cell:
         model = self.decoder.model
         batches = latents.split(images_per_call(self.batch_size, model.device))
         what = f"{model.name} decodes mapped latents"
-        return in_batches(model.decode, batches, len(latents), what)
+        return in_batches(model.decode_unclamped, batches, len(latents), what)
 
-    def _features(self, metric: ImageMetric, x: Tensor) -> dict[str, Tensor]:
-        what = f"features for {metric.name}"
-        batches = x.split(images_per_call(self.batch_size, metric.device))
-        return {"features": in_batches(metric.features, batches, len(x), what)}
+    def _image_scores(self, items: TestItems, stitched: Tensor) -> Scores:
+        return image_scores(self.metrics, items, stitched, self.cache, self.batch_size)
 
-    def _image_scores(self, original: Tensor, stitched: Tensor) -> dict[str, Value]:
-        """Score against the test images, whose features are computed once per sweep."""
-        test = self.data.split("test")
-        scores: dict[str, Value] = {}
-        for key, metric in self.metrics.items():
-            try:
-                parts = {"images": test.fingerprint, "metric": metric.identity}
-                compute = partial(self._features, metric, original)
-                reference = self.cache.tensors("features", parts, compute)["features"]
-                features = self._features(metric, stitched)["features"]
-                scores |= metric.compute(reference, features)
-                scores |= metric.provenance
-            except MetricUnavailable as missing:
-                scores[f"image/{key}_missing"] = str(missing)
-        return scores
-
-    def _probe_scores(self, target: Space, mapped: Tensor) -> dict[str, Value]:
-        if self.probes is None:
-            return {}
-        labels = self.data.split("train").attributes
-        basis = self.fitting.factorise(target)
-        latents = target.train
-        if isinstance(latents, Tensor):
-            latents = latents.to(basis.mean.device)
-        self.probes.fit(latents, labels, basis)
-        true = target.test.to(basis.mean.device)
-        attributes = self.data.split("test").attributes
-        return probe_scores(self.probes, attributes, true, mapped.to(basis.mean.device))
-
-    def _provenance(self, fitted: Map) -> dict[str, Value]:
-        train, test = self.data.split("train"), self.data.split("test")
+    def _provenance(self, fitted: Map, test: ImageSet) -> dict[str, Score]:
+        train = self.data.split("train")
         summary = fitted.summary()
         top = ("map", "alpha", "n_train", "d_source", "d_target")
         return {
@@ -232,17 +245,12 @@ class Cell:
             **{key: summary.get(key) for key in top},
             "n_test": len(test),
             "seed": self.seed,
+            **self.protocol.facts(self.readouts.kind if self.readouts else "none"),
             "dtype": self.encoder.dtype,
             "device": self.encoder.identity()["device"],
             **{f"map/{key}": value for key, value in summary.items() if key not in top},
-            "data/image_size": self.data.image_size,
-            "data/train_ids": ids_hash(train.ids),
-            "data/test_ids": ids_hash(test.ids),
-            "data/train_pixels": train.fingerprint,
-            "data/test_pixels": test.fingerprint,
-            "weights/encoder": self.encoder.model.weights_hash,
-            "weights/decoder": self.decoder.model.weights_hash,
-            **_images_seen(encoder=self.encoder.model, decoder=self.decoder.model),
+            **of_data(self.data.image_size, train, test),
+            **of_weights(encoder=self.encoder.model, decoder=self.decoder.model),
             **versions(),
         }
 
@@ -258,32 +266,3 @@ def _penalty_curve(fitted: Map) -> list[dict[str, Value]]:
     if curve is None:
         return []
     return [dict(zip(curve, row, strict=True)) for row in zip(*curve.values(), strict=True)]
-
-
-def _images_seen(**models: GenerativeModel) -> dict[str, Value]:
-    """How many images trained a model, where its weights say so: what tells checkpoints apart."""
-    seen = {role: model.card.get("images_seen", "") for role, model in models.items()}
-    return {f"weights/{role}_images_seen": int(n) for role, n in seen.items() if n.isdecimal()}
-
-
-def versions() -> dict[str, Value]:
-    """Return the versions that results depend on, under keys `version/...`."""
-    from importlib.metadata import version
-
-    names = ("torch", "torchvision", "diffusers", "lpips", "torchmetrics", "numpy", "scikit-learn")
-    python = ".".join(map(str, sys.version_info[:3]))
-    return {
-        "version/stitching": version("stitching"),
-        "version/python": python,
-        **{f"version/{name}": version(name) for name in names},
-    }
-
-
-def peak_memory() -> dict[str, Value]:
-    """Return the process's peak resident memory so far, and CUDA's, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    found: dict[str, Value] = {"memory/peak_mib": peak / unit}
-    if torch.cuda.is_available():
-        found["memory/peak_cuda_mib"] = torch.cuda.max_memory_allocated() / 2**20
-    return found

@@ -4,17 +4,24 @@ Everything is built and checked before the first image is encoded, so that wrong
 seconds and one message.
 """
 
-import copy
 import functools
 import json
 import logging
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from stitching.compatibility import (
+    check_map,
+    check_penalty,
+    check_rank_curve,
+    check_role,
+    check_size,
+    check_test_images,
+    warn_of_crop,
+)
 from stitching.composition import (
     ROLES,
     absolute,
@@ -27,6 +34,13 @@ from stitching.composition import (
     role_node,
     to_plain,
 )
+from stitching.devices import (
+    DTYPES,
+    SlowDtypeWarning,
+    check_dtype,
+    pick_device,
+    warn_of_slow_dtype,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -35,79 +49,24 @@ if TYPE_CHECKING:
     from stitching.cell import Cell
     from stitching.data.base import ImageData
     from stitching.fitting import Factorisations
-    from stitching.maps import Map
     from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
     from stitching.models.containers import WeightFile
+    from stitching.protocol import Protocol
+    from stitching.readouts import Readouts
 
 log = logging.getLogger(__name__)
 
 __all__ = [
     "DTYPES", "ROLES", "USER_ERRORS", "SlowDtypeWarning", "absolute", "build", "build_cell",
-    "build_data", "build_model", "cache_root", "check_dtype", "compose_config", "conf_dir",
+    "build_data", "build_model", "build_protocol", "cache_root", "check_dtype", "compose_config",
+    "conf_dir",
     "model_node", "model_options", "open_cache", "pick_device", "register_roles", "role_node",
     "to_plain", "warn_of_slow_dtype", "weight_file",
 ]  # fmt: skip
 
-DTYPES = ("float32", "bfloat16", "float64")
-
 #: Errors whose message is meant for the user; a traceback would only hide it.
 USER_ERRORS = (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError)
-
-
-def pick_device(device: str) -> "torch.device":
-    """Return the device: `auto` is CUDA where there is one.
-
-    Raises:
-        ValueError: Unknown, or not on this machine.
-    """
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device={device!r}: use auto, cpu, cuda or cuda:N") from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise ValueError(f"device={device!r}: use auto, cpu, cuda or cuda:N")
-    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"device={device!r}: {torch.cuda.device_count()} CUDA devices here; use device=cpu"
-        )
-    return chosen
-
-
-class SlowDtypeWarning(UserWarning):
-    """The precision asked for is slow on this machine."""
-
-
-def check_dtype(dtype: str) -> str:
-    """Return dtype if it is one of `DTYPES`.
-
-    Raises:
-        ValueError: It is not.
-    """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r}: use one of {', '.join(DTYPES)}")
-    return dtype
-
-
-def warn_of_slow_dtype(device: "torch.device", dtype: str) -> None:
-    """Warn of bfloat16 on a processor without instructions for it: ten times slower there."""
-    import torch
-
-    # Older releases of torch do not say what the processor can do.
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    if device.type != "cpu" or dtype != "bfloat16" or not capabilities:
-        return
-    if not any(value for name, value in capabilities.items() if name.endswith("bf16")):
-        warnings.warn(
-            "dtype=bfloat16: this processor has no bfloat16 instructions, so it is emulated, "
-            "about ten times slower than dtype=float32",
-            SlowDtypeWarning,
-            stacklevel=2,
-        )
 
 
 def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
@@ -255,80 +214,106 @@ def build_cell(cfg: DictConfig) -> "Cell":
     warn_of_slow_dtype(device, dtype)
     drawn = isinstance(cfg.data.get("model"), DictConfig)
     data = _drawn_data(json.dumps(to_plain(cfg.data))) if drawn else build_data(cfg.data)
-    if not 0 <= plain["picture"] < data.n_test:
+    protocol = build_protocol(plain["protocol"])
+    n_test = check_test_images(protocol, data)
+    if not 0 <= plain["picture"] < n_test:
         raise ValueError(
-            f"picture={plain['picture']} is not a test image: use 0 to data.n_test - 1 = "
-            f"{data.n_test - 1}"
+            f"picture={plain['picture']} is not a test image: use 0 to {n_test - 1}, as "
+            f"{n_test} are measured on (data.n_test, protocol.test_images)"
         )
     data.check()
+    drawn_with = plain["seed"] if protocol.latents == "sampled" else None
     subjects = {}
     for role in ROLES:
         node = role_node(cfg, role)
         model = build_model(node, plain["device"], dtype)
-        _check_role(role, model, data)
-        trained, used = node.get("trained_crop"), plain["data"].get("crop")
-        if trained and used and trained != used:
-            _warn_of_crop(model.name, trained, used)
-        subjects[role] = Subject(model, model.options, dtype)
+        check_role(role, model, data)
+        warn_of_crop(model.name, node.get("trained_crop"), plain["data"].get("crop"))
+        subjects[role] = Subject(model, model.options, dtype, drawn_with)
     via = None
     if plain["via"] is not None:
         node = model_node(str(plain["via"]), cfg)
         model = build_model(node, plain["device"], dtype)
-        _check_role("via", model, data)
-        via = Subject(model, model.options, dtype)
+        check_role("via", model, data)
+        via = Subject(model, model.options, dtype, drawn_with)
     template = build(cfg.map)
     if subjects["encoder"].identity() != subjects["decoder"].identity():
-        _check_map(template, subjects["encoder"].model, subjects["decoder"].model)
-    rank_curve = _check_rank_curve(plain["rank_curve"], template)
+        check_map(template, subjects["encoder"].model, subjects["decoder"].model)
+    check_penalty(protocol, template)
+    rank_curve = check_rank_curve(plain["rank_curve"], template)
     cache = open_cache(plain["cache"])
     set_numerics(plain["seed"])
     return Cell(
         encoder=subjects["encoder"],
         decoder=subjects["decoder"],
         data=data,
-        fitting=Fitting(template, _factorisations(cache), device),
-        metrics={
-            key: _metric(json.dumps(_metric_options(node)), str(device))
-            for key, node in plain["metric"].items()
-        },
-        probes=build(cfg.probe) if cfg.probe.get("_target_") else None,
+        fitting=Fitting(
+            template,
+            _factorisations(cache),
+            device,
+            protocol.map_alpha if protocol.penalty == "by_hand" else None,
+        ),
+        protocol=protocol,
+        metrics=_metrics(plain["metric"], device, data.image_size),
+        readouts=_readouts(
+            cfg.probe, protocol, plain["seed"], subjects["decoder"].model.name, cache
+        ),
         cache=cache,
         batch_size=plain["batch_size"],
         seed=plain["seed"],
         via=via,
         round_trip=plain["round_trip"],
+        geometry=plain["geometry"],
         rank_curve=rank_curve,
     )
 
 
-def _check_map(template: "Map", encoder: "GenerativeModel", decoder: "GenerativeModel") -> None:
-    """Check that the map can connect latents of these shapes, both ways."""
-    shapes = encoder.latent_shape, decoder.latent_shape
-    copy.deepcopy(template).set_shapes(*shapes)
+def build_protocol(node: dict[str, Any]) -> "Protocol":
+    """Build and check the measuring protocol.
+
+    Raises:
+        ValueError: A switch has a value that is not allowed.
+    """
+    from stitching.protocol import Protocol
+
+    return Protocol(**(node | {"measures": tuple(node["measures"])}))
 
 
-def _check_rank_curve(wanted: Any, template: "Map") -> str | list[int] | None:
-    from stitching.maps import SpectralMap
+def _readouts(
+    node: DictConfig, protocol: "Protocol", seed: int, decoder: str, cache: "Cache"
+) -> "Readouts | None":
+    """Build the probes of a cell; None with `probe=none`."""
+    from stitching.probes import FactorProbes, LassoProbes, SoftmaxProbes
+    from stitching.readouts import Readouts
 
-    if wanted is None:
+    if not node.get("_target_"):
         return None
-    ranks = wanted if isinstance(wanted, list) else []
-    if wanted != "auto" and not (ranks and all(type(k) is int and k >= 0 for k in ranks)):
-        raise ValueError(
-            f"rank_curve={wanted!r}: use null, auto, or a list of ranks such as [1,4,16,64]"
-        )
-    if not isinstance(template, SpectralMap) or getattr(template, "alpha_per_target", False):
-        raise ValueError(
-            f"rank_curve needs map=ridge, ols or reduced_rank with one penalty for all targets, "
-            f"got map={template.name}: set rank_curve=null, or change the map"
-        )
-    return ranks or "auto"
+    probes = build(node)
+    if protocol.penalty == "by_hand" and isinstance(probes, LassoProbes):
+        alpha = protocol.probe_alpha(decoder)
+        if alpha is not None:
+            probes = build(node, alpha=alpha, standardise=False)
+    return Readouts(probes, SoftmaxProbes(), FactorProbes(), protocol, cache, seed)
 
 
 def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
+    """A metric's configuration, weight files of the user's relative to the launch folder."""
+    fixed = dict(node)
     if isinstance(node.get("weights"), str):
-        return node | {"weights": absolute(node["weights"])}
-    return node
+        fixed["weights"] = absolute(node["weights"])
+    if isinstance(node.get("space"), dict):
+        fixed["space"] = _metric_options(node["space"])
+    return fixed
+
+
+def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[str, "ImageMetric"]:
+    """Build the metrics and check that they can measure images of this size."""
+    metrics = {
+        key: _metric(json.dumps(_metric_options(node)), str(device)) for key, node in nodes.items()
+    }
+    for key, metric in metrics.items():
+        check_size(key, metric, size)
+    return metrics
 
 
 def open_cache(path: str | None) -> "Cache":
@@ -344,47 +329,9 @@ def _cache(root: Path) -> "Cache":
     return Cache(root)
 
 
-@functools.lru_cache(maxsize=64)
-def _warn_of_crop(name: str, trained: str, used: str) -> None:
-    """Warn once per model and sweep, in which every cell would say the same."""
-    log.warning(
-        "%s was trained on images cropped as %s, but data.crop=%s: a grid shows one crop to all "
-        "of its models, so this one sees faces framed unlike those it knows",
-        *(name, trained, used),
-    )
-
-
 @functools.lru_cache(maxsize=1)
 def _factorisations(cache: "Cache") -> "Factorisations":
     """Factorisations in memory, so that the cells of a sweep share them."""
     from stitching.fitting import Factorisations
 
     return Factorisations(cache)
-
-
-def _check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
-    """Check that a model can play a role: `encoder`, `decoder` or `via`, which encodes too."""
-    from stitching.data.drawn import DrawingModel, Drawn, check_drew
-
-    if role == "decoder" and not model.can_decode:
-        raise ValueError(f"decoder={model.name}: this model cannot decode; use it as encoder")
-    if isinstance(model, DrawingModel):
-        check_drew(role, model, data)
-    elif role != "decoder" and not model.can_encode:
-        raise ValueError(f"{role}={model.name}: this model cannot encode; use it as decoder")
-    if model.needs_fit:
-        model.check_fit(data.n_train)
-    if model.image_size != data.image_size:
-        raise ValueError(
-            f"{role}={model.name} takes images of {model.image_size} pixels but "
-            f"data.image_size={data.image_size}: make them equal"
-        )
-    trained_on = model.card.get("data")
-    # Drawn images are of the kind that the model that drew them was trained on.
-    kind = data.model.card.get("data") if isinstance(data, Drawn) else data.name
-    if trained_on and trained_on != kind:
-        log.warning(
-            "%s=%s was trained on %s, the data are %s: train it with `python -m stitching.train "
-            "model=%s data=%s` and give zoo=FOLDER",
-            *(role, model.name, trained_on, data.name, model.name, data.name),
-        )

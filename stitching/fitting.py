@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,13 +17,13 @@ from stitching.maps import (
     Map,
     PenaltyEdgeWarning,
     ReducedRank,
+    Ridge,
     SpectralMap,
     factorise,
 )
 from stitching.maps.matrix import Rows
 from stitching.metrics.latent import latent_scores
-
-Scores = dict[str, float | int | str | None]
+from stitching.uncertainty import Estimate, Resamples, Scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +89,14 @@ class Fitting:
         template: The map, unfitted; every fit is made on a copy.
         factorisations: Shared by all fits.
         device: Where fits are computed, unless latents are streamed; see `place`.
+        by_hand: Takes the names of source and target and returns the ridge penalty to use in
+            place of the template's; None to use the template as it is.
     """
 
     template: Map
     factorisations: Factorisations
     device: torch.device
+    by_hand: Callable[[str, str], float] | None = None
 
     @property
     def chunk(self) -> int | None:
@@ -118,6 +122,9 @@ class Fitting:
         if source.subject.identity() == target.subject.identity():
             return Identity().fit(_on(source.train, self.place), _on(target.train, self.place))
         fitted = copy.deepcopy(self.template)
+        if self.by_hand is not None:
+            alpha = self.by_hand(source.subject.model.name, target.subject.model.name)
+            fitted = Ridge(alpha=alpha, chunk=self.chunk)
         fitted.set_shapes(source.subject.model.latent_shape, target.subject.model.latent_shape)
         basis = self.factorise(source) if fitted.uses_factorisation else None
         latents = [_on(space.train, self.place) for space in (source, target)]
@@ -131,7 +138,9 @@ class Fitting:
         """Return mapped latents, on the CPU."""
         return fitted.predict(latents.to(self.place)).cpu()
 
-    def both_directions(self, source: Space, target: Space, mapped: Tensor) -> Scores:
+    def both_directions(
+        self, source: Space, target: Space, mapped: Tensor, resamples: Resamples
+    ) -> Scores:
         """Score the map back from the target, and the way there and back.
 
         ``latent/reverse_*`` compare latents mapped from the target with the source's own;
@@ -142,17 +151,18 @@ class Fitting:
             source: Of the map there.
             target: Likewise.
             mapped: What the map there made of the source's test latents.
+            resamples: Of the test items.
         """
         back = self._fit_quietly(target, source)
-        scores: Scores = {}
+        scores: dict[str, Estimate | float | int | str | None] = {}
         for name, latents in (("reverse", target.test), ("round_trip", mapped)):
-            scores |= _named(name, source.test, self.apply(back, latents))
+            scores |= _named(name, source.test, self.apply(back, latents), resamples)
         facts = back.summary()
         for key in ("alpha", "train_r2", "interpolates", "at_edge"):
             scores[f"map/reverse_{key}"] = facts.get(key)
         return scores
 
-    def through(self, source: Space, via: Space, target: Space) -> Scores:
+    def through(self, source: Space, via: Space, target: Space, resamples: Resamples) -> Scores:
         """Score, as ``latent/via_*``, the composition of a map to a third space and one from it.
 
         Next to ``latent/r2`` of the direct map this tells what the detour loses.
@@ -163,7 +173,7 @@ class Fitting:
         return {
             "via": model.name,
             "weights/via": model.weights_hash,
-            **_named("via", target.test, arrived),
+            **_named("via", target.test, arrived, resamples),
         }
 
     def _fit_quietly(self, source: Space, target: Space) -> Map:
@@ -190,8 +200,8 @@ def ranks_of(reduced: ReducedRank, wanted: str | list[int]) -> list[int]:
     return sorted({min(rank, top) for rank in wanted})
 
 
-def _named(name: str, true: Tensor, mapped: Tensor) -> Scores:
-    found = latent_scores(true, mapped)
+def _named(name: str, true: Tensor, mapped: Tensor, resamples: Resamples) -> Scores:
+    found = latent_scores(true, mapped, resamples)
     return {key.replace("latent/", f"latent/{name}_"): value for key, value in found.items()}
 
 

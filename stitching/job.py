@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
@@ -23,6 +23,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from stitching import config
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from stitching.cell import Pictures
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +124,14 @@ def _run_cell(cfg: DictConfig, plain: dict[str, Any], folder: Path, sweep: str) 
         if plain["export_map"]:
             result.fitted.save(folder / "map.safetensors")
         write_json(folder / "metrics.json", result.metrics)
+        write_draws(folder / "resamples.npz", result.draws)
         write_json(folder / "resources.json", {**result.resources, "sweep": sweep})
         tracker.log(result.metrics | result.resources)
-        rows = _attribute_rows(result.metrics)
+        rows = attribute_rows(result.metrics)
         if rows:
-            tracker.table("probe/attributes", ["attribute", "measure", "value"], rows)
-        pictures = _write_pictures(result, folder, plain["picture"])
+            columns = ["attribute", "measure", "value", "low", "high"]
+            tracker.table("probe/attributes", columns, rows)
+        pictures = _write_pictures(result.pictures, folder, plain["picture"])
         for key, path in (pictures | _write_curves(result.curves, folder)).items():
             tracker.image(key, path)
     shown = ("latent/r2", "image/rmse", "image/lpips", "image/fid", "probe/consistency")
@@ -139,16 +147,16 @@ def _model_name(node: Any) -> str:
     return str(node["name"]) if isinstance(node, dict) and "name" in node else str(node)
 
 
-def _write_pictures(result: Any, folder: Path, picture: int) -> dict[str, Path]:
+def _write_pictures(pictures: "Pictures", folder: Path, picture: int) -> dict[str, Path]:
     from PIL import Image
 
-    from stitching.images import to_uint8
     from stitching.report import render_reconstructions
 
     original, own, stitched = (
-        to_uint8(x).permute(0, 2, 3, 1).numpy()  # (N, 3, S, S) -> (N, S, S, 3)
-        for x in (result.original, result.own, result.stitched)
+        x.permute(0, 2, 3, 1).numpy()  # (N, 3, S, S) -> (N, S, S, 3)
+        for x in (pictures.original, pictures.own, pictures.stitched)
     )
+    picture = min(picture, len(original) - 1)  # fewer where invalid items are excluded
     paths = {
         "pictures/reconstructions": folder / "reconstructions.png",
         "pictures/stitched": folder / "picture.png",
@@ -181,14 +189,17 @@ def _write_curves(curves: dict[str, list[dict[str, Any]]], folder: Path) -> dict
     return paths
 
 
-def _attribute_rows(metrics: dict[str, Any]) -> list[list[Any]]:
-    """Rows (attribute, measure, value) from keys `probe/<measure>/<attribute>`."""
-    parts = [(key.split("/"), value) for key, value in metrics.items()]
-    return [
-        [key[2], key[1], float(value)]
-        for key, value in parts
-        if key[0] == "probe" and len(key) == 3 and isinstance(value, (int, float))
-    ]
+def attribute_rows(metrics: dict[str, Any]) -> list[list[Any]]:
+    """Return rows (attribute, measure, value, low, high) of keys `probe/MEASURE/ATTRIBUTE`."""
+    rows = []
+    for key, value in metrics.items():
+        part, *names = key.split("/")
+        if part != "probe" or len(names) != 2 or not isinstance(value, (int, float)):
+            continue
+        if not key.endswith((".low", ".high")):
+            ends = [metrics.get(f"{key}.{end}") for end in ("low", "high")]
+            rows.append([names[1], names[0], float(value), *ends])
+    return rows
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -199,6 +210,15 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def write_draws(path: Path, draws: "dict[str, NDArray[np.float32]]") -> None:
+    """Write measures on every resample by key, atomically; numpy reads them without unpickling."""
+    import numpy as np
+
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
+    np.savez_compressed(partial, **draws)  # type: ignore[arg-type]  # a key is any file name
     partial.replace(path)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -81,6 +82,21 @@ def code_version(*classes: type) -> str:
     for base in {base for cls in classes for base in cls.__mro__}:
         if base.__module__.partition(".")[0] not in _LIBRARIES:
             files.add(inspect.getsourcefile(base))
+    return _hash_of_files(files)
+
+
+def source_version(*modules: ModuleType) -> str:
+    """Return SHA-256 (hex) of the source files of modules; of a package, of all in it."""
+    files: set[str | None] = set()
+    for module in modules:
+        file = inspect.getsourcefile(module)
+        files.add(file)
+        if file and Path(file).name == "__init__.py":
+            files |= {str(path) for path in Path(file).parent.rglob("*.py")}
+    return _hash_of_files(files)
+
+
+def _hash_of_files(files: Iterable[str | None]) -> str:
     digest = hashlib.sha256()
     for content in sorted(Path(file).read_bytes() for file in files if file):
         digest.update(hashlib.sha256(content).digest())

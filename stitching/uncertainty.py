@@ -9,9 +9,13 @@ Two ways to resample:
 - `BOOTSTRAP`: n items with replacement. For measures that are functions of means over items.
 - `HALVES`: half of the items without replacement. For measures in which an item met twice would
   count as a near neighbour of itself (distances between distributions, similarities of spaces).
-  The mean of n/2 of n items drawn so varies about the mean of all n exactly as that varies about
-  the truth, so no rescaling is needed. What half of the items do to the bias of a measure is
-  taken out: the halves' spread is put around the value from all items.
+  The mean of n/2 of n items drawn so varies about the mean of all n as that varies about the
+  truth (for odd n after a rescaling, which is applied). What half of the items do to the bias of
+  a measure is taken out: the halves' spread is put around the value from all items.
+
+Intervals are percentiles of the draws. Below about 100 items they are somewhat narrow (of the
+mean of 30 Gaussian items 92 % hold the truth, of 128 items 94 %), and where every item scores
+the same they have no width at all.
 
 Source: Efron (1979), doi:10.1214/aos/1176344552; half-samples: Shao and Wu (1989),
 doi:10.1214/aos/1176347263
@@ -59,7 +63,7 @@ class Estimate:
     @property
     def interval(self) -> tuple[float | None, float | None]:
         """Low and high end of the 95 % interval by percentiles; None where there is none."""
-        if self.value is None or self.draws is None:
+        if self.value is None or self.draws is None or len(self.draws) == 0:
             return None, None
         known = self.draws[np.isfinite(self.draws)]
         if len(known) < (1 - _UNDEFINED_SHARE) * len(self.draws) or len(known) == 0:
@@ -114,9 +118,17 @@ class Resamples:
 
         Args:
             rows: Shape (n,), which to keep.
+
+        Raises:
+            ValueError: Another shape, none kept, or some were left out before.
         """
-        if rows.shape != (self.n,) or self.kept is not None:
-            raise ValueError(f"need one flag for each of {self.n} items, got shape {rows.shape}")
+        if self.kept is not None:
+            raise ValueError("items were left out of these resamples before: start from all items")
+        if rows.shape != (self.n,) or not rows.any():
+            raise ValueError(
+                f"need one flag for each of {self.n} items and at least one kept, got shape "
+                f"{rows.shape} with {int(rows.sum())} kept"
+            )
         return replace(self, kept=tuple(int(i) for i in np.flatnonzero(rows)))
 
     @cached_property
@@ -165,7 +177,7 @@ class Resamples:
                 rows; NaN where undefined.
         """
         value = _number(function(torch.ones(1, self.n_items, dtype=torch.float64))[0])
-        if not self.n_bootstrap:
+        if not self.n_bootstrap or self.n_items < 2:  # one item does not vary
             return Estimate(value)
         rows = max(1, _WEIGHT_ELEMENTS // self.n_items)
         draws = torch.cat([function(part) for part in self.counts.split(rows)])
@@ -178,8 +190,10 @@ class Resamples:
             function: Takes places of items, ascending, int64 (m,); NaN where undefined.
         """
         value = _number(function(torch.arange(self.n_items)))
+        if not self.n_halves or self.n_items < 2:
+            return Estimate(value, method=HALVES)
         values = [function(half.nonzero().flatten()) for half in self.halves]
-        return _around(value, np.array(values, dtype=np.float64))
+        return self._around(value, np.array(values, dtype=np.float64))
 
     def of_half_weights(self, function: Callable[[Tensor], Tensor]) -> Estimate:
         """Estimate a measure of sets of items, all half-samples at once.
@@ -188,9 +202,20 @@ class Resamples:
             function: Takes weights 0 and 1, (R, n_items) in float64, as `of_weights`.
         """
         value = _number(function(torch.ones(1, self.n_items, dtype=torch.float64))[0])
-        if not self.n_halves:
+        if not self.n_halves or self.n_items < 2:
             return Estimate(value, method=HALVES)
-        return _around(value, function(self.halves.double()).double().numpy())
+        return self._around(value, function(self.halves.double()).double().numpy())
+
+    def _around(self, value: float | None, draws: NDArray[np.float64]) -> Estimate:
+        """Put the spread of half-samples around the value from all items."""
+        if value is None:
+            return Estimate(value, method=HALVES)
+        known = draws[np.isfinite(draws)]
+        centre = known.mean() if len(known) else math.nan
+        # The variance of a mean of m of n items, without replacement, is (n - m) / m times that
+        # of a mean of n.
+        m = max(1, self.n // 2)
+        return Estimate(value, (draws - centre) * math.sqrt(m / (self.n - m)) + value, HALVES)
 
     def _columns(self, table: NDArray[np.generic]) -> NDArray[np.generic]:
         return table if self.kept is None else np.ascontiguousarray(table[:, list(self.kept)])
@@ -214,15 +239,6 @@ def flatten(
             values[f"{key}.low"], values[f"{key}.high"] = score.interval
             draws[key] = score.draws.astype(np.float32)
     return values, draws
-
-
-def _around(value: float | None, draws: NDArray[np.float64]) -> Estimate:
-    """Put the spread of half-samples around the value from all items."""
-    if value is None or len(draws) == 0:
-        return Estimate(value, method=HALVES)
-    known = draws[np.isfinite(draws)]
-    centre = known.mean() if len(known) else math.nan
-    return Estimate(value, draws - centre + value, HALVES)
 
 
 def _number(value: Tensor | float) -> float | None:

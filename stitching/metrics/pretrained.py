@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from stitching.download import DownloadError, sha256_of
 from stitching.download import Network as _Network
-from stitching.metrics.base import MetricUnavailable, WeightFile
+from stitching.metrics.base import MetricUnavailable
 
 #: Seconds that one process spends, over all its attempts, on finding out that there is no
 #: network. A download that has begun may take longer, as long as data keep coming.
@@ -27,6 +27,21 @@ NETWORK_BUDGET_S = 10.0
 
 Network = TypeVar("Network", bound=nn.Module)
 FloatArray = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A weight file that was found.
+
+    Attributes:
+        path: Where it lies.
+        sha256: Checksum of its bytes, 64 hexadecimal digits.
+        source: How it was found; holds no machine's path, so it may be stored with results.
+    """
+
+    path: Path
+    sha256: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -128,14 +143,18 @@ def downloaded_file(public: PublishedFile) -> WeightFile:
 
 
 def read_state(file: WeightFile) -> dict[str, Tensor]:
-    """Read a checkpoint of plain tensors onto the CPU.
+    """Read a checkpoint of plain tensors onto the CPU: of safetensors by its suffix, or torch's.
 
     Raises:
         ValueError: It is damaged, or holds anything beside named tensors.
     """
+    if file.path.suffix == ".safetensors":
+        return _read_safetensors(file)
     try:
         state = torch.load(file.path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle can raise anything
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"{file.path} is damaged or no file of plain tensors ({first_line}): replace it"
@@ -143,6 +162,16 @@ def read_state(file: WeightFile) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{file.path} must hold a dictionary of tensors: replace it")
     return dict(state)
+
+
+def _read_safetensors(file: WeightFile) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file.path)
+    except SafetensorError as error:
+        raise ValueError(f"{file.path} is damaged ({error}): replace it") from error
 
 
 def read_arrays(file: WeightFile) -> dict[str, FloatArray]:

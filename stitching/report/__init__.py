@@ -1,22 +1,32 @@
-"""From finished cells to tables and pictures: `python -m stitching.report DIR`.
+"""From finished cells to tables and pictures: `python -m stitching.report DIR [DIR ...]`.
 
 DIR is the folder of a sweep, with one folder per cell in it. Only files are read, so a report can
 be made again at any time, also while other cells still run. It writes into DIR: `grid.csv`, one
 row per finished cell with raw values; a heatmap per measure; `pictures.png`, one test image by
 every pair of models; and `table.md`, all measures rounded for reading.
+
+Where cells were measured by several protocols, or a sweep went over seeds, these lie in
+`report/PROTOCOL/` instead, one folder each; `grid.csv` stays beside them with all cells. The
+first DIR then gets `protocols.md` and `protocols.csv`: protocols side by side, and what each of
+their switches moves.
 """
 
-from stitching.report.cells import Grid, collect, pivot, read_grid
+from stitching.report.cells import Cell
+from stitching.report.differences import Difference, difference
 from stitching.report.files import main
+from stitching.report.grids import Grid, collect, pivot, read_grid
 from stitching.report.measures import MEASURES, Measure
 from stitching.report.plots import render_reconstructions
 from stitching.report.tables import print_table
 
 __all__ = [
     "MEASURES",
+    "Cell",
+    "Difference",
     "Grid",
     "Measure",
     "collect",
+    "difference",
     "main",
     "pivot",
     "print_table",

@@ -1,57 +1,53 @@
-"""Read the files of cells: which of them count, what they hold, and why others do not."""
+"""Read the files of cells: what they hold, and why some of them do not count."""
 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import re
-from dataclasses import dataclass, field
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from stitching.report.measures import MEASURES
+import numpy as np
+from numpy.lib.npyio import NpzFile
 
-if TYPE_CHECKING:
-    import pandas as pd
+from stitching.report.differences import Numbers, Quantity
 
-log = logging.getLogger(__name__)
+__all__ = ["BASELINES", "Cell", "family", "read_cells"]
 
-_SETTING_KEYS = ("data", "map", "alpha", "n_train", "n_test", "seed", "folder", "sweep")
-
-# What describes a run and not its result: repeats of a cell may differ in it.
-_RUN_KEYS = ("folder", "sweep", "time/", "memory/", "count/")
+#: Models that are no trained generative models: a floor or a ceiling of a table.
+BASELINES = ("random", "mean", "pixels", "pca", "untrained")
 
 # ENCODER-to-DECODER_JOBNUM
 _CELL_NAME = re.compile(r"(?P<encoder>.+?)-to-(?P<decoder>.+?)(?:_(?P<number>\d+))?")
 
+_PROBED = ("probe/", "factor/", "class/")
 
-@dataclass
-class Grid:
-    """The cells of a sweep.
+
+def family(name: str) -> str:
+    """Return the kind of a model from its name: `nf` of `nf-celeba64` and of `nf-5000`."""
+    return name.partition("-")[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One cell, as its files tell.
 
     Attributes:
-        folder: Where they lie.
-        frame: One row per finished cell: `encoder`, `decoder`, measures, the rest. Numbers are
-            raw; one that is NaN or infinite reads "invalid".
-        encoders: In order of appearance, failed cells included.
-        decoders: Likewise.
-        paths: Folder of each pair that has finished, the first of repeats.
-        absent: Why a pair has no row: "failed", "unfinished", "invalid" or "missing".
-        notes: Whatever was left out, and failures, one line each.
+        path: Its folder.
+        encoder: Name of the model that encodes; "" where nothing tells.
+        decoder: Name of the model that decodes.
+        state: "done", "failed", "unfinished" or "invalid".
+        reason: Why it is not done.
+        sweep: Which start of a sweep it belongs to.
+        written: When its files were written last, in ns.
+        values: Contents of `metrics.json` and `resources.json`.
     """
 
-    folder: Path
-    frame: pd.DataFrame
-    encoders: list[str] = field(default_factory=list)
-    decoders: list[str] = field(default_factory=list)
-    paths: dict[tuple[str, str], Path] = field(default_factory=dict)
-    absent: dict[tuple[str, str], str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Cell:
     path: Path
     encoder: str
     decoder: str
@@ -59,71 +55,101 @@ class _Cell:
     reason: str
     sweep: object
     written: float
-    values: dict[str, object]
+    values: Mapping[str, Any]
+
+    @property
+    def protocol(self) -> str:
+        """Label of the protocol it was measured by; "" in cells that do not say."""
+        return str(self.values.get("protocol") or "")
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether it is a model's own reconstruction."""
+        return self.encoder == self.decoder
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Contents of `config.yaml`; empty where there is none."""
+        import yaml
+
+        path = self.path / "config.yaml"
+        if not path.is_file():
+            return {}
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        found: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), loader) or {}
+        return found
+
+    def number(self, key: str) -> float | None:
+        """Return a finite number; None for all else."""
+        value = self.values.get(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        return float(value) if math.isfinite(value) else None
+
+    def interval(self, key: str) -> tuple[float, float] | None:
+        """Return the ends of a measure's 95 % interval, as the cell wrote them."""
+        low, high = self.number(f"{key}.low"), self.number(f"{key}.high")
+        return None if low is None or high is None else (low, high)
+
+    def quantity(self, key: str) -> Quantity:
+        """Return a measure with its draws, where the cell kept them."""
+        if key not in self._quantities:
+            draws = self._draws(key)
+            # What probes are asked about differs between ways of choosing it, not only in number.
+            asked = self.values.get("protocol/probe_ids") if key.startswith(_PROBED) else None
+            ids, n = self.values.get("data/test_ids"), self.values.get("n_test")
+            known = draws is not None and ids is not None
+            items = (ids, n, asked, len(draws)) if known and draws is not None else None
+            self._quantities[key] = Quantity(self.number(key), draws, items)
+        return self._quantities[key]
+
+    @cached_property
+    def _quantities(self) -> dict[str, Quantity]:
+        return {}
+
+    def _draws(self, key: str) -> Numbers | None:
+        path = self.path / "resamples.npz"
+        if not path.is_file():
+            return None
+        found = _opened(path, path.stat().st_mtime_ns)
+        return found[key].astype(np.float64) if key in found else None
 
 
-def collect(folder: str | Path) -> pd.DataFrame:
-    """Return one row per finished cell of a sweep; log what is left out.
+@lru_cache(maxsize=64)  # a grid's: to open a file takes longer than to read 30 measures from it
+def _opened(path: Path, written: int) -> NpzFile:
+    """Return an open file of draws, which closes when it leaves the cache.
 
     Args:
-        folder: As `read_grid`.
-
-    Raises:
-        FileNotFoundError, ValueError: As `read_grid`.
+        path: The file.
+        written: When, in ns: a file that has been replaced is opened again.
     """
-    grid = read_grid(folder)
-    for note in grid.notes:
-        log.warning("%s", note)
-    return grid.frame
+    found: NpzFile = np.load(path, allow_pickle=False)
+    return found
 
 
-def read_grid(folder: str | Path) -> Grid:
-    """Read the cells of a sweep.
-
-    A cell counts as finished if its `status.json` says so and its files are whole. Where the
-    folder holds cells of several sweeps, the one written to last counts.
+def read_cells(folder: Path) -> tuple[list[Cell], list[str]]:
+    """Read the cells of a folder, in order of their job numbers.
 
     Args:
-        folder: Of the sweep, or of a single cell.
+        folder: Of a sweep, or of a single cell.
+
+    Returns:
+        The cells of the sweep that was written to last, and what was left out, one line each.
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: No cell in it, or none that is finished.
+        ValueError: No cell in it.
     """
-    import pandas as pd
-
-    folder = Path(folder)
-    folder = folder if folder.name else folder.resolve()  # "." has no name
     if not folder.is_dir():
         raise FileNotFoundError(f"not a folder: {folder}")
-    grid = Grid(folder, pd.DataFrame())
-    done = []
-    for cell in _of_last_sweep([_read_cell(path) for path in _cell_folders(folder)], grid):
-        if cell.encoder and cell.encoder not in grid.encoders:
-            grid.encoders.append(cell.encoder)
-        if cell.decoder and cell.decoder not in grid.decoders:
-            grid.decoders.append(cell.decoder)
-        if cell.state == "done":
-            done.append(cell)
-        else:
-            grid.absent[cell.encoder, cell.decoder] = cell.state
-            grid.notes.append(f"{cell.path.name} {cell.state}: {cell.reason}")
-    if not done:
-        raise ValueError("\n  ".join([f"no finished cell in {folder}", *grid.notes]))
-    _note_pairs(done, grid)
-    done.sort(key=lambda c: (grid.encoders.index(c.encoder), grid.decoders.index(c.decoder)))
-    rows = [{key: _visible(value) for key, value in cell.values.items()} for cell in done]
-    present = {key for row in rows for key in row}
-    first = ("encoder", "decoder", *(measure.key for measure in MEASURES), *_SETTING_KEYS)
-    order = [key for key in first if key in present]
-    order += sorted(present.difference(order))
-    grid.frame = pd.DataFrame(rows, columns=order)
-    return grid
+    cells = [_read_cell(path) for path in _cell_folders(folder)]
+    last = max(cells, key=lambda cell: cell.written).sweep
+    stale = ", ".join(cell.path.name for cell in cells if cell.sweep != last)
+    notes = [f"left out, written by another sweep than the last one ({last}): {stale}"]
+    return [cell for cell in cells if cell.sweep == last], notes if stale else []
 
 
 def _cell_folders(folder: Path) -> list[Path]:
-    """Return the folders of cells in order of their job numbers."""
-
     def is_cell(path: Path) -> bool:
         return (path / "status.json").is_file() or (path / "metrics.json").is_file()
 
@@ -141,7 +167,7 @@ def _cell_folders(folder: Path) -> list[Path]:
     return sorted(found, key=order)
 
 
-def _read_cell(path: Path) -> _Cell:
+def _read_cell(path: Path) -> Cell:
     name = _CELL_NAME.fullmatch(path.name)
     values: dict[str, Any] = {}
     status: dict[str, Any] = {}
@@ -161,7 +187,9 @@ def _read_cell(path: Path) -> _Cell:
         state, reason = "unfinished", f"its status is {status.get('state')!r}"
     elif state == "done" and not {"encoder", "decoder"} <= values.keys():
         state, reason = "invalid", "metrics.json does not name encoder and decoder"
-    return _Cell(
+    elif state == "done" and not _whole(path / "resamples.npz"):
+        state, reason = "invalid", "resamples.npz cannot be read"
+    return Cell(
         path=path,
         encoder=str(values.get("encoder", name["encoder"] if name else "")),
         decoder=str(values.get("decoder", name["decoder"] if name else "")),
@@ -173,62 +201,6 @@ def _read_cell(path: Path) -> _Cell:
     )
 
 
-def _of_last_sweep(cells: list[_Cell], grid: Grid) -> list[_Cell]:
-    """Leave out the cells of earlier sweeps into the same folder."""
-    last = max(cells, key=lambda cell: cell.written).sweep
-    stale = [cell.path.name for cell in cells if cell.sweep != last]
-    if stale:
-        grid.notes.append(
-            f"left out, written by another sweep than the last one ({last}): {', '.join(stale)}"
-        )
-    return [cell for cell in cells if cell.sweep == last]
-
-
-def _note_pairs(done: list[_Cell], grid: Grid) -> None:
-    """Enter pairs of models without a finished cell, and those with more than one."""
-    folders: dict[tuple[str, str], list[Path]] = {}
-    for cell in done:
-        folders.setdefault((cell.encoder, cell.decoder), []).append(cell.path)
-    for pair in [(e, d) for e in grid.encoders for d in grid.decoders]:
-        if pair in folders:
-            grid.paths[pair] = folders[pair][0]
-            grid.absent.pop(pair, None)
-            if len(folders[pair]) > 1:
-                names = ", ".join(path.name for path in folders[pair])
-                grid.notes.append(f"repeats, of which tables show one: {names}")
-        elif pair not in grid.absent:
-            grid.absent[pair] = "missing"
-            grid.notes.append(f"{'-to-'.join(pair)} missing: it was not started")
-
-
-def _visible(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "invalid"  # NaN would be an empty field, like what was not measured
-    return value
-
-
-def pivot(frame: pd.DataFrame, key: str) -> pd.DataFrame:
-    """Return one measure as a table, encoders by decoders in order of appearance.
-
-    Identical repeats of a cell count once; nothing is averaged.
-
-    Raises:
-        KeyError: No such column.
-        ValueError: Cells of one encoder and decoder differ in their results.
-    """
-    if key not in frame:
-        raise KeyError(f"no column {key!r} in the grid")
-    pair = ["encoder", "decoder"]
-    results = [column for column in frame if not str(column).startswith(_RUN_KEYS)]
-    for names, group in frame[frame.duplicated(pair, keep=False)].groupby(pair, sort=False):
-        counts = group[results].astype(str).nunique(dropna=False).to_dict()
-        differ = [str(column) for column, count in counts.items() if count > 1]
-        if differ:
-            raise ValueError(
-                f"{len(group)} cells for {' to '.join(map(str, names))} differ in "
-                f"{', '.join(differ[:5])}: {', '.join(group['folder'].astype(str))}; sweep one "
-                "setting per folder"
-            )
-    once = frame.drop_duplicates(pair)
-    table = once.pivot(index="encoder", columns="decoder", values=key)
-    return table.reindex(index=once["encoder"].unique(), columns=once["decoder"].unique())
+def _whole(path: Path) -> bool:
+    """Whether a file of draws can be read; cells of before there were any have none."""
+    return not path.exists() or zipfile.is_zipfile(path)

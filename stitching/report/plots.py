@@ -44,6 +44,7 @@ def heatmap(
     lower_is_better: bool,
     by_column: bool = False,
     floor: float | None = None,
+    small: Sequence[Sequence[str]] | None = None,
     notes: Sequence[str] = (),
 ) -> bytes:
     """Draw one measure over the grid; yellow is the better end of the scale in every heatmap.
@@ -60,6 +61,7 @@ def heatmap(
         by_column: Colour each column on its own, for measures whose unit changes with the
             decoder.
         floor: Numbers below it get the same colour.
+        small: What to write below the text of each cell, in the shape of `texts`.
         notes: Small lines below the grid.
 
     Returns:
@@ -97,7 +99,10 @@ def heatmap(
             # Black and white text have the same contrast at this luminance.
             ink = _INK if _luminance(colour) > 0.21 else "white"
             slant = "italic" if blank else "normal"
-            axes.text(j, i, texts[i][j], ha="center", va="center", c=ink, size=10, style=slant)
+            below = small[i][j] if small else ""
+            y = i - 0.1 if below else i
+            axes.text(j, y, texts[i][j], ha="center", va="center", c=ink, size=10, style=slant)
+            axes.text(j, i + 0.24, below, ha="center", va="center", c=ink, size=6.5)
         axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="auto")
         axes.set_xticks(range(columns), labels=decoders, size=10)
         axes.set_yticks(range(rows), labels=encoders, size=10)

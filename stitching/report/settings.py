@@ -1,4 +1,4 @@
-"""Which setting a sweep went over besides its models, read from the cells' configurations."""
+"""Which settings a sweep went over besides its models, read from the cells' configurations."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from stitching.report.cells import Cell
 
 #: Parts of a configuration that differ between the cells of any grid, or change no result.
 _ROLES = ("encoder", "decoder", "tracker", "cache", "device", "batch_size")
@@ -39,6 +41,12 @@ def swept_setting(folder: Path, frame: pd.DataFrame) -> tuple[str, list[float]] 
     values = [found.get(differing[0]) for found in settings]
     numbers = [float(v) for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
     return (differing[0], numbers) if len(numbers) == len(values) else None
+
+
+def seeds_of(cell: Cell) -> dict[str, object]:
+    """Return the seeds of a cell by the names of their settings, such as `data.seed`."""
+    seeds = {key: value for key, value in _flat(cell.config) if key.rpartition(".")[2] == "seed"}
+    return {"seed": cell.values.get("seed")} | seeds
 
 
 def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

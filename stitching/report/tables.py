@@ -1,34 +1,25 @@
-"""Measures as people read them: names, direction, rounding, tables and what limits them."""
+"""Tables of a grid, and what one must know to judge its numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from stitching.report.cells import Grid, pivot
-from stitching.report.measures import MEASURES, Measure
+from stitching.report.cells import Cell
+from stitching.report.formats import aligned, format_value, markdown_table, with_interval
+from stitching.report.grids import Grid, Pair, require_unique
+from stitching.report.marks import BEST, legend, marks
+from stitching.report.measures import MEASURES, Measure, measure_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+__all__ = [
+    "caveats", "cell_texts", "direction", "grid_texts", "grid_values", "markdown", "not_measured",
+    "print_table", "setting", "shown",
+]  # fmt: skip
+
 CORNER = "encoder \\ decoder"
-
-
-def format_value(value: float | str, measure: Measure) -> str:
-    """Return a number rounded for reading, a word as it is.
-
-    Percent have one decimal, other numbers three significant digits; halves and all else are
-    rounded, never cut off.
-    """
-    if isinstance(value, str):
-        return value
-    if measure.percent:
-        text = f"{value:.1%}".removesuffix("%")
-    else:
-        exponent = int(f"{value:.2e}".partition("e")[2])  # after rounding: 0.9996 is 1.00
-        plain = -4 <= exponent < 6
-        text = f"{value:.{max(0, 2 - exponent)}f}" if plain else f"{value:.2e}"
-    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def grid_values(grid: Grid, measure: Measure) -> list[list[float | str]]:
@@ -38,26 +29,59 @@ def grid_values(grid: Grid, measure: Measure) -> list[list[float | str]]:
         One row per encoder, one column per decoder: a number, "failed", "unfinished" or
         "missing" for a cell that has no result, "missing" for a result without this measure,
         "invalid" for a value that is not a finite number.
+
+    Raises:
+        ValueError: Cells of one encoder and decoder differ in their results.
     """
-    import pandas as pd
+    require_unique(grid.frame)
 
-    table = pivot(grid.frame, measure.key)
+    def value(pair: Pair) -> float | str:
+        if pair not in grid.cells:
+            return grid.absent[pair]
+        cell = grid.cells[pair]
+        found = cell.number(measure.key)
+        if found is not None:
+            return found
+        return "missing" if cell.values.get(measure.key) is None else "invalid"
 
-    def value(encoder: str, decoder: str) -> float | str:
-        if (encoder, decoder) in grid.absent:
-            return grid.absent[encoder, decoder]
-        found: Any = table.loc[encoder, decoder]
-        if pd.isna(found):
-            return "missing"
-        return "invalid" if isinstance(found, (str, bool)) else float(found)
+    return [[value((encoder, decoder)) for decoder in grid.decoders] for encoder in grid.encoders]
 
-    return [[value(encoder, decoder) for decoder in grid.decoders] for encoder in grid.encoders]
+
+def cell_texts(cell: Cell, measure: Measure) -> tuple[str, str]:
+    """Return a measure of a cell as texts: a number or a word, and its interval or nothing."""
+    value = cell.number(measure.key)
+    if value is None:
+        return ("missing" if cell.values.get(measure.key) is None else "invalid"), ""
+    return with_interval(value, cell.interval(measure.key), measure)
+
+
+def grid_texts(grid: Grid, measure: Measure) -> list[list[tuple[str, str, str]]]:
+    """Return a measure for all pairs as texts, in the shape of `grid_values`.
+
+    Returns:
+        For each pair a number or a word; its interval or nothing; and its signs.
+    """
+    signs = marks(grid, measure)
+
+    def text(pair: Pair) -> tuple[str, str, str]:
+        if pair not in grid.cells:
+            return grid.absent[pair], "", ""
+        return *cell_texts(grid.cells[pair], measure), signs[pair]
+
+    return [[text((encoder, decoder)) for decoder in grid.decoders] for encoder in grid.encoders]
 
 
 def shown(grid: Grid) -> list[Measure]:
-    """Return the measures that at least one finished cell has a value for."""
+    """Return the measures that at least one finished cell has a value for.
+
+    Measures of images that are not among `MEASURES`, a user's own, come last.
+    """
     frame = grid.frame
-    return [m for m in MEASURES if m.key in frame and bool(frame[m.key].notna().any())]
+    known = {measure.key for measure in MEASURES}
+    named = [str(column).removesuffix(".low") for column in frame]
+    own = [key for key in named if key.startswith("image/") and f"{key}.low" in frame]
+    others = [measure_of(key) for key in dict.fromkeys(own) if key not in known]
+    return [m for m in [*MEASURES, *others] if m.key in frame and bool(frame[m.key].notna().any())]
 
 
 def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
@@ -70,48 +94,59 @@ def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
     """
+    require_unique(grid.frame)
     blocks = []
     for measure in measures or [m for m in shown(grid) if m.printed]:
-        rows = [[format_value(x, measure) for x in row] for row in grid_values(grid, measure)]
-        head = [CORNER, *grid.decoders]
-        body = [[name, *row] for name, row in zip(grid.encoders, rows, strict=True)]
-        widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+        texts = grid_texts(grid, measure)
+        signs = "".join(sign for row in texts for _, _, sign in row)
+        width = max(len(sign) for row in texts for _, _, sign in row)
+        rows = [
+            [encoder, *(value + sign.ljust(width) for value, _, sign in row)]
+            for encoder, row in zip(grid.encoders, texts, strict=True)
+        ]
         lines = [f"{measure.key}: {measure.label}; {direction(measure)}"]
-        for name, *cells in [head, *body]:
-            padded = [x.rjust(width) for x, width in zip(cells, widths[1:], strict=True)]
-            lines.append("  ".join([name.ljust(widths[0]), *padded]))
-        lines += [f"  {note}" for note in caveats(grid.frame, measure)]
-        blocks.append("\n".join(lines))
+        lines += aligned([[CORNER, *(name + " " * width for name in grid.decoders)], *rows])
+        notes = [*caveats(grid, measure), *legend(signs)]
+        blocks.append("\n".join([*lines, *(f"  {note}" for note in notes)]))
     return "\n\n".join(blocks)
 
 
 def markdown(grid: Grid) -> str:
-    """Return all measures as Markdown, with what was left out at the end.
+    """Return all measures with intervals as Markdown, and what was left out at the end.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
     """
+    require_unique(grid.frame)
     lines = ["# Stitching grid", "", f"{setting(grid.frame)}."]
+    if any(f"{measure.key}.low" in grid.frame for measure in shown(grid)):
+        lines += ["", "In brackets: 95 % intervals over resamples of the test images."]
     for measure in shown(grid):
+        texts = grid_texts(grid, measure)
         lines += ["", f"## {measure.label}", "", f"`{measure.key}`: {direction(measure)}."]
-        lines += [f"{note[0].upper()}{note[1:]}." for note in caveats(grid.frame, measure)]
-        lines += ["", _markdown_row([CORNER, *grid.decoders])]
-        lines += [_markdown_row(["---", *("---:" for _ in grid.decoders)])]
-        for name, row in zip(grid.encoders, grid_values(grid, measure), strict=True):
-            lines.append(_markdown_row([name, *(format_value(x, measure) for x in row)]))
+        lines += [f"{note[0].upper()}{note[1:]}." for note in caveats(grid, measure)]
+        rows = [
+            [encoder, *(_escaped(" ".join(part for part in parts if part)) for parts in row)]
+            for encoder, row in zip(grid.encoders, texts, strict=True)
+        ]
+        lines += ["", *markdown_table([CORNER, *grid.decoders], rows)]
+        notes = legend(sign for row in texts for _, _, sign in row)
+        lines += ["", f"{_escaped('; '.join(notes))}."] if notes else []
     notes = [*not_measured(grid), *grid.notes]
     if notes:
         lines += ["", "## Notes", "", *(f"- {note}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 
-def _markdown_row(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+def _escaped(text: str) -> str:
+    return text.replace(BEST, f"\\{BEST}")
 
 
 def direction(measure: Measure) -> str:
     """Return which end of the scale is the better one, in words."""
-    better = "lower is better" if measure.lower_is_better else "higher is better"
+    if not measure.good:
+        return "for comparison, neither end is better"
+    better = f"{'lower' if measure.lower_is_better else 'higher'} is {measure.good}"
     return f"{better}, comparable within a column" if measure.by_column else better
 
 
@@ -119,6 +154,7 @@ def setting(frame: pd.DataFrame) -> str:
     """Return what all cells have in common, in one line."""
     parts = []
     for key, text in (
+        ("protocol", "protocol {}"),
         ("data", "data {}"),
         ("map", "map {}"),
         ("n_train", "{} images to fit"),
@@ -134,29 +170,45 @@ def setting(frame: pd.DataFrame) -> str:
     return ", ".join(parts)
 
 
-def caveats(frame: pd.DataFrame, measure: Measure) -> list[str]:
+def caveats(grid: Grid, measure: Measure) -> list[str]:
     """Return what one must know to judge a measure: counts, bias, missing values."""
     notes = []
-    images, width = _range(frame, f"{measure.key}_n"), _range(frame, f"{measure.key}_dim")
+    frame, key = grid.frame, measure.key
+    images, width = _range(frame, f"{key}_n"), _range(frame, f"{key}_dim")
     if images and width:
-        note = f"{_words(images)} images per side, {_words(width)} features"
-        if images[0] <= width[1]:
-            note += "; mostly estimation bias unless images > features: small gaps mean nothing"
-        notes.append(note)
+        notes.append(f"{_words(images)} images per side, {_words(width)} features")
+    floor = _range(frame, f"{key}_floor")
+    if floor:
+        ends = " to ".join(dict.fromkeys(format_value(end, measure) for end in floor))
+        notes.append(f"two halves of the test images are {ends} apart: the floor of this measure")
     attributes, constant = _range(frame, "probe/n_attributes"), _range(frame, "probe/n_constant")
-    if attributes and measure.key.startswith("probe/"):
+    if attributes and key.startswith("probe/"):
         notes.append(f"mean over {_words(attributes)} attributes")
-        if constant and constant[1] and measure.key in ("probe/consistency", "probe/kappa"):
+        if constant and constant[1] and key in ("probe/consistency", "probe/kappa"):
             notes.append(
                 f"up to {constant[1]:g} of them uninformative: a probe gives one answer to all"
             )
-    return notes + _reasons(frame, measure)
+    return notes + _chance(grid, measure) + _reasons(frame, measure)
 
 
 def not_measured(grid: Grid) -> list[str]:
     """Return the measures that no cell has, where cells say why."""
     absent = [measure for measure in MEASURES if measure not in shown(grid)]
     return [f"{m.key} {reason}" for m in absent for reason in _reasons(grid.frame, m)]
+
+
+def _chance(grid: Grid, measure: Measure) -> list[str]:
+    """Return how many cells are not beyond what the measure is for shuffled items."""
+    sign, end = (-1, ".null_low") if measure.lower_is_better else (1, ".null_high")
+    pairs = [
+        (cell.number(measure.key), cell.number(f"{measure.key}{end}"))
+        for cell in grid.cells.values()
+    ]
+    known = [(value, null) for value, null in pairs if value is not None and null is not None]
+    within = sum(sign * value <= sign * null for value, null in known)
+    return (
+        [f"no better than for shuffled items in {within} of {len(known)} cells"] if within else []
+    )
 
 
 def _reasons(frame: pd.DataFrame, measure: Measure) -> list[str]:

@@ -18,7 +18,8 @@ from PIL import Image
 from stitching import config
 from stitching.cache import Cache
 from stitching.images import to_uint8
-from stitching.metrics.frechet import FDEffNet
+from stitching.metrics.effnet import EffNet
+from stitching.metrics.frechet import frechet_distance
 from stitching.train import load_pixels
 
 #: 512 is the width of the VAE's latent.
@@ -62,11 +63,11 @@ def main():
     x = data.split("test").images(slice(None))
     cache = Cache(config.cache_root(None))
     pixels = load_pixels(data.split("pretrain"), cache)
-    metric = FDEffNet(224)
-    reference = metric.features(x)
+    space = EffNet(224)
+    reference = space.features(x)
 
     def distance(images):
-        return metric.compute(reference, metric.features(images))["image/fd_effnet"]
+        return frechet_distance(reference, space.features(images))
 
     real = pixels[: args.n].float() / 255
     result = {"other real images": distance(real)}

@@ -1,6 +1,3 @@
-import hashlib
-import threading
-import time
 import warnings
 
 import numpy as np
@@ -8,30 +5,16 @@ import pytest
 import scipy.linalg
 import torch
 
-from stitching.metrics import pretrained
 from stitching.metrics.base import MetricUnavailable
 from stitching.metrics.frechet import (
-    FID,
-    INCEPTION,
-    FDEffNet,
+    FrechetDistance,
     SmallSampleWarning,
+    _Pairs,
     frechet_distance,
     frechet_from_moments,
 )
-from stitching.metrics.pretrained import PublishedFile, downloaded_file, given_file, read_state
-
-
-def normal(n: int, d: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def correlated(n: int, d: int, seed: int = 0) -> torch.Tensor:
-    return normal(n, d, seed) @ normal(d, d, seed + 100) + normal(1, d, seed + 200)
-
-
-def byte_images(n: int, seed: int, low: int = 0, high: int = 256) -> torch.Tensor:
-    g = torch.Generator().manual_seed(seed)
-    return torch.randint(low, high, (n, 3, 32, 32), dtype=torch.uint8, generator=g)
+from stitching.uncertainty import Resamples
+from tests.metrics.sets import Given, correlated, no_resamples, normal
 
 
 def test_shifted_and_scaled_gaussians_are_at_distance_20():
@@ -48,9 +31,12 @@ def test_spherical_gaussians_follow_the_closed_form(a, b):
     assert distance == pytest.approx(float(mu.square().sum()) + d * (a - b) ** 2, rel=1e-10)
 
 
+def moments_of(x: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    return x.numpy().mean(axis=0), np.cov(x.numpy(), rowvar=False)
+
+
 def by_matrix_root(x: torch.Tensor, y: torch.Tensor) -> float:
-    mu1, mu2 = x.numpy().mean(axis=0), y.numpy().mean(axis=0)
-    s1, s2 = np.cov(x.numpy(), rowvar=False), np.cov(y.numpy(), rowvar=False)
+    (mu1, s1), (mu2, s2) = moments_of(x), moments_of(y)
     root = scipy.linalg.sqrtm(s1 @ s2).real
     return float(((mu1 - mu2) ** 2).sum() + np.trace(s1 + s2 - 2 * root))
 
@@ -84,6 +70,37 @@ def test_distance_agrees_with_torchmetrics_on_the_same_features(n1, n2):
     theirs.update(x, real=True)
     theirs.update(y, real=False)
     assert frechet_distance(x, y) == pytest.approx(float(theirs.compute()), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
+@pytest.mark.parametrize(("n1", "n2"), [(100, 80), (90, 200)])
+def test_distance_agrees_with_pytorch_fid_on_the_same_features(n1, n2):
+    from pytorch_fid.fid_score import calculate_frechet_distance
+
+    x, y = correlated(n1, 32), correlated(n2, 32, seed=1)
+    moments = [m for side in (x, y) for m in moments_of(side)]
+    expected = calculate_frechet_distance(*moments)
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
+@pytest.mark.parametrize(("n1", "n2"), [(100, 80), (90, 200)])
+def test_distance_agrees_with_clean_fid_on_the_same_features(n1, n2):
+    from cleanfid.fid import frechet_distance as theirs
+
+    x, y = correlated(n1, 32), correlated(n2, 32, seed=1)
+    moments = [m for side in (x, y) for m in moments_of(side)]
+    assert frechet_distance(x, y) == pytest.approx(theirs(*moments), rel=1e-4)
+
+
+@pytest.mark.parametrize(("n1", "n2"), [(100, 80), (20, 30)])
+def test_distance_agrees_with_torch_fidelity_on_the_same_features(n1, n2):
+    from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+
+    x, y = correlated(n1, 32), correlated(n2, 32, seed=1)
+    sides = [fid_features_to_statistics(side) for side in (x, y)]
+    expected = fid_statistics_to_metric(*sides, verbose=False)["frechet_inception_distance"]
+    assert frechet_distance(x, y) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("n", [5, 300])
@@ -145,256 +162,92 @@ def test_matrices_that_are_no_covariance_are_refused(covariance, message):
         frechet_from_moments(torch.zeros(2), torch.eye(2), torch.zeros(2), covariance)
 
 
-@pytest.fixture(scope="session")
-def inception_file(tmp_path_factory):
-    """A randomly initialised Inception in the layout of the public weight file."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    class Random(FeatureExtractorInceptionV3):
-        def load_state_dict(self, state_dict):
-            """Keep the initial values."""
-
-    folder = tmp_path_factory.mktemp("inception")
-    torch.save({}, folder / "none.pth")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = Random("inception-v3-compat", ["64"], str(folder / "none.pth"))
-    torch.save(network.state_dict(), folder / "random.pth")
-    return folder / "random.pth"
+METRIC = FrechetDistance(Given(), "fd")
 
 
-@pytest.fixture(scope="session")
-def fid(inception_file):
-    return FID(str(inception_file), 64)
+@pytest.mark.parametrize(("n", "d"), [(41, 60), (41, 30), (41, 10)])
+def test_the_distance_of_some_pairs_is_that_of_their_features_alone(n, d):
+    x, y = correlated(n, d) + 1000, correlated(n, d, seed=1) + 1000
+    pairs = _Pairs(x, y)
+    for half in Resamples(n, 0, 3).halves:
+        expected = frechet_distance(x[half], y[half])
+        assert float(pairs.distance(half[None].double())) == pytest.approx(expected, rel=1e-9)
+    everything = pairs.distance(torch.ones(1, n, dtype=torch.float64))
+    assert float(everything) == pytest.approx(frechet_distance(x, y), rel=1e-9)
 
 
-@pytest.fixture
-def network(monkeypatch, tmp_path):
-    """An empty torch hub cache and a process that knows nothing of the network yet."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(pretrained, "_network", pretrained._Network())
-    return monkeypatch
+def test_the_interval_is_the_spread_of_half_samples_around_the_distance():
+    x, y = correlated(40, 6).float(), correlated(40, 6, seed=1).float()
+    resamples = Resamples(40, 0, 20)
+    estimate = METRIC.compute(x, y, resamples)["image/fd"]
+    halves = np.array([frechet_distance(x[half], y[half]) for half in resamples.halves])
+    expected = halves - halves.mean() + frechet_distance(x, y)
+    np.testing.assert_allclose(estimate.draws, expected, rtol=1e-9)
+    assert estimate.method == "halves"
+    low, high = estimate.interval
+    assert low < estimate.value < high
 
 
-def test_fid_equals_torchmetrics_on_the_same_bytes(fid, inception_file):
-    from torchmetrics.image.fid import FrechetInceptionDistance
+def test_the_difference_of_two_stitched_sets_is_known_better_than_either():
+    x = normal(200, 4)
+    noise = normal(200, 4, seed=1)
+    sets = [x + scale * noise for scale in (0.5, 0.55)]
+    one, other = (METRIC.compute(x, y, Resamples(200))["image/fd"].draws for y in sets)
+    assert (one - other).std() < np.hypot(one.std(), other.std()) / 3
 
-    theirs = FrechetInceptionDistance(64, feature_extractor_weights_path=str(inception_file))
-    x, y = byte_images(4, 0), byte_images(4, 1, high=128)
-    theirs.update(x, real=True)
-    theirs.update(y, real=False)
+
+def test_results_do_not_depend_on_the_number_of_threads(two_threads):
+    x, y = normal(60, 80).float(), normal(60, 80, seed=1).float()
     with pytest.warns(SmallSampleWarning):
-        ours = fid.compute(fid.features(x), fid.features(y))["image/fid"]
-    assert ours == pytest.approx(float(theirs.compute()), rel=1e-4)
+        two = METRIC.compute(x, y, Resamples(60))["image/fd"]
+    torch.set_num_threads(1)
+    with pytest.warns(SmallSampleWarning):
+        one = METRIC.compute(x, y, Resamples(60))["image/fd"]
+    np.testing.assert_allclose(two.draws, one.draws, rtol=1e-9)
 
 
-def test_fid_of_floats_equals_that_of_the_same_pixels_as_bytes(fid):
-    x = byte_images(2, 0)
-    torch.testing.assert_close(fid.features(x.float() / 255), fid.features(x), rtol=0, atol=0)
+def test_floor_is_the_bias_of_the_estimate_at_half_the_images():
+    # Two draws of 50 from one Gaussian in 64 dimensions are at 45.4 on average.
+    result = METRIC.compute(normal(100, 64), normal(100, 64, seed=1), no_resamples(100))
+    assert result["image/fd_floor"] == pytest.approx(45.4, rel=0.1)
 
 
-def test_fid_rounds_floats_half_up_where_a_cast_would_truncate(fid):
-    almost = torch.full((1, 3, 32, 32), 99.6 / 255)
-    rounded = torch.full((1, 3, 32, 32), 100, dtype=torch.uint8)
-    assert torch.equal(fid.features(almost), fid.features(rounded))
+def test_floor_tells_of_the_reference_images_alone():
+    x = normal(50, 5)
+    results = [METRIC.compute(x, s * normal(50, 5, seed=1), no_resamples(50)) for s in (1, 9)]
+    assert results[0]["image/fd_floor"] == results[1]["image/fd_floor"]
 
 
-@pytest.mark.parametrize("batch", [1, 7])
-def test_fid_features_do_not_depend_on_the_batch_size(fid, batch):
-    x = byte_images(7, 2)
-    apart = torch.cat([fid.features(part) for part in x.split(batch)])
-    torch.testing.assert_close(apart, fid.features(x), rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("n", [2, 3])
+def test_floor_of_too_few_images_for_two_halves_is_missing_with_the_reason(n):
+    result = METRIC.compute(normal(n, 1), normal(n, 1, seed=1), Resamples(n))
+    assert result["image/fd_floor"] is None
+    assert result["image/fd_floor_missing"].endswith(f"need at least 4 images, got {n}")
+    assert result["image/fd"].interval == (None, None)
 
 
-def test_fid_refuses_images_in_minus_one_to_one(fid):
-    with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
-        fid.features(2 * torch.rand(2, 3, 32, 32) - 1)
-
-
-def test_fid_reports_count_and_dimension_and_warns_of_a_small_sample(fid):
+def test_count_and_dimension_are_reported_and_a_small_sample_is_warned_of():
     x = normal(64, 64)
     with pytest.warns(SmallSampleWarning, match="64 images per side in 64 dimensions"):
-        result = fid.compute(x, x)
-    assert (result["image/fid_n"], result["image/fid_dim"]) == (64, 64)
+        result = METRIC.compute(x, x, no_resamples(64))
+    assert (result["image/fd_n"], result["image/fd_dim"]) == (64, 64)
 
 
-def test_fid_of_a_large_sample_does_not_warn(fid):
+def test_a_large_sample_is_not_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        result = fid.compute(normal(65, 64), normal(65, 64))
-    assert result["image/fid"] == pytest.approx(0, abs=1e-9)
+        result = METRIC.compute(normal(65, 64), normal(65, 64), no_resamples(65))
+    assert result["image/fd"].value == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_fid_of_fewer_than_two_images_is_unavailable_with_the_reason(fid, n):
-    with pytest.raises(MetricUnavailable, match=f"image/fid needs at least 2 .* got {n}"):
-        fid.compute(torch.zeros(n, 64), torch.zeros(n, 64))
+def test_fewer_than_two_images_make_it_unavailable_with_the_reason(n):
+    with pytest.raises(MetricUnavailable, match=f"image/fd needs at least 2 .* got {n}"):
+        METRIC.compute(torch.zeros(n, 64), torch.zeros(n, 64), no_resamples(1))
 
 
-def test_fid_records_the_file_and_its_checksum(fid, inception_file):
-    digest = hashlib.sha256(inception_file.read_bytes()).hexdigest()
-    assert fid.provenance == {
-        "image/fid_weights": "random.pth (given path)",
-        "image/fid_weights_sha256": digest,
-    }
-    assert digest[:16] in fid.identity
-
-
-def test_fid_construction_leaves_the_global_random_state_alone(inception_file):
-    before = torch.random.get_rng_state()
-    FID(inception_file, 192)
-    assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_fid_refuses_a_partial_weight_file(inception_file, tmp_path):
-    state = read_state(given_file(inception_file))
-    torch.save({k: v for k, v in state.items() if k.startswith("Mixed_7c")}, tmp_path / "part.pth")
-    with pytest.raises(
-        ValueError, match=r"part\.pth does not fit torchmetrics' Inception.*Missing"
-    ):
-        FID(tmp_path / "part.pth", 64)
-
-
-def test_fid_refuses_a_file_that_holds_more_than_tensors(tmp_path):
-    torch.save({"w": threading.Thread}, tmp_path / "code.pth")
-    with pytest.raises(ValueError, match="no file of plain tensors"):
-        FID(tmp_path / "code.pth", 64)
-
-
-def test_fid_refuses_a_path_that_does_not_exist(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no weight file"):
-        FID(tmp_path / "none.pth", 64)
-
-
-def test_fid_refuses_a_layer_that_inception_does_not_offer(inception_file):
-    with pytest.raises(ValueError, match="must be 64, 192, 768 or 2048, got 100"):
-        FID(inception_file, 100)
-
-
-def test_fid_without_network_is_unavailable_and_says_which_file_goes_where(network, tmp_path):
-    def refuse(url, timeout):
-        raise OSError("Name or service not known")
-
-    network.setattr("urllib.request.urlopen", refuse)
-    reason = FID(None, 64).unavailable
-    assert INCEPTION.names[0] in reason
-    assert str(tmp_path / "hub" / "checkpoints") in reason
-    assert "Name or service not known" in reason
-
-
-def test_unavailable_metric_says_why_on_use(network):
-    network.setattr(pretrained, "NETWORK_BUDGET_S", 0.0)
-    metric = FID(None, 64)
-    for use in (
-        lambda: metric.identity,
-        lambda: metric.features(byte_images(1, 0)),
-        lambda: metric.compute(normal(3, 4), normal(3, 4)),
-    ):
-        with pytest.raises(MetricUnavailable, match="put the file there"):
-            use()
-
-
-def test_name_lookup_that_hangs_is_given_up_and_not_tried_again(network):
-    tried = []
-
-    def hang(url, timeout):
-        tried.append(url)
-        threading.Event().wait(5)
-
-    network.setattr("urllib.request.urlopen", hang)
-    network.setattr(pretrained, "NETWORK_BUDGET_S", 0.2)
-    start = time.monotonic()
-    first, second = FID(None, 64).unavailable, FID(None, 2048).unavailable
-    assert time.monotonic() - start < 2
-    assert first == second
-    assert len(tried) == 1
-
-
-def test_attempts_at_several_addresses_share_one_time_budget(network):
-    network.setattr("urllib.request.urlopen", lambda url, timeout: threading.Event().wait(5))
-    network.setattr(pretrained, "NETWORK_BUDGET_S", 0.2)
-    start = time.monotonic()
-    for name in "abcdefghijkl":
-        with pytest.raises(MetricUnavailable):
-            downloaded_file(PublishedFile((name,), f"https://localhost/{name}", ""))
-    assert time.monotonic() - start < 1
-
-
-@pytest.mark.parametrize("name", INCEPTION.names)
-def test_both_public_names_are_found_in_the_cache(network, tmp_path, name, inception_file):
-    network.setattr("stitching.metrics.frechet.INCEPTION", PublishedFile(INCEPTION.names, "", ""))
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    (folder / name).symlink_to(inception_file)
-    assert FID(None, 64).provenance["image/fid_weights"] == f"{name} (torch hub cache)"
-
-
-@pytest.fixture(scope="session")
-def effnet():
-    return FDEffNet(64)
-
-
-def test_effnet_recognises_photographs_as_its_training_classes():
-    from sklearn.datasets import load_sample_images
-
-    metric = FDEffNet(224)
-    crops = [torch.from_numpy(i[:427, 106:533].copy()) for i in load_sample_images().images]
-    features = metric.features(torch.stack(crops).permute(0, 3, 1, 2))
-    classes = metric._network._fc(features).argmax(dim=1).tolist()
-    assert classes == [698, 985]  # palace, daisy: weights, normalisation and pooling are right
-
-
-def test_effnet_score_has_its_own_keys_with_count_and_dimension(effnet):
-    x = effnet.features(byte_images(3, 0))
-    with pytest.warns(SmallSampleWarning, match="3 images per side in 1280 dimensions"):
-        result = effnet.compute(x, x)
-    assert result == {
-        "image/fd_effnet": pytest.approx(0, abs=1e-6),
-        "image/fd_effnet_n": 3,
-        "image/fd_effnet_dim": 1280,
-    }
-
-
-@pytest.mark.parametrize("batch", [1, 7])
-def test_effnet_features_do_not_depend_on_the_batch_size(effnet, batch):
-    x = byte_images(7, 0)
-    apart = torch.cat([effnet.features(part) for part in x.split(batch)])
-    torch.testing.assert_close(apart, effnet.features(x), rtol=1e-5, atol=1e-5)
-
-
-def test_effnet_features_of_floats_equal_those_of_the_same_pixels_as_bytes(effnet):
-    x = byte_images(2, 0)
-    assert torch.equal(effnet.features(x.float() / 255), effnet.features(x))
-
-
-def test_effnet_pads_as_tensorflow_does_at_sizes_that_are_no_multiple_of_32():
-    from efficientnet_lite_pytorch import EfficientNet
-
-    metric = FDEffNet(70)
-    dynamic = EfficientNet.from_name("efficientnet-lite0", image_size=None)
-    assert type(dynamic._conv_stem).__name__ == "Conv2dDynamicSamePadding"
-    dynamic.load_state_dict(metric._network.state_dict())
-    x = torch.randint(0, 256, (1, 3, 70, 70), dtype=torch.uint8)
-    with torch.no_grad():
-        expected = dynamic.eval().extract_features((x.float() - 127) / 128).mean(dim=(2, 3))
-    torch.testing.assert_close(metric.features(x), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_effnet_size_is_part_of_the_cache_key(effnet):
-    assert effnet.identity != FDEffNet(96).identity
-    assert "579344248a93e230" in effnet.identity
-
-
-def test_effnet_refuses_sizes_below_its_stride():
-    with pytest.raises(ValueError, match="must be >= 32, got 16"):
-        FDEffNet(16)
-
-
-def test_effnet_without_its_package_is_unavailable(monkeypatch):
-    find = pretrained.importlib.util.find_spec
-    monkeypatch.setattr(
-        pretrained.importlib.util,
-        "find_spec",
-        lambda name: None if name.startswith("efficientnet") else find(name),
-    )
-    assert "efficientnet-lite-pytorch is not installed" in FDEffNet(64).unavailable
+def test_images_that_are_all_one_are_as_far_as_the_moments_say():
+    x, y = normal(30, 4), torch.ones(30, 4)
+    expected = (x.mean(0) - 1).square().sum() + x.var(0).sum()
+    result = METRIC.compute(x, y, Resamples(30))
+    assert result["image/fd"].value == pytest.approx(float(expected), rel=1e-9)

@@ -5,7 +5,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
-from stitching import config
+from stitching import compatibility, config
 from stitching.models.containers import read_weights
 from stitching.models.weights import load_weights, resolve, save_weights
 from tests.small import small_vae, small_vae_options
@@ -160,7 +160,7 @@ def cell_of_crop(monkeypatch):
     faces = config.compose_config(["data.n_train=12", "data.n_test=4"]).data
     build_data = config.build_data
     monkeypatch.setattr(config, "build_data", lambda node: build_data(faces))
-    config._warn_of_crop.cache_clear()
+    compatibility._warn_of_crop.cache_clear()
 
     def build(crop, trained):
         overrides = ["encoder=random", "decoder=pixels", "metric=[rmse]", "tracker=none"]

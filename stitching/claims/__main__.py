@@ -1,0 +1,11 @@
+"""Entry of `python -m stitching.claims`."""
+
+import sys
+
+from stitching.claims.files import main
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (ValueError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")

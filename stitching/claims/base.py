@@ -1,0 +1,217 @@
+"""What a claim is, what an answer is, and how intervals decide it.
+
+Every claim is put as numbers that must lie in a region. It is supported if the 95 % interval of
+each of them lies inside: as all have to, chance cannot make it so more often for many numbers than
+for one. It is not supported if the interval of any of them lies outside; as one is enough, these
+intervals are made wider by their number (Bonferroni), so that chance makes it so in 5 % of cases
+at most. Else the data do not resolve it.
+
+Intervals tell of the test images alone. Other models, or the same ones trained again, could
+answer otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+from stitching.claims.evidence import Evidence, NotRun
+from stitching.report.differences import COVERAGE, Quantity
+from stitching.report.formats import with_interval
+
+__all__ = ["Answer", "Claim", "Judgement", "Number", "Region", "judge", "of_all"]
+
+SUPPORTED = "supported"
+NOT_SUPPORTED = "not supported"
+NOT_RESOLVED = "not resolved"
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of an answer.
+
+    Attributes:
+        name: What it is.
+        quantity: Its value and draws.
+    """
+
+    name: str
+    quantity: Quantity
+
+    def __str__(self) -> str:
+        """Return name, value and 95 % interval."""
+        value = self.quantity.value
+        if value is None:
+            return f"{self.name}: undefined"
+        texts = with_interval(value, self.quantity.interval())
+        return f"{self.name}: {' '.join(text for text in texts if text)}"
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a claim says that its numbers lie.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        if self.high == math.inf:
+            return f"above {self.low:g}"
+        if self.low == -math.inf:
+            return f"below {self.high:g}"
+        return f"between {self.low:g} and {self.high:g}"
+
+    def inside(self, ends: tuple[float, float]) -> bool:
+        """Whether an interval lies in the region."""
+        return self.low < ends[0] and ends[1] < self.high
+
+    def outside(self, ends: tuple[float, float]) -> bool:
+        """Whether an interval has nothing in common with the region."""
+        return ends[1] < self.low or ends[0] > self.high
+
+    def margin(self, ends: tuple[float, float]) -> float:
+        """Return how far inside an interval lies; negative where it does not."""
+        return min(ends[0] - self.low, self.high - ends[1])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the cells say of a claim.
+
+    Attributes:
+        verdict: "supported", "not supported", "not resolved" or "not run".
+        reason: What decided, in one line.
+        decisive: The numbers that had to lie in the region.
+        facts: Other numbers that help to read the answer.
+        notes: What was left out, and what the answer does not tell.
+        run: Commands that would make the cells it lacks; empty where it lacks none.
+    """
+
+    verdict: str
+    reason: str
+    decisive: Sequence[Number] = ()
+    facts: Sequence[Number] = ()
+    notes: Sequence[str] = ()
+    run: Sequence[str] = field(default=())
+
+
+class Judgement(NamedTuple):
+    """A verdict, and in one line why.
+
+    Attributes:
+        verdict: As in `Answer`.
+        reason: Likewise.
+    """
+
+    verdict: str
+    reason: str
+
+
+class Claim(ABC):
+    """A claim of the paper, with the rule that decides it.
+
+    Attributes:
+        id: Its number in the list of claims.
+        text: What it says.
+        rule: What decides, in words.
+        about: Which cells it is about: those that it applies to.
+    """
+
+    id: ClassVar[str]
+    text: ClassVar[str]
+    rule: ClassVar[str]
+    about: ClassVar[str]
+
+    @abstractmethod
+    def applies(self, evidence: Evidence) -> bool:
+        """Whether these cells are of the kind that the claim is about."""
+
+    @abstractmethod
+    def answer(self, evidence: Evidence) -> Answer:
+        """Answer the claim.
+
+        Raises:
+            NotRun: Cells that it needs are missing.
+        """
+
+    @abstractmethod
+    def commands(self, options: str) -> list[str]:
+        """Return the command lines that make the cells it needs.
+
+        Args:
+            options: Of data set and protocol, as on the command line; "" for the default.
+        """
+
+    def ask(self, evidence: Evidence) -> Answer:
+        """Answer the claim, or say what to run."""
+        try:
+            return self.answer(evidence)
+        except NotRun as missing:
+            return Answer(NOT_RUN, str(missing), run=self.commands(evidence.options))
+
+
+def judge(numbers: Sequence[Number], region: Region) -> Judgement:
+    """Decide whether numbers lie in a region, as the module says.
+
+    Args:
+        numbers: At least one.
+        region: Where the claim says that they lie.
+    """
+    n = len(numbers)
+    ends = [number.quantity.interval() for number in numbers]
+    if all(found is not None and region.inside(found) for found in ends):
+        nearest = _nearest(numbers, region)
+        if n == 1:
+            return Judgement(SUPPORTED, f"{region}: {nearest}")
+        return Judgement(SUPPORTED, f"all {n} are {region}; the least clear is {nearest}")
+    coverage = 1 - (1 - COVERAGE) / n
+    wide = [number.quantity.interval(coverage) for number in numbers]
+    out = _where(numbers, [x is not None and region.outside(x) for x in wide])
+    if out:
+        more = f", and {len(out) - 1} more of {n}" if len(out) > 1 else ""
+        return Judgement(NOT_SUPPORTED, f"not {region}: {_nearest(out, region)}{more}")
+    blind = _where(numbers, [x is None for x in ends])
+    if blind:
+        return Judgement(NOT_RESOLVED, f"{len(blind)} of {n} without interval, as {blind[0]}")
+    open_ = _where(numbers, [x is not None and not region.inside(x) for x in ends])
+    which = f"{len(open_)} of {n} are" if n > 1 else "it is"
+    nearest = _nearest(open_, region)
+    return Judgement(NOT_RESOLVED, f"{which} not resolved to be {region}: {nearest}")
+
+
+def _where(numbers: Sequence[Number], chosen: Sequence[bool]) -> list[Number]:
+    return [number for number, yes in zip(numbers, chosen, strict=True) if yes]
+
+
+def _nearest(numbers: Sequence[Number], region: Region) -> Number:
+    """Return the number that is least inside a region, for the width of its interval."""
+
+    def depth(number: Number) -> float:
+        ends = number.quantity.interval()
+        if ends is None:
+            return math.inf
+        margin, width = region.margin(ends), ends[1] - ends[0]
+        return margin / width if width > 0 else math.copysign(math.inf, margin)
+
+    return min(numbers, key=depth)
+
+
+def of_all(judgement: Judgement, missing: Sequence[tuple[str, str]]) -> Judgement:
+    """Return a judgement on all pairs of models, where some were not measured.
+
+    What was not measured cannot be supported; it may still be refuted.
+    """
+    if not missing or judgement.verdict != SUPPORTED:
+        return judgement
+    names = ", ".join("-to-".join(pair) for pair in missing)
+    return Judgement(NOT_RESOLVED, f"not all pairs are measured: without {names}")

@@ -1,0 +1,215 @@
+"""The finished cells that claims are asked about: one data set, one protocol, one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from stitching.report.cells import BASELINES, Cell, family
+from stitching.report.differences import Numbers, Quantity, combine
+from stitching.report.grids import Grid, Pair, grid_of, read_grid, require_unique
+from stitching.report.variants import Variant, split
+
+__all__ = ["IMAGE_MEASURES", "Evidence", "NotRun", "median", "ratio", "read_evidence"]
+
+#: Encoder that knows nothing of the image: what a map gets without any information.
+FLOOR = "random"
+
+#: What tells how much of an image is left, and its name. RMSE is squared: squared error adds up.
+IMAGE_MEASURES = {"image/rmse": "squared error", "image/lpips": "LPIPS"}
+
+
+class NotRun(Exception):
+    """Cells that a claim needs are missing; the message says which."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Finished cells of one folder, protocol and data set.
+
+    Attributes:
+        grid: The cells.
+        variant: Protocol, and seeds where a sweep went over them.
+    """
+
+    grid: Grid
+    variant: Variant
+
+    @property
+    def data(self) -> str:
+        """Name of the data set."""
+        return str(next(iter(self.grid.cells.values())).values.get("data"))
+
+    @property
+    def label(self) -> str:
+        """Data set, protocol and seeds, in one line."""
+        protocol = self.variant.protocol or "unnamed protocol"
+        return ", ".join([self.data, protocol, *(f"{k}={v}" for k, v in self.variant.seeds)])
+
+    @cached_property
+    def options(self) -> str:
+        """Data set and protocol, as options of the command line."""
+        data = next(iter(self.grid.cells.values())).config.get("data") or {}
+        parts = [f"data={self.data}"]
+        if data.get("root") is not None:
+            parts.append(f"data.root={data['root']}")
+        name, *switches = self.variant.protocol.split(", ")
+        parts += [f"protocol={name}"] if name else []
+        parts += [x if x.startswith("probe=") else f"protocol.{x}" for x in switches]
+        return " ".join(parts)
+
+    def cell(self, encoder: str, decoder: str) -> Cell | None:
+        """Return a finished cell, None where there is none."""
+        return self.grid.cells.get((encoder, decoder))
+
+    @cached_property
+    def trained(self) -> list[str]:
+        """Trained generative models, of each training its last weights alone."""
+        names = dict.fromkeys([*self.grid.encoders, *self.grid.decoders])
+        return [
+            name for name in names if family(name) not in BASELINES and name not in self.earlier
+        ]
+
+    @cached_property
+    def earlier(self) -> list[str]:
+        """Checkpoints, such as `nf-5000`, of a kind and width that has seen more images too."""
+        found: dict[str, tuple[str, float | None, float]] = {}
+        for cell in self.grid.cells.values():
+            for name, role, width in (
+                (cell.encoder, "encoder", "d_source"),
+                (cell.decoder, "decoder", "d_target"),
+            ):
+                seen = cell.number(f"weights/{role}_images_seen")
+                if seen is not None:
+                    found[name] = (family(name), cell.number(width), seen)
+        return [
+            name
+            for name, (kind, width, seen) in found.items()
+            if name.rpartition("-")[2].isdecimal()
+            and any(x[:2] == (kind, width) and x[2] > seen for x in found.values())
+        ]
+
+    def of_family(self, kind: str) -> str:
+        """Return the trained model of a kind.
+
+        Raises:
+            NotRun: There is none, or more than one.
+        """
+        found = [name for name in self.trained if family(name) == kind]
+        if kind in found or len(found) == 1:
+            return kind if kind in found else found[0]
+        count = f"{len(found)} models ({', '.join(found)})" if found else "no model"
+        raise NotRun(f"needs one model of the kind `{kind}`, found {count}")
+
+    def pairs(self) -> list[Pair]:
+        """Return ordered pairs of different trained models with a finished cell."""
+        return [
+            (encoder, decoder)
+            for encoder in self.trained
+            for decoder in self.trained
+            if encoder != decoder and self.cell(encoder, decoder) is not None
+        ]
+
+    def measured_pairs(self) -> list[Pair]:
+        """Return the pairs whose column also has its floor and its own reconstruction.
+
+        Raises:
+            NotRun: There is none.
+        """
+        found = [
+            pair
+            for pair in self.pairs()
+            if self.cell(FLOOR, pair[1]) is not None and self.cell(pair[1], pair[1]) is not None
+        ]
+        if not found:
+            raise NotRun(
+                f"needs cells of two different trained models, and in the same column `{FLOOR}` "
+                "and the decoder itself as encoders"
+            )
+        return found
+
+    def missing(self, used: Sequence[Pair]) -> list[Pair]:
+        """Return the pairs of different trained models of this grid that are not among some."""
+        encoders = [name for name in self.grid.encoders if name in self.trained]
+        decoders = [name for name in self.grid.decoders if name in self.trained]
+        return [(e, d) for e in encoders for d in decoders if e != d and (e, d) not in used]
+
+    def left_out(self, used: Sequence[Pair]) -> list[str]:
+        """Return notes on what is not among the pairs used, and why."""
+        names = ", ".join("-to-".join(pair) for pair in self.missing(used))
+        notes = [f"left out, not measured: {names}"] if names else []
+        if self.earlier:
+            notes.append(f"left out, earlier weights of a model: {', '.join(self.earlier)}")
+        return notes
+
+    def recovered(self, encoder: str, decoder: str, key: str) -> Quantity:
+        """Return which share of what the decoder itself reconstructs comes through a map.
+
+        (floor - pair) / (floor - own), draw by draw, in squared error or LPIPS: 0 is what the
+        floor's latents give, 1 the decoder's own reconstruction. Undefined where that is no
+        better than the floor.
+        """
+        cells = [self.cell(name, decoder) for name in (FLOOR, encoder, decoder)]
+        power = 2 if key == "image/rmse" else 1
+        parts = [cell.quantity(key) if cell else Quantity(None) for cell in cells]
+        return combine(lambda x: _share(x**power), parts)
+
+    def trained_on(self, kind: str) -> list[tuple[int, Cell]]:
+        """Return the cells of a kind of decoder, with how many images it had been trained on."""
+        return [
+            (int(seen), cell)
+            for cell in self.grid.cells.values()
+            if family(cell.decoder) == kind
+            and (seen := cell.number("weights/decoder_images_seen")) is not None
+        ]
+
+    def checkpoints(self, kind: str) -> dict[int, Cell]:
+        """Return a cell for each number of images that a kind of decoder had been trained on.
+
+        Raises:
+            NotRun: Different weights had seen the same number of images.
+        """
+        found: dict[int, Cell] = {}
+        for seen, cell in self.trained_on(kind):
+            other = found.setdefault(seen, cell)
+            if other.values.get("weights/decoder") != cell.values.get("weights/decoder"):
+                raise NotRun(
+                    f"{other.path.name} and {cell.path.name} have different weights of `{kind}` "
+                    f"after {seen} images: put each training into a folder of its own"
+                )
+        return dict(sorted(found.items()))
+
+
+def read_evidence(folders: Sequence[Path]) -> Iterator[Evidence]:
+    """Yield what finished cells of each folder tell, by protocol and seed.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: No finished cell, or cells of one pair of models differ in their results.
+    """
+    for folder in folders:
+        for variant, cells in split(read_grid(folder).read)[0].items():
+            grid = grid_of(folder, cells)
+            require_unique(grid.frame)
+            yield Evidence(grid, variant)
+
+
+def ratio(part: Numbers, whole: Numbers) -> Numbers:
+    """Return part / whole, NaN where whole is not above 0: a share of nothing."""
+    share = np.full(whole.shape, np.nan)
+    np.divide(part, whole, out=share, where=whole > 0)
+    return share
+
+
+def median(parts: Sequence[Quantity]) -> Quantity:
+    """Return the median of quantities; undefined if there are none or one is undefined."""
+    return combine(lambda x: np.median(x, axis=0), parts)
+
+
+def _share(x: Numbers) -> Numbers:
+    floor, pair, own = x
+    return ratio(floor - pair, floor - own)

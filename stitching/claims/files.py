@@ -1,0 +1,196 @@
+"""The command: ask every claim of every grid, print the answers and write them down."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stitching.claims.base import NOT_RUN, Answer, Claim, Number
+from stitching.claims.evidence import Evidence, read_evidence
+from stitching.claims.maps import C1, C2, C3, C7
+from stitching.claims.probes import C4, C9
+from stitching.claims.spaces import C8
+from stitching.claims.training import C5, C6
+from stitching.report.formats import aligned, markdown_table, with_interval
+from stitching.report.output import write
+
+__all__ = ["CLAIMS", "main"]
+
+CLAIMS: tuple[Claim, ...] = (C1(), C2(), C3(), C4(), C5(), C6(), C7(), C8(), C9())
+
+#: Columns of the console that a reason may take before it is broken.
+_WIDTH = 110
+
+#: Numbers that `claims.md` lists of those that decided; `claims.json` has all.
+_LISTED = 40
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A claim with the answer of one grid.
+
+    Attributes:
+        where: Data set, protocol and seeds; "" where no grid is of the claim's kind.
+        evidence: The grid; None likewise.
+        answer: What it says.
+    """
+
+    where: str
+    evidence: Evidence | None
+    answer: Answer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Answer all claims from finished cells.
+
+    Args:
+        argv: Command line arguments without the program's name; None takes those of the process.
+
+    Returns:
+        0, whatever the answers are.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: A folder without a finished cell, or two cells of one pair of models that
+            differ.
+    """
+    parser = argparse.ArgumentParser(
+        "python -m stitching.claims", description="Answer the paper's claims from finished cells."
+    )
+    parser.add_argument(
+        "dirs", metavar="DIR", type=Path, nargs="+", help="folder of a sweep, with its cells in it"
+    )
+    folders: list[Path] = parser.parse_args(argv).dirs
+    found = ask(list(read_evidence(folders)))
+    paths = [
+        write(folders[0] / "claims.md", markdown(found).encode()),
+        write(folders[0] / "claims.json", as_json(found).encode()),
+    ]
+    print(console(found))
+    print("\n".join(["\nwritten:", *(f"  {path}" for path in paths)]))
+    return 0
+
+
+def ask(evidence: Sequence[Evidence]) -> dict[Claim, list[Asked]]:
+    """Ask every claim of all grids of its kind; where there are none, say what to run."""
+    labels = [found.label for found in evidence]
+    where = {
+        id(found): f"{found.label} ({found.grid.folder})"
+        if labels.count(found.label) > 1
+        else found.label
+        for found in evidence
+    }
+    answers: dict[Claim, list[Asked]] = {}
+    for claim in CLAIMS:
+        fitting = [found for found in evidence if claim.applies(found)]
+        answers[claim] = [Asked(where[id(x)], x, claim.ask(x)) for x in fitting]
+        if not fitting:
+            none = Answer(NOT_RUN, f"needs {claim.about}", run=claim.commands(""))
+            answers[claim] = [Asked("", None, none)]
+    return answers
+
+
+def console(found: dict[Claim, list[Asked]]) -> str:
+    """Return all answers as text: verdicts in a column, reasons beside them."""
+    blocks = []
+    for claim, answers in found.items():
+        lines = [f"{claim.id}  {claim.text}"]
+        heads = aligned([[x.where or "anywhere", x.answer.verdict] for x in answers], left=2)
+        width = max(map(len, heads)) + 2
+        for head, asked in zip(heads, answers, strict=True):
+            reason = textwrap.wrap(asked.answer.reason, max(40, _WIDTH - width))
+            lines += [
+                f"    {start.ljust(width)}{line}"
+                for start, line in zip([head, *[""] * len(reason)], reason, strict=False)
+            ]
+        commands = dict.fromkeys(line for asked in answers for line in asked.answer.run)
+        lines += [f"    run: {command}" for command in commands]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def markdown(found: dict[Claim, list[Asked]]) -> str:
+    """Return all answers with their numbers as Markdown."""
+    places = dict.fromkeys(x.where for answers in found.values() for x in answers if x.where)
+    lines = ["# Claims", "", "Intervals, in brackets, hold 95 % of resamples of the test images. "]
+    lines[-1] += "They say nothing of other models, or of the same ones trained again."
+    table = []
+    for claim, answers in found.items():
+        verdicts = {x.where: x.answer.verdict for x in answers}
+        nowhere = NOT_RUN if "" in verdicts else "-"
+        table.append([claim.id, claim.text, *(verdicts.get(x, nowhere) for x in places)])
+    lines += ["", *markdown_table(["", "claim", *places], table, left=2 + len(places))]
+    lines += ["", "- : cells of another kind than the claim is about."]
+    for claim, answers in found.items():
+        lines += ["", f"## {claim.id}", "", claim.text, "", f"Rule: {claim.rule}"]
+        for asked in answers:
+            lines += _section(asked)
+    return "\n".join(lines) + "\n"
+
+
+def _section(asked: Asked) -> list[str]:
+    answer = asked.answer
+    lines = [
+        "",
+        f"### {asked.where or 'Anywhere'}: {answer.verdict}",
+        "",
+        f"{answer.reason[:1].upper()}{answer.reason[1:]}.",
+    ]
+    numbers = [*answer.decisive[:_LISTED], *answer.facts]
+    if numbers:
+        rows = [[number.name, *_texts(number)] for number in numbers]
+        lines += ["", *markdown_table(["number", "value", "95 % interval"], rows)]
+    if len(answer.decisive) > _LISTED:
+        more = len(answer.decisive) - _LISTED
+        lines += ["", f"{more} more numbers of those that decided are in `claims.json`."]
+    lines += ["", *(f"- {note}" for note in answer.notes)] if answer.notes else []
+    if answer.run:
+        lines += ["", "To run:", "", "```", *answer.run, "```"]
+    return lines
+
+
+def _texts(number: Number) -> tuple[str, str]:
+    value = number.quantity.value
+    if value is None:
+        return "undefined", ""
+    return with_interval(value, number.quantity.interval())
+
+
+def as_json(found: dict[Claim, list[Asked]]) -> str:
+    """Return all answers as JSON; what is undefined, or has no interval, is null."""
+    claims = [
+        {
+            "id": claim.id,
+            "text": claim.text,
+            "rule": claim.rule,
+            "answers": [_plain(asked) for asked in answers],
+        }
+        for claim, answers in found.items()
+    ]
+    return json.dumps({"claims": claims}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _plain(asked: Asked) -> dict[str, object]:
+    answer, evidence = asked.answer, asked.evidence
+    return {
+        "folder": str(evidence.grid.folder) if evidence else None,
+        "data": evidence.data if evidence else None,
+        "protocol": evidence.variant.protocol if evidence else None,
+        "seeds": dict(evidence.variant.seeds) if evidence else {},
+        "verdict": answer.verdict,
+        "reason": answer.reason,
+        "decisive": [_number(number) for number in answer.decisive],
+        "facts": [_number(number) for number in answer.facts],
+        "notes": list(answer.notes),
+        "run": list(answer.run),
+    }
+
+
+def _number(number: Number) -> dict[str, object]:
+    quantity = number.quantity
+    low, high = quantity.interval() or (None, None)
+    return {"name": number.name, "value": quantity.value, "low": low, "high": high}

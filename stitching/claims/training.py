@@ -1,0 +1,166 @@
+"""Claims on how representations come about in training: C5, C6."""
+
+from __future__ import annotations
+
+from stitching.claims.base import Answer, Claim, Number, Region, judge
+from stitching.claims.evidence import Evidence, NotRun
+from stitching.report.cells import Cell
+from stitching.report.differences import Quantity, combine
+
+#: The model whose training is looked at, as decoder: probes read its own latents.
+MODEL = "nf"
+
+#: Fewest checkpoints from which the course of a training can be told: the start, one before the
+#: plateau begins, one where it begins, the end.
+MIN_CHECKPOINTS = 4
+
+#: Where the plateau begins, as a share of all images seen: what the claim says.
+PLATEAU = 0.2
+
+#: The first checkpoint on the plateau must not come later than this share: if it does, nothing
+#: was measured where the plateau is said to begin.
+PLATEAU_SEEN_BY = 0.4
+
+#: Largest change of the mean balanced accuracy on a plateau: two answers in a hundred, a twentieth
+#: of what lies between guessing (0.5) and a probe that is right in nine of ten (0.9).
+PLATEAU_MARGIN = 0.02
+
+#: The first checkpoint of C6 must not come later than this share of the training.
+EARLY = 0.1
+
+#: Largest change of one attribute's balanced accuracy that counts as hardly any: a tenth of what
+#: lies between guessing and being always right.
+ATTRIBUTE_MARGIN = 0.05
+
+#: The paper's attributes that go with gender: `Male` itself and the two whose correlation with it
+#: is beyond 0.5 in CelebA's annotation (first 10,000 images: Heavy_Makeup -0.67, No_Beard -0.52;
+#: next are Wavy_Hair with -0.32 and Blond_Hair with -0.31).
+GENDER = ("Male", "Heavy_Makeup", "No_Beard")
+
+_KEY = "probe/balanced_accuracy_own"
+
+
+class _OfTraining(Claim):
+    """A claim on the checkpoints of one training."""
+
+    def applies(self, evidence: Evidence) -> bool:
+        """Whether there are several checkpoints of the model."""
+        return len({seen for seen, _ in evidence.trained_on(MODEL)}) > 1
+
+    def commands(self, options: str) -> list[str]:
+        """Return the commands that train with checkpoints and put them into a grid."""
+        data = " ".join(x for x in options.split() if x.startswith("data")) or "data=faces"
+        at = "0,5000,20000,46000,90000,180000,227520"
+        return [
+            f"python -m stitching.train model={MODEL} {data} out=mine checkpoints_at=[{at}]",
+            f"python launch.py -m {options or data} zoo=mine encoder=random decoder={MODEL} "
+            f"decoder.checkpoint={at} 'decoder.name={MODEL}-${{.checkpoint}}'",
+        ]
+
+    def course(self, evidence: Evidence) -> dict[int, Cell]:
+        """Return a cell for each number of images seen, ascending.
+
+        Raises:
+            NotRun: There are too few, or they are of several trainings.
+        """
+        found = evidence.checkpoints(MODEL)
+        if len(found) < MIN_CHECKPOINTS:
+            seen = ", ".join(map(str, found))
+            raise NotRun(
+                f"needs at least {MIN_CHECKPOINTS} checkpoints of `{MODEL}`, found {len(found)} "
+                f"(images seen: {seen})"
+            )
+        return found
+
+
+class C5(_OfTraining):
+    """Probe accuracy reaches a plateau early."""
+
+    id = "C5"
+    about = "several checkpoints of nf as decoders"
+    text = f"What probes read off `{MODEL}` hardly grows after about 20 % of its training."
+    rule = (
+        f"Balanced accuracy of the probes on own latents of `{MODEL}`, mean over attributes: the "
+        f"last checkpoint minus every one from {PLATEAU:.0%} of the images on must lie within "
+        f"{PLATEAU_MARGIN:g} of 0. There must be {MIN_CHECKPOINTS} checkpoints, one of them "
+        f"between {PLATEAU:.0%} and {PLATEAU_SEEN_BY:.0%}."
+    )
+
+    def answer(self, evidence: Evidence) -> Answer:
+        """Judge the change from every checkpoint on the plateau to the last."""
+        course = self.course(evidence)
+        *before, last = course
+        plateau = [seen for seen in before if seen >= PLATEAU * last]
+        if not plateau or plateau[0] > PLATEAU_SEEN_BY * last:
+            raise NotRun(
+                f"needs a checkpoint between {PLATEAU:.0%} and {PLATEAU_SEEN_BY:.0%} of {last} "
+                f"images, found {', '.join(map(str, course))}"
+            )
+        decisive = [
+            Number(f"{last} - {seen} images", _change(course[seen], course[last], _KEY))
+            for seen in plateau
+        ]
+        verdict = judge(decisive, Region(-PLATEAU_MARGIN, PLATEAU_MARGIN))
+        facts = [Number(f"after {x} images", cell.quantity(_KEY)) for x, cell in course.items()]
+        return Answer(*verdict, decisive, facts)
+
+
+class C6(_OfTraining):
+    """Gender and smiles are there from the first."""
+
+    id = "C6"
+    about = "several checkpoints of nf as decoders"
+    text = (
+        f"What `{MODEL}` tells of attributes that go with gender, and of `Smiling`, hardly "
+        "changes after the first checkpoint."
+    )
+    rule = (
+        f"Balanced accuracy of the probes on own latents of `{MODEL}` for "
+        f"{', '.join(GENDER)} (those that go with gender in CelebA) and Smiling: every later "
+        "checkpoint minus the first one after more than 0 images must lie within "
+        f"{ATTRIBUTE_MARGIN:g} of 0. The first must lie in the first {EARLY:.0%} of the training."
+    )
+
+    def answer(self, evidence: Evidence) -> Answer:
+        """Judge the change of four attributes from the first checkpoint on."""
+        course = self.course(evidence)
+        first, *later = [seen for seen in course if seen > 0]
+        if not later or first > EARLY * later[-1]:
+            raise NotRun(
+                f"needs a first checkpoint in the first {EARLY:.0%} of the training, and later "
+                f"ones, found {', '.join(map(str, course))} images"
+            )
+        names = [*GENDER, "Smiling"]
+        missing = [
+            name
+            for name in names
+            if any(course[x].number(f"{_KEY}/{name}") is None for x in (first, *later))
+        ]
+        if missing:
+            raise NotRun(f"needs probes of {', '.join(missing)} at every checkpoint")
+        decisive = [
+            Number(
+                f"{name}, {seen} - {first} images",
+                _change(course[first], course[seen], f"{_KEY}/{name}"),
+            )
+            for name in names
+            for seen in later
+        ]
+        verdict = judge(decisive, Region(-ATTRIBUTE_MARGIN, ATTRIBUTE_MARGIN))
+        facts = [
+            Number(f"{name}, {later[-1]} - {first} images", change)
+            for name in _others(course[first], names)
+            if (change := _change(course[first], course[later[-1]], f"{_KEY}/{name}")).value
+            is not None
+        ]
+        return Answer(*verdict, decisive, facts, ["facts are the other attributes"])
+
+
+def _change(first: Cell, last: Cell, key: str) -> Quantity:
+    return combine(lambda x: x[1] - x[0], [first.quantity(key), last.quantity(key)])
+
+
+def _others(cell: Cell, names: list[str]) -> list[str]:
+    start = f"{_KEY}/"
+    found = [key.removeprefix(start) for key in cell.values if key.startswith(start)]
+    return [x for x in found if x not in names and not x.endswith((".low", ".high"))]

@@ -1,0 +1,116 @@
+"""Checks that models, data, map, metrics and protocol go together, before any long work.
+
+Each raises a ValueError whose message says which two do not, and what to change.
+"""
+
+import copy
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stitching.data.base import ImageData
+    from stitching.maps import Map
+    from stitching.metrics.base import ImageMetric
+    from stitching.models.base import GenerativeModel
+    from stitching.protocol import Protocol
+
+log = logging.getLogger(__name__)
+
+
+def check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
+    """Check that a model can play a role: `encoder`, `decoder` or `via`, which encodes too."""
+    from stitching.data.drawn import DrawingModel, Drawn, check_drew
+
+    if role == "decoder" and not model.can_decode:
+        raise ValueError(f"decoder={model.name}: this model cannot decode; use it as encoder")
+    if isinstance(model, DrawingModel):
+        check_drew(role, model, data)
+    elif role != "decoder" and not model.can_encode:
+        raise ValueError(f"{role}={model.name}: this model cannot encode; use it as decoder")
+    if model.needs_fit:
+        model.check_fit(data.n_train)
+    if model.image_size != data.image_size:
+        raise ValueError(
+            f"{role}={model.name} takes images of {model.image_size} pixels but "
+            f"data.image_size={data.image_size}: make them equal"
+        )
+    trained_on = model.card.get("data")
+    # Drawn images are of the kind that the model that drew them was trained on.
+    kind = data.model.card.get("data") if isinstance(data, Drawn) else data.name
+    if trained_on and trained_on != kind:
+        log.warning(
+            "%s=%s was trained on %s, the data are %s: train it with `python -m stitching.train "
+            "model=%s data=%s` and give zoo=FOLDER",
+            *(role, model.name, trained_on, data.name, model.name, data.name),
+        )
+
+
+def check_map(template: "Map", encoder: "GenerativeModel", decoder: "GenerativeModel") -> None:
+    """Check that the map can connect latents of these shapes, both ways."""
+    shapes = encoder.latent_shape, decoder.latent_shape
+    copy.deepcopy(template).set_shapes(*shapes)
+
+
+def check_rank_curve(wanted: Any, template: "Map") -> str | list[int] | None:
+    """Return ranks, "auto" or None, once the map is known to be one that has a rank curve."""
+    from stitching.maps import SpectralMap
+
+    if wanted is None:
+        return None
+    ranks = wanted if isinstance(wanted, list) else []
+    if wanted != "auto" and not (ranks and all(type(k) is int and k >= 0 for k in ranks)):
+        raise ValueError(
+            f"rank_curve={wanted!r}: use null, auto, or a list of ranks such as [1,4,16,64]"
+        )
+    if not isinstance(template, SpectralMap) or getattr(template, "alpha_per_target", False):
+        raise ValueError(
+            f"rank_curve needs map=ridge, ols or reduced_rank with one penalty for all targets, "
+            f"got map={template.name}: set rank_curve=null, or change the map"
+        )
+    return ranks or "auto"
+
+
+def check_test_images(protocol: "Protocol", data: "ImageData") -> int:
+    """Return how many test images are measured on."""
+    wanted = protocol.test_images
+    if wanted is not None and wanted > data.n_test:
+        raise ValueError(
+            f"protocol.test_images={wanted}, but data.n_test={data.n_test}: raise data.n_test, or "
+            "set protocol.test_images=null"
+        )
+    return data.n_test if wanted is None else wanted
+
+
+def check_penalty(protocol: "Protocol", template: "Map") -> None:
+    """Check that penalties picked by hand are asked for with a map that has one."""
+    if protocol.penalty == "by_hand" and template.name != "ridge":
+        raise ValueError(
+            f"protocol.penalty=by_hand is for map=ridge, got map={template.name}: set "
+            "protocol.penalty=chosen, or map=ridge"
+        )
+
+
+def check_size(key: str, metric: "ImageMetric", image_size: int) -> None:
+    """Check that a metric can measure images of this size."""
+    if metric.unavailable is None and image_size < metric.smallest_image:
+        raise ValueError(
+            f"metric {key} needs images of at least {metric.smallest_image} pixels a side, but "
+            f"data.image_size={image_size}: leave it out with '~metric.{key}'"
+        )
+
+
+def warn_of_crop(name: str, trained: str | None, used: str | None) -> None:
+    """Warn if a model was trained on faces framed unlike those it will see."""
+    if trained and used and trained != used:
+        _warn_of_crop(name, trained, used)
+
+
+@functools.lru_cache(maxsize=64)
+def _warn_of_crop(name: str, trained: str, used: str) -> None:
+    """Warn once per model and sweep, in which every cell would say the same."""
+    log.warning(
+        "%s was trained on images cropped as %s, but data.crop=%s: a grid shows one crop to all "
+        "of its models, so this one sees faces framed unlike those it knows",
+        *(name, trained, used),
+    )

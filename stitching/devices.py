@@ -1,0 +1,64 @@
+"""Where and how precisely to compute."""
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "bfloat16", "float64")
+
+
+def pick_device(device: str) -> "torch.device":
+    """Return the device: `auto` is CUDA where there is one.
+
+    Raises:
+        ValueError: Unknown, or not on this machine.
+    """
+    import torch
+
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r}: use auto, cpu, cuda or cuda:N") from error
+    if chosen.type not in ("cpu", "cuda"):
+        raise ValueError(f"device={device!r}: use auto, cpu, cuda or cuda:N")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={device!r}: {torch.cuda.device_count()} CUDA devices here; use device=cpu"
+        )
+    return chosen
+
+
+class SlowDtypeWarning(UserWarning):
+    """The precision asked for is slow on this machine."""
+
+
+def check_dtype(dtype: str) -> str:
+    """Return dtype if it is one of `DTYPES`.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype={dtype!r}: use one of {', '.join(DTYPES)}")
+    return dtype
+
+
+def warn_of_slow_dtype(device: "torch.device", dtype: str) -> None:
+    """Warn of bfloat16 on a processor without instructions for it: ten times slower there."""
+    import torch
+
+    # Older releases of torch do not say what the processor can do.
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if device.type != "cpu" or dtype != "bfloat16" or not capabilities:
+        return
+    if not any(value for name, value in capabilities.items() if name.endswith("bf16")):
+        warnings.warn(
+            "dtype=bfloat16: this processor has no bfloat16 instructions, so it is emulated, "
+            "about ten times slower than dtype=float32",
+            SlowDtypeWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,236 @@
+"""Shares, areas and correlations on all items and on every resample at once.
+
+Throughout, S = 1 + R samples of the n items are scored together: sample 0 holds every item once,
+the others are bootstrap resamples. A sample is a column of weights, how often it holds each item.
+Answers are whole numbers and so are weights: their sums are exact. What is undefined is NaN.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stitching.metrics.base import require_finite
+from stitching.uncertainty import Estimate, Resamples
+
+
+class Samples:
+    """Weights of samples, made once for all measures on the same items."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Resamples | None, int], Tensor] = {}
+
+    def weights(self, what: str, n: int, resamples: Resamples | None) -> Tensor:
+        """Return the weights of n items, shape (n, S), float64; S = 1 without resamples.
+
+        Raises:
+            ValueError: The resamples are of another number of items, or there are not as many as
+                in samples asked for before, so that no average over both has draws.
+        """
+        if resamples is not None and resamples.n_items != n:
+            raise ValueError(
+                f"{what} has {n} items but resamples of {resamples.n_items}: take both from the "
+                f"same test items"
+            )
+        if (resamples, n) not in self._known:
+            counts = torch.ones(n, 1, dtype=torch.float64)
+            if resamples is not None:
+                counts = torch.cat([counts, resamples.counts.T], dim=1)
+            others = {weights.shape[1] for weights in self._known.values()}
+            if others and counts.shape[1] not in others:
+                raise ValueError(
+                    f"{what} has {counts.shape[1] - 1} resamples, others {others.pop() - 1}: use "
+                    f"one number, for averages are taken resample by resample"
+                )
+            self._known[resamples, n] = counts
+        return self._known[resamples, n]
+
+
+def weighted_sums(columns: Sequence[NDArray[np.generic]], weights: Tensor) -> list[Tensor]:
+    """Sum each column (n,) over every sample; shapes (S,)."""
+    table = torch.from_numpy(np.stack(columns).astype(np.float64))
+    return list((table @ weights).unbind())
+
+
+def kappa(equal: Tensor, chance: Tensor, total: Tensor) -> Tensor:
+    """Return agreement beyond chance, 1 for perfect, 0 for chance, down to -1.
+
+    NaN where both sides give one and the same answer throughout: chance agrees there too.
+
+    Args:
+        equal: Number of equal answers.
+        chance: Sum over answers of how often one side gives it times how often the other does.
+        total: Number of items.
+
+    Source: Cohen (1960), doi:10.1177/001316446002000104
+    """
+    # In whole numbers, so that chance agreement of 1 is met exactly.
+    return (equal * total - chance) / (total * total - chance)
+
+
+def binary_measures(
+    truth: NDArray[np.bool_],
+    own: NDArray[np.bool_],
+    mapped: NDArray[np.bool_],
+    usual: bool,
+    weights: Tensor,
+) -> dict[str, Tensor]:
+    """Return the measures of yes-no answers (n,) on own and mapped latents; shapes (S,).
+
+    `usual` is the answer that the majority baseline always gives. Balanced accuracy is NaN where
+    a class is absent.
+    """
+    columns = [np.ones_like(truth), truth, own, mapped, own == mapped, truth == usual]
+    total, n_true, n_own, n_mapped, equal, majority = weighted_sums(columns, weights)
+    measures: dict[str, Tensor] = {}
+    for side, answers in (("own", own), ("mapped", mapped)):
+        right = answers == truth
+        n_right, n_right_yes = weighted_sums([right, right & truth], weights)
+        measures[f"accuracy_{side}"] = n_right / total
+        measures[f"balanced_accuracy_{side}"] = (
+            n_right_yes / n_true + (n_right - n_right_yes) / (total - n_true)
+        ) / 2
+    chance = n_own * n_mapped + (total - n_own) * (total - n_mapped)
+    return measures | {
+        "majority": majority / total,
+        "consistency": equal / total,
+        "kappa": kappa(equal, chance, total),
+    }
+
+
+def roc_auc(scores: NDArray[np.floating], truth: NDArray[np.bool_], weights: Tensor) -> Tensor:
+    """Return the area under the ROC curve of scores (n,), in [0, 1]; shape (S,).
+
+    The share of pairs of a yes and a no in which the yes scores higher, ties half: 0.5 for any
+    constant score. NaN where a class is absent.
+
+    Source: Hanley and McNeil (1982), doi:10.1148/radiology.143.1.7063747
+    """
+    values, yes = (torch.from_numpy(np.ascontiguousarray(x)) for x in (scores, truth))
+    w_yes, w_no = weights[yes], weights[~yes]
+    below = _weight_below(values[yes], values[~yes], w_no)
+    return (w_yes * below).sum(dim=0) / (w_yes.sum(dim=0) * w_no.sum(dim=0))
+
+
+def centred_ranks(values: NDArray[np.floating], weights: Tensor) -> Tensor:
+    """Return twice each item's rank in every sample, ties at their mean, less the mean; (n, S)."""
+    numbers = torch.from_numpy(np.ascontiguousarray(values))
+    # Twice the weight below, ties half, has the sample's size as its mean: all of it is exact.
+    return _weight_below(numbers, numbers, weights).mul_(2).sub_(weights.sum(dim=0))
+
+
+def correlation(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    """Return the correlation of values x and y (n, S), of mean 0 in every sample; shape (S,).
+
+    NaN where either is constant.
+    """
+    weighted = weights * x
+    both, first = (weighted * y).sum(dim=0), (weighted * x).sum(dim=0)
+    second = (weights * y).mul_(y).sum(dim=0)
+    return both / (first * second).sqrt()
+
+
+def scores_of(
+    prefix: str, measures: Iterable[str], rows: Mapping[str, Mapping[str, Tensor]]
+) -> dict[str, Estimate | float | int | str | None]:
+    """Return each measure averaged over what has it, `PREFIX/MEASURE`, then one by one.
+
+    A sample's average is over what is defined in that sample, as the value is over what is defined
+    on all items. None where nothing is.
+
+    Args:
+        prefix: First part of the keys.
+        measures: Names of the measures.
+        rows: Measures (S,) by name, by what they are of: `PREFIX/MEASURE/NAME`.
+    """
+    scores: dict[str, Estimate | float | int | str | None] = {}
+    for measure in measures:
+        found = {name: row[measure] for name, row in rows.items() if measure in row}
+        scores[f"{prefix}/{measure}"] = (
+            estimate(torch.stack(list(found.values())).nanmean(dim=0)) if found else None
+        )
+        scores |= {f"{prefix}/{measure}/{name}": estimate(row) for name, row in found.items()}
+    return scores
+
+
+def estimate(samples: Tensor) -> Estimate:
+    """Turn a measure of S samples into an estimate; its value is that of sample 0."""
+    value = float(samples[0])
+    return Estimate(
+        value if np.isfinite(value) else None, samples[1:].numpy() if len(samples) > 1 else None
+    )
+
+
+def constant_sides(own: NDArray[np.generic], mapped: NDArray[np.generic]) -> str | None:
+    """Name the sides that give one answer to all items: "own", "mapped", "own and mapped"."""
+    sides = [
+        side
+        for side, answers in (("own", own), ("mapped", mapped))
+        if len(answers) and bool((answers == answers[0]).all())
+    ]
+    return " and ".join(sides) or None
+
+
+def item_counts(prefix: str, counts: Mapping[str, int]) -> dict[str, int | None]:
+    """Return `PREFIX/n_test`, and where numbers of items differ None and one for each name."""
+    if len(set(counts.values())) == 1:
+        return {f"{prefix}/n_test": next(iter(counts.values()))}
+    return {f"{prefix}/n_test": None} | {f"{prefix}/n_test/{k}": n for k, n in counts.items()}
+
+
+def checked_names(kind: str, names: Sequence[str], missing: Mapping[str, str]) -> None:
+    """Raise unless every name stands once, in the results or among the missing.
+
+    Raises:
+        ValueError: Names those that do not.
+    """
+    every = [*names, *missing]
+    twice = sorted({name for name in every if every.count(name) > 1})
+    if twice:
+        raise ValueError(f"each {kind} must be given once, got more of {', '.join(twice)}")
+
+
+def checked_control(name: str, *parts: object) -> None:
+    """Raise unless all parts of a control, or none, are there."""
+    if len({part is None for part in parts}) > 1:
+        raise ValueError(
+            f"the control of {name} needs labels, own and mapped scores: give all or none"
+        )
+
+
+def checked_scores(what: str, scores: NDArray[np.floating], shape: tuple[int, ...]) -> None:
+    """Raise unless scores are floats of this shape and finite.
+
+    Raises:
+        TypeError: Not floats: answers were given in place of scores.
+        ValueError: Another shape, or not finite (the rows are named).
+    """
+    if not np.issubdtype(scores.dtype, np.floating):
+        raise TypeError(f"{what} must be floats, got {scores.dtype}")
+    if scores.shape != shape:
+        raise ValueError(
+            f"{what} have shape {scores.shape} but the labels ask for {shape}: take both from "
+            f"the same test items"
+        )
+    require_finite(torch.from_numpy(np.ascontiguousarray(scores))[:, None], what)
+
+
+def _weight_below(scores: Tensor, among: Tensor, weights: Tensor) -> Tensor:
+    """Return the weight of the items of `among` that score below each score, ties half.
+
+    Args:
+        scores: Shape (m,).
+        among: Scores of the items, shape (k,).
+        weights: Theirs in every sample, shape (k, S).
+
+    Returns:
+        Shape (m, S).
+    """
+    ordered, order = among.sort(stable=True)
+    up_to = torch.zeros(len(among) + 1, weights.shape[1], dtype=torch.float64)
+    torch.cumsum(weights[order], dim=0, out=up_to[1:])
+    low = torch.searchsorted(ordered, scores)
+    high = torch.searchsorted(ordered, scores, right=True)
+    return up_to[low].add_(up_to[high]).div_(2)

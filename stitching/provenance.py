@@ -1,0 +1,59 @@
+"""Where a result comes from: data, weights, versions; and what the run took."""
+
+import resource
+import sys
+
+import torch
+
+from stitching.data.base import ImageSet, ids_hash
+from stitching.models.base import GenerativeModel
+
+Facts = dict[str, float | int | str | None]
+
+
+def of_data(image_size: int, train: ImageSet, test: ImageSet) -> Facts:
+    """Return hashes of the ids and of the pixels behind a result, keys `data/...`."""
+    return {
+        "data/image_size": image_size,
+        "data/train_ids": ids_hash(train.ids),
+        "data/test_ids": ids_hash(test.ids),
+        "data/train_pixels": train.fingerprint,
+        "data/test_pixels": test.fingerprint,
+    }
+
+
+def of_weights(**models: GenerativeModel) -> Facts:
+    """Return hashes of models' weights, keys `weights/ROLE`.
+
+    Where its weights say how many images trained a model there is `weights/ROLE_images_seen`,
+    which tells checkpoints apart.
+    """
+    facts: Facts = {f"weights/{role}": model.weights_hash for role, model in models.items()}
+    for role, model in models.items():
+        seen = model.card.get("images_seen", "")
+        if seen.isdecimal():
+            facts[f"weights/{role}_images_seen"] = int(seen)
+    return facts
+
+
+def versions() -> Facts:
+    """Return the versions that results depend on, keys `version/...`."""
+    from importlib.metadata import version
+
+    names = ("torch", "torchvision", "diffusers", "lpips", "torchmetrics", "numpy", "scikit-learn")
+    python = ".".join(map(str, sys.version_info[:3]))
+    return {
+        "version/stitching": version("stitching"),
+        "version/python": python,
+        **{f"version/{name}": version(name) for name in names},
+    }
+
+
+def peak_memory() -> Facts:
+    """Return the process's peak resident memory so far, and CUDA's, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+    found: Facts = {"memory/peak_mib": peak / unit}
+    if torch.cuda.is_available():
+        found["memory/peak_cuda_mib"] = torch.cuda.max_memory_allocated() / 2**20
+    return found

@@ -1,0 +1,193 @@
+"""Cells put together: encoders by decoders."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stitching.report.cells import Cell, read_cells
+from stitching.report.measures import MEASURES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Grid", "collect", "grid_of", "pivot", "read_grid", "require_unique"]
+
+log = logging.getLogger(__name__)
+
+Pair = tuple[str, str]
+
+_SETTING_KEYS = (
+    "protocol", "data", "map", "alpha", "n_train", "n_test", "seed", "folder", "sweep",
+)  # fmt: skip
+
+# What describes a run and not its result: repeats of a cell may differ in it.
+_RUN_KEYS = ("folder", "sweep", "time/", "memory/", "count/")
+
+
+@dataclass(eq=False)
+class Grid:
+    """Cells of a sweep.
+
+    Attributes:
+        folder: Where they lie.
+        frame: One row per finished cell: `encoder`, `decoder`, measures, the rest. Numbers are
+            raw; one that is NaN or infinite reads "invalid".
+        read: All cells, in whatever state.
+        encoders: In order of appearance, failed cells included.
+        decoders: Likewise.
+        cells: Each pair that has finished, the first of repeats.
+        absent: Why a pair has no row: "failed", "unfinished", "invalid" or "missing".
+        notes: Whatever was left out, and failures, one line each.
+    """
+
+    folder: Path
+    frame: pd.DataFrame
+    read: list[Cell] = field(default_factory=list)
+    encoders: list[str] = field(default_factory=list)
+    decoders: list[str] = field(default_factory=list)
+    cells: dict[Pair, Cell] = field(default_factory=dict)
+    absent: dict[Pair, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def off_diagonal(self) -> list[Cell]:
+        """Return the finished cells of two different models."""
+        return [cell for cell in self.cells.values() if not cell.diagonal]
+
+
+def collect(folder: str | Path) -> pd.DataFrame:
+    """Return one row per finished cell of a sweep; log what is left out.
+
+    Args:
+        folder: As `read_grid`.
+
+    Raises:
+        FileNotFoundError, ValueError: As `read_grid`.
+    """
+    grid = read_grid(folder)
+    for note in grid.notes:
+        log.warning("%s", note)
+    return grid.frame
+
+
+def read_grid(folder: str | Path) -> Grid:
+    """Read the cells of a sweep.
+
+    A cell counts as finished if its `status.json` says so and its files are whole. Where the
+    folder holds cells of several sweeps, the one written to last counts.
+
+    Args:
+        folder: Of the sweep, or of a single cell.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: No cell in it, or none that is finished.
+    """
+    folder = Path(folder)
+    folder = folder if folder.name else folder.resolve()  # "." has no name
+    cells, notes = read_cells(folder)
+    return grid_of(folder, cells, notes)
+
+
+def grid_of(folder: Path, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Grid:
+    """Put cells together.
+
+    Args:
+        folder: Where they lie.
+        cells: In whatever state.
+        notes: What is known to have been left out.
+
+    Raises:
+        ValueError: None is finished.
+    """
+    import pandas as pd
+
+    grid = Grid(folder, pd.DataFrame(), list(cells), notes=list(notes))
+    for cell in cells:
+        if cell.encoder and cell.encoder not in grid.encoders:
+            grid.encoders.append(cell.encoder)
+        if cell.decoder and cell.decoder not in grid.decoders:
+            grid.decoders.append(cell.decoder)
+        if cell.state != "done":
+            grid.absent[cell.encoder, cell.decoder] = cell.state
+            grid.notes.append(f"{cell.path.name} {cell.state}: {cell.reason}")
+    done = [cell for cell in cells if cell.state == "done"]
+    if not done:
+        raise ValueError("\n  ".join([f"no finished cell in {folder}", *grid.notes]))
+    _note_pairs(done, grid)
+    done.sort(key=lambda c: (grid.encoders.index(c.encoder), grid.decoders.index(c.decoder)))
+    rows = [{key: _visible(value) for key, value in cell.values.items()} for cell in done]
+    present = {key for row in rows for key in row}
+    ends = ("", ".low", ".high")
+    first = [
+        "encoder",
+        "decoder",
+        *(f"{measure.key}{end}" for measure in MEASURES for end in ends),
+    ]
+    order = [key for key in [*first, *_SETTING_KEYS] if key in present]
+    grid.frame = pd.DataFrame(rows, columns=order + sorted(present.difference(order)))
+    return grid
+
+
+def _note_pairs(done: Sequence[Cell], grid: Grid) -> None:
+    """Enter pairs of models without a finished cell, and those with more than one."""
+    folders: dict[Pair, list[Cell]] = {}
+    for cell in done:
+        folders.setdefault((cell.encoder, cell.decoder), []).append(cell)
+    for pair in [(e, d) for e in grid.encoders for d in grid.decoders]:
+        if pair in folders:
+            grid.cells[pair] = folders[pair][0]
+            grid.absent.pop(pair, None)
+            if len(folders[pair]) > 1:
+                names = ", ".join(cell.path.name for cell in folders[pair])
+                grid.notes.append(f"repeats, of which tables show one: {names}")
+        elif pair not in grid.absent:
+            grid.absent[pair] = "missing"
+            grid.notes.append(f"{'-to-'.join(pair)} missing: it was not started")
+
+
+def _visible(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "invalid"  # NaN would be an empty field, like what was not measured
+    return value
+
+
+def require_unique(frame: pd.DataFrame) -> None:
+    """Check that repeats of a cell have the same results.
+
+    Raises:
+        ValueError: Cells of one encoder and decoder differ in their results.
+    """
+    pair = ["encoder", "decoder"]
+    results = [column for column in frame if not str(column).startswith(_RUN_KEYS)]
+    for names, group in frame[frame.duplicated(pair, keep=False)].groupby(pair, sort=False):
+        counts = group[results].astype(str).nunique(dropna=False).to_dict()
+        differ = [str(column) for column, count in counts.items() if count > 1]
+        if differ:
+            raise ValueError(
+                f"{len(group)} cells for {' to '.join(map(str, names))} differ in "
+                f"{', '.join(differ[:5])}: {', '.join(group['folder'].astype(str))}; sweep one "
+                "setting per folder"
+            )
+
+
+def pivot(frame: pd.DataFrame, key: str) -> pd.DataFrame:
+    """Return one measure as a table, encoders by decoders in order of appearance.
+
+    Identical repeats of a cell count once; nothing is averaged.
+
+    Raises:
+        KeyError: No such column.
+        ValueError: Cells of one encoder and decoder differ in their results.
+    """
+    if key not in frame:
+        raise KeyError(f"no column {key!r} in the grid")
+    require_unique(frame)
+    once = frame.drop_duplicates(["encoder", "decoder"])
+    table = once.pivot(index="encoder", columns="decoder", values=key)
+    return table.reindex(index=once["encoder"].unique(), columns=once["decoder"].unique())

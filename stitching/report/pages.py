@@ -1,0 +1,159 @@
+"""The report of one grid: its table of raw values, heatmaps, pictures, curves and `table.md`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stitching.report import tables
+from stitching.report.curves import setting_curve
+from stitching.report.grids import Grid, Pair
+from stitching.report.marks import legend
+from stitching.report.output import picture_name, remove_others, write
+from stitching.report.plots import heatmap, picture_grid
+from stitching.report.settings import swept_setting
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Page", "report_grid", "write_csv"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a report wrote.
+
+    Attributes:
+        heading: One line: how many cells finished, and what they have in common.
+        body: Tables for the console.
+        notes: What was left out.
+        paths: Files.
+        swept: Whether every pair has several cells, which curves show instead of tables.
+    """
+
+    heading: str
+    body: str
+    notes: list[str]
+    paths: list[Path]
+    swept: bool = False
+
+
+def report_grid(grid: Grid, out: Path) -> Page:
+    """Write the report of a grid into a folder, and remove what an earlier one left there.
+
+    Raises:
+        ValueError: Cells of one encoder and decoder differ in their results, or show different
+            test images.
+    """
+    paths = [write_csv(grid, out)]
+    swept = swept_setting(grid.folder, grid.frame)
+    if swept is not None and len(grid.frame) > len(grid.cells):
+        page = _curves(grid, swept, out)
+    else:
+        paths += _write_heatmaps(grid, out) + _write_pictures(grid, out)
+        paths.append(write(out / "table.md", tables.markdown(grid).encode()))
+        pairs = len(grid.encoders) * len(grid.decoders)
+        heading = f"{pairs - len(grid.absent)} of {pairs} cells finished"
+        heading += f": {tables.setting(grid.frame)}"
+        notes = [*tables.not_measured(grid), *grid.notes]
+        page = Page(heading, tables.print_table(grid), notes, [])
+    paths += page.paths
+    remove_others(out, paths)
+    return Page(page.heading, page.body, page.notes, paths, page.swept)
+
+
+def write_csv(grid: Grid, out: Path) -> Path:
+    """Write raw values, one row per finished cell."""
+    text = grid.frame.to_csv(index=False, lineterminator="\n")
+    return write(out / "grid.csv", text.encode())
+
+
+def _curves(grid: Grid, swept: tuple[str, list[float]], out: Path) -> Page:
+    import pandas as pd
+
+    setting, values = swept
+    frame = grid.frame.assign(**{setting: values})
+    measures = tables.shown(grid)
+    paths = []
+    for measure in [m for m in measures if m.pictured]:
+        numbers = pd.to_numeric(frame[measure.key], errors="coerce")
+        image = setting_curve(frame.assign(**{measure.key: numbers}), setting, measure)
+        paths.append(write(out / picture_name("curve", measure.key), image))
+    keys = [measure.key for measure in measures if measure.printed]
+    table = frame[["encoder", "decoder", setting, *keys]]
+    text = table.to_string(index=False, float_format=lambda x: f"{x:.4g}")
+    notes = [note for note in grid.notes if not note.startswith("repeats")]
+    return Page(f"{len(table)} cells finished, over {setting}:", text, notes, paths, swept=True)
+
+
+def _write_heatmaps(grid: Grid, out: Path) -> list[Path]:
+    paths = []
+    for measure in [m for m in tables.shown(grid) if m.pictured]:
+        values = tables.grid_values(grid, measure)
+        if not any(isinstance(value, float) for row in values for value in row):
+            continue
+        texts = tables.grid_texts(grid, measure)
+        notes = [tables.setting(grid.frame), *tables.caveats(grid, measure)]
+        image = heatmap(
+            values,
+            [[value + sign for value, _, sign in row] for row in texts],
+            grid.encoders,
+            grid.decoders,
+            title=measure.label,
+            subtitle=tables.direction(measure),
+            lower_is_better=measure.lower_is_better,
+            by_column=measure.by_column,
+            floor=measure.floor,
+            small=[[interval for _, interval, _ in row] for row in texts],
+            notes=[*notes, *legend(sign for row in texts for _, _, sign in row)],
+        )
+        paths.append(write(out / picture_name("heatmap", measure.key), image))
+    return paths
+
+
+def _write_pictures(grid: Grid, out: Path) -> list[Path]:
+    """Write `pictures.png` from the pictures that cells left, if any did.
+
+    Raises:
+        ValueError: Cells show different test images.
+    """
+    originals: dict[bytes, str] = {}
+    original: Image.Image | None = None
+    stitched: dict[Pair, Image.Image | str] = dict(grid.absent)
+    for pair, cell in grid.cells.items():
+        try:
+            stitched[pair] = _open(cell.path / "picture.png")
+            original = _open(cell.path / "picture_original.png")
+        except OSError as error:
+            stitched[pair] = "missing" if isinstance(error, FileNotFoundError) else "invalid"
+            grid.notes.append(f"{cell.path.name} without pictures: {error}")
+            continue
+        originals.setdefault(original.tobytes(), cell.path.name)
+    if len(originals) > 1:
+        raise ValueError(
+            f"the cells {' and '.join(originals.values())} show different test images: sweep one "
+            "setting of `data` and `picture` per folder"
+        )
+    if original is None:
+        return []
+    tiles = [
+        [stitched[encoder, decoder] for encoder in grid.encoders] for decoder in grid.decoders
+    ]
+    buffer = io.BytesIO()
+    picture_grid(original, tiles, grid.encoders, grid.decoders).save(buffer, format="png")
+    return [write(out / "pictures.png", buffer.getvalue())]
+
+
+def _open(path: Path) -> Image.Image:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def written(paths: Sequence[Path]) -> str:
+    """Return a list of files for the console."""
+    return "\n".join(["written:", *(f"  {path}" for path in paths)])

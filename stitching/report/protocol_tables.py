@@ -1,0 +1,183 @@
+"""Tables of protocols side by side: `protocols.md`, `protocols.csv` and the console's summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stitching.report.differences import difference
+from stitching.report.formats import aligned, markdown_table, with_interval
+from stitching.report.grids import Pair
+from stitching.report.measures import Measure, headline
+from stitching.report.protocols import Comparison, Effect
+from stitching.report.tables import caveats, cell_texts, direction, setting
+from stitching.report.variants import Variant
+
+__all__ = ["markdown", "raw", "summary"]
+
+_COLUMNS = (
+    "measure", "protocol", "seeds", "encoder", "decoder", "value", "low", "high",
+    "difference", "difference_low", "difference_high", "paired",
+)  # fmt: skip
+
+
+def markdown(compared: Comparison) -> str:
+    """Return what each protocol moves, and every cell under every protocol."""
+    usual = compared.protocols[0]
+    names = [_short(label, usual) for label in compared.protocols]
+    lines = ["# Protocols side by side", ""]
+    lines += [f"- {setting(grid.frame)}" for grid in compared.grids.values()]
+    lines += ["", "Brackets hold 95 % intervals."]
+    if any(label.startswith(f"{usual}, ") for label in compared.protocols):
+        lines += [f"A column named by a switch is {usual} with this switch alone set otherwise."]
+    if compared.seeded:
+        lines += [
+            "Where a protocol was run with several seeds a number is the mean over seeds, and "
+            "brackets hold the lowest and the highest; each seed's own tables lie in `report/`."
+        ]
+    if len(names) > 1:
+        lines += _effects(compared, names)
+    for measure in compared.measures:
+        rows = [
+            [*pair, *(entry(compared, label, pair, measure) for label in compared.protocols)]
+            for pair in compared.pairs
+        ]
+        lines += ["", f"## {measure.label}", ""]
+        if all(text == "missing" for row in rows for text in row[2:]):
+            lines += [f"`{measure.key}`: in no cell."]
+            continue
+        lines += [f"`{measure.key}`: {direction(measure)}.", *_notes(compared, measure)]
+        lines += ["", *markdown_table(["encoder", "decoder", *names], rows, left=2)]
+    return "\n".join(lines) + "\n"
+
+
+def entry(compared: Comparison, protocol: str, pair: Pair, measure: Measure) -> str:
+    """Return a measure of a pair under a protocol: with its interval, or over its seeds."""
+    grids = compared.of_protocol(protocol)
+    cells = [grid.cells[pair] for grid in grids if pair in grid.cells]
+    if not cells:
+        return next((grid.absent[pair] for grid in grids if pair in grid.absent), "missing")
+    values = [x for x in (cell.number(measure.key) for cell in cells) if x is not None]
+    if len(grids) == 1 or not values:
+        return " ".join(cell_texts(cells[0], measure)).strip()
+    texts = with_interval(sum(values) / len(values), (min(values), max(values)), measure)
+    text = " ".join(texts)
+    return text if len(values) == len(grids) else f"{text} ({len(values)} of {len(grids)} seeds)"
+
+
+def _notes(compared: Comparison, measure: Measure) -> list[str]:
+    """Return which protocols judge by a measure, and its caveats, with where they hold."""
+    usual = compared.protocols[0]
+    found: dict[str, list[str]] = {}
+    judging = []
+    for variant, grid in compared.grids.items():
+        if measure in headline(cell.values for cell in grid.cells.values()):
+            judging.append(_short(variant.protocol, usual))
+        for note in caveats(grid, measure):
+            found.setdefault(note, []).append(_short(variant.label, usual))
+    lines = [f"Headline measure of: {'; '.join(dict.fromkeys(judging))}."] if judging else []
+    for note, labels in found.items():
+        where = "" if len(labels) == len(compared.grids) else f" ({'; '.join(labels)})"
+        lines.append(f"{note[0].upper()}{note[1:]}{where}.")
+    return lines
+
+
+def _effects(compared: Comparison, names: list[str]) -> list[str]:
+    lines = ["", "## What each switch alone moves", ""]
+    lines += [
+        f"Mean over cells of two different models of the difference to {names[0]}, cell by cell; "
+        "percentages differ by points. Bold: the interval leaves out 0. Both sides rest on the "
+        "same resamples of the test images, but where (i) says that they do not and count as "
+        "independent."
+    ]
+    rows = []
+    for (measure, encoders), found in _by_row(compared).items():
+        first = next(iter(found.values()))
+        counts = sorted({effect.n_cells for effect in found.values()})
+        row = [measure.key, encoders, " or ".join(map(str, counts)), _level(first)]
+        for label in compared.protocols[1:]:
+            row.append(_moved(found[label]) if label in found else "missing")
+        rows.append(row)
+    lines += ["", *markdown_table(["measure", "encoders", "cells", *names], rows, left=2)]
+    apart = [f"`{measure.key}`" for measure in compared.measures if measure.by_column]
+    if apart:
+        lines += ["", f"No mean of {', '.join(apart)}: its unit changes with the decoder."]
+    return lines
+
+
+def _by_row(compared: Comparison) -> dict[tuple[Measure, str], dict[str, Effect]]:
+    rows: dict[tuple[Measure, str], dict[str, Effect]] = {}
+    for effect in compared.effects():
+        rows.setdefault((effect.measure, effect.encoders), {})[effect.protocol] = effect
+    return rows
+
+
+def _level(effect: Effect) -> str:
+    value = effect.reference.value
+    if value is None:
+        return "missing"
+    return with_interval(value, effect.reference.interval(), effect.measure)[0]
+
+
+def _moved(effect: Effect, *, brief: bool = False) -> str:
+    found = effect.difference
+    if found.value is None:
+        return "missing"
+    text, interval = with_interval(found.value, found.ends, effect.measure)
+    text = text if text.startswith("-") or float(text) == 0 else f"+{text}"
+    if brief:
+        return text + ("*" if found.resolved else " ")
+    text = f"{text} {interval}".strip()
+    text = f"**{text}**" if found.resolved else text
+    return text if found.paired or found.ends is None else f"{text} (i)"
+
+
+def summary(compared: Comparison) -> str:
+    """Return what each protocol moves as a compact table."""
+    usual, *others = compared.protocols
+    if not others:
+        return ""
+    rows = [["", "", f"{_short(usual, usual)} ", *(f"{_short(x, usual)} " for x in others)]]
+    for (measure, encoders), found in _by_row(compared).items():
+        row = [measure.key, encoders, f"{_level(next(iter(found.values())))} "]
+        for label in others:
+            row.append(_moved(found[label], brief=True) if label in found else "missing ")
+        rows.append(row)
+    title = f"Means over cells of two models, and differences to {_short(usual, usual)}"
+    return "\n".join([f"{title} (*: 95 % interval leaves out 0):", *aligned(rows, left=2)])
+
+
+def raw(compared: Comparison) -> str:
+    """Return every headline measure as CSV, one row per cell, protocol and seed, unrounded.
+
+    `difference` is to the same cell and seeds under the first protocol. Rows with the encoder
+    "mean of ..." are means over cells of two different models, and over seeds.
+    """
+    import pandas as pd
+
+    rows = [*_cell_rows(compared)]
+    for effect in compared.effects():
+        rows.append(
+            [effect.measure.key, effect.protocol, "all", f"mean of {effect.encoders}",
+             "off-diagonal", None, None, None, *effect.difference]
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(index=False, lineterminator="\n")
+
+
+def _cell_rows(compared: Comparison) -> Iterator[list[object]]:
+    for measure in compared.measures:
+        for variant, grid in compared.grids.items():
+            usual = compared.grids.get(Variant(compared.protocols[0], variant.seeds))
+            seeds = " ".join(f"{key}={value}" for key, value in variant.seeds)
+            for pair, cell in grid.cells.items():
+                value, ends = cell.number(measure.key), cell.interval(measure.key)
+                row: list[object] = [measure.key, variant.protocol, seeds, *pair]
+                row += [cell_texts(cell, measure)[0] if value is None else value]
+                row += ends or (None, None)
+                other = usual.cells.get(pair) if usual not in (None, grid) else None
+                row += difference(cell, other, measure.key) if other else [None] * 4
+                yield row
+
+
+def _short(label: str, usual: str) -> str:
+    """Return a label without what it shares with the reference: its switch alone."""
+    return label.removeprefix(f"{usual}, ") or "unnamed"

@@ -1,0 +1,90 @@
+"""One grid per protocol, and per seed where a sweep went over seeds.
+
+Nothing is averaged over protocols or seeds: each has its own tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from stitching.report.cells import Cell
+from stitching.report.settings import seeds_of
+
+__all__ = ["Variant", "split"]
+
+
+class Variant(NamedTuple):
+    """How the cells of one grid were measured.
+
+    Attributes:
+        protocol: Label of the protocol; "" where cells do not say.
+        seeds: Settings that end in `seed`, where the cells of a sweep differ in them.
+    """
+
+    protocol: str
+    seeds: tuple[tuple[str, object], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Return it in words, such as "strict, data.seed=1"."""
+        seeds = [f"{key}={value}" for key, value in self.seeds]
+        return ", ".join([*([self.protocol] if self.protocol else []), *seeds]) or "unnamed"
+
+    @property
+    def folder(self) -> str:
+        """Return it as the name of a folder."""
+        return "".join(x if x.isalnum() or x in "=.-_" else "_" for x in self.label).replace(
+            "__", "_"
+        )
+
+
+def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]:
+    """Take cells apart by protocol, and by seed where the cells of a pair differ in a seed.
+
+    A cell that has not finished says nothing of its protocol but in its configuration: it belongs
+    to the finished cells with the same one.
+
+    Returns:
+        Cells by variant, in order of appearance, and those that belong to none.
+    """
+    cells = list(cells)
+    done = [cell for cell in cells if cell.state == "done"]
+    axes = _seed_axes(done)
+    parts: dict[Variant, list[Cell]] = {}
+    for cell in done:
+        parts.setdefault(_variant(cell, axes), []).append(cell)
+    one = next(iter(parts)) if len(parts) == 1 else None
+    signs = {} if one else {variant: _sign(part[0], axes) for variant, part in parts.items()}
+    rest: list[Cell] = []
+    for cell in [cell for cell in cells if cell.state != "done"]:
+        sign = None if one else _sign(cell, axes)
+        found = one or next((variant for variant in parts if signs[variant] == sign), None)
+        (parts[found] if found else rest).append(cell)
+    return parts, rest
+
+
+def _variant(cell: Cell, axes: Sequence[str]) -> Variant:
+    seeds = seeds_of(cell) if axes else {}
+    return Variant(cell.protocol, tuple((key, seeds.get(key)) for key in axes))
+
+
+def _sign(cell: Cell, axes: Sequence[str]) -> object:
+    """Return what tells the variant of a cell from its configuration; None without one."""
+    if not cell.config:
+        return None
+    seeds = seeds_of(cell)
+    return [cell.config.get(key) for key in ("protocol", "probe")], [seeds.get(x) for x in axes]
+
+
+def _seed_axes(done: Sequence[Cell]) -> list[str]:
+    """Return the seeds in which cells of one pair and protocol differ."""
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell in done:
+        groups.setdefault((cell.protocol, cell.encoder, cell.decoder), []).append(cell)
+    found: dict[str, set[object]] = {}
+    for group in groups.values():
+        seeds = [seeds_of(cell) for cell in group] if len(group) > 1 else []
+        for key in {key for cell in seeds for key in cell}:
+            found.setdefault(key, set()).update(cell.get(key) for cell in seeds)
+    return sorted(key for key, values in found.items() if len(values) > 1)

@@ -1,0 +1,192 @@
+"""Scores of a cell's images and of its two spaces; what other cells share is computed once."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stitching import uncertainty
+from stitching.batching import images_per_call
+from stitching.cache import Cache, Tensors
+from stitching.data.base import ImageSet
+from stitching.images import quantise
+from stitching.latents import Subject, in_batches, require_finite, source_version
+from stitching.metrics import geometry, gram, similarity, threads
+from stitching.metrics.base import FeatureSpace, ImageMetric, MetricUnavailable
+from stitching.protocol import Protocol
+from stitching.uncertainty import Estimate, Resamples, Scores
+
+#: Stages of a cell, in words for messages.
+_STAGES = {
+    "source": "the encoder's latents",
+    "target": "the decoder's own latents",
+    "mapped": "mapped latents",
+    "own": "images decoded from the decoder's own latents",
+    "stitched": "images decoded from mapped latents",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TestItems:
+    """The test images that are measured on.
+
+    Attributes:
+        images: The split, invalid items included.
+        kept: Which of them are measured on, shape (len(images),), bool.
+        resamples: Of the kept ones.
+    """
+
+    images: ImageSet
+    kept: Tensor
+    resamples: Resamples
+
+    #: Its name begins like a test's, and pytest must not collect it.
+    __test__ = False
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the rows of the kept items, as they are if these are all."""
+        return rows if bool(self.kept.all()) else rows[self.kept]
+
+
+def valid_items(
+    images: ImageSet, stages: Mapping[str, Tensor], protocol: Protocol
+) -> tuple[TestItems, dict[str, Estimate | float | int | str | None]]:
+    """Return the items that are finite throughout, so that all measures see the same ones.
+
+    Args:
+        images: The test images.
+        stages: What became of them, by stage; one row per image.
+        protocol: Says whether others are left out, or end the cell.
+
+    Returns:
+        The items, and where others were left out their number by stage, `invalid/STAGE`, and in
+        all, `n_invalid` of `n_test`.
+
+    Raises:
+        ValueError: A value is not finite and the protocol does not exclude it, or none is left.
+    """
+    resamples = Resamples(len(images), protocol.n_bootstrap, protocol.n_halves)
+    finite = {name: rows.flatten(1).isfinite().all(1) for name, rows in stages.items()}
+    kept = torch.stack(list(finite.values())).all(0)
+    if protocol.invalid == "fail" or not bool(kept.any()):
+        for name, rows in stages.items():
+            require_finite(rows, images.ids, f"{_STAGES.get(name, name)} came out")
+    if protocol.invalid == "fail":
+        return TestItems(images, kept, resamples), {}
+    counts = {f"invalid/{name}": int((~good).sum()) for name, good in finite.items()}
+    counts["n_invalid"] = int((~kept).sum())
+    if counts["n_invalid"]:
+        resamples = resamples.only(kept.numpy())
+    return TestItems(images, kept, resamples), dict(counts)
+
+
+def image_scores(
+    metrics: Mapping[str, ImageMetric],
+    test: TestItems,
+    stitched: Tensor,
+    cache: Cache,
+    batch_size: int,
+) -> Scores:
+    """Score stitched images against the test images they stand for.
+
+    Both sides become bytes in one place, and all metrics see the same ones. Features of the test
+    images are computed once per feature space and sweep, those of stitched images once per space.
+
+    Args:
+        metrics: By option name, which names a metric that is not to be had.
+        test: The test images.
+        stitched: Images of the kept items, float on the 0-1 scale, not clamped.
+        cache: Keeps the features of test images.
+        batch_size: Images per forward pass.
+
+    Returns:
+        Scores and provenance of each metric, `image/KEY_missing` with the reason where there is
+        none, and `image/clipped`, the share of pixel values that had to be clamped.
+    """
+    pixels, clipped = quantise(stitched)
+    scores: dict[str, Estimate | float | int | str | None] = {"image/clipped": clipped}
+    seen: dict[str, Tensor] = {}
+    for key, metric in metrics.items():
+        try:
+            space = metric.space
+            reference = _reference_features(space, test, cache, batch_size)
+            if space.identity not in seen:
+                seen[space.identity] = _features(space, pixels, batch_size)["features"]
+            scores |= metric.compute(reference, seen[space.identity], test.resamples)
+            scores |= space.provenance
+        except MetricUnavailable as missing:
+            scores[f"image/{key}_missing"] = str(missing)
+    return scores
+
+
+def _reference_features(
+    space: FeatureSpace, test: TestItems, cache: Cache, batch_size: int
+) -> Tensor:
+    def compute() -> Tensors:
+        return _features(space, quantise(test.images.images(slice(None)))[0], batch_size)
+
+    parts = {"images": test.images.fingerprint, "space": space.identity}
+    return test.of(cache.tensors("features", parts, compute)["features"])
+
+
+def _features(space: FeatureSpace, pixels: Tensor, batch_size: int) -> Tensors:
+    what = f"features of {space.name}"
+    batches = pixels.split(images_per_call(batch_size, space.device))
+    return {"features": in_batches(space.features, batches, len(pixels), what)}
+
+
+def geometry_scores(
+    first: tuple[Subject, Tensor], second: tuple[Subject, Tensor], test: TestItems, cache: Cache
+) -> Scores:
+    """Compare the spaces of two models as they are, before any map; once per pair of models.
+
+    Args:
+        first: A model, and its latents of the kept test items.
+        second: Likewise; the order of the two does not count.
+        test: The test images.
+        cache: Keeps the scores.
+    """
+    identities = [json.dumps(subject.identity(), sort_keys=True) for subject, _ in (first, second)]
+    order = sorted(range(2), key=identities.__getitem__)
+    latents = [(first[1], second[1])[i] for i in order]
+    parts = {
+        "images": test.images.fingerprint,
+        "kept": test.kept.nonzero().flatten().tolist() if not bool(test.kept.all()) else "all",
+        "models": sorted(identities),
+        "resamples": [test.resamples.n_halves, test.resamples.n_bootstrap, test.resamples.seed],
+        "code": source_version(geometry, similarity, gram, threads, uncertainty),
+    }
+    compute = partial(_packed, latents[0], latents[1], test.resamples)
+    return _unpacked(cache.tensors("geometry", parts, compute))
+
+
+def _packed(z_a: Tensor, z_b: Tensor, resamples: Resamples) -> Tensors:
+    """Geometry scores as tensors: draws under their keys, all else as JSON bytes."""
+    scores = geometry.geometry_scores(z_a, z_b, resamples)
+    tensors: Tensors = {}
+    plain: dict[str, object] = {}
+    for key, score in scores.items():
+        if isinstance(score, Estimate):
+            plain[key] = {"value": score.value, "method": score.method}
+            if score.draws is not None:
+                tensors[key] = torch.from_numpy(np.asarray(score.draws, np.float64))
+        else:
+            plain[key] = score
+    text = json.dumps(plain, allow_nan=False).encode()
+    return tensors | {"json": torch.frombuffer(bytearray(text), dtype=torch.uint8)}
+
+
+def _unpacked(tensors: Tensors) -> Scores:
+    plain = json.loads(bytes(tensors["json"].tolist()).decode())
+    scores: dict[str, Estimate | float | int | str | None] = {}
+    for key, score in plain.items():
+        if isinstance(score, dict):
+            draws = tensors[key].numpy() if key in tensors else None
+            scores[key] = Estimate(score["value"], draws, score["method"])
+        else:
+            scores[key] = score
+    return scores

@@ -1,0 +1,129 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+from sklearn.metrics import r2_score
+
+from stitching.metrics.consistency import FactorAnswers, factor_scores
+from stitching.uncertainty import Resamples, flatten
+
+
+def noisy(name, n, seed, resamples=None, steps=None):
+    """A factor whose readouts get worse; in `steps` steps, so that there are ties."""
+    rng = np.random.default_rng(seed)
+    truth = rng.standard_normal(n)
+    own = truth + 0.5 * rng.standard_normal(n)
+    mapped = own + rng.standard_normal(n)
+    if steps:
+        truth, own, mapped = (np.round(steps * values) / steps for values in (truth, own, mapped))
+    return FactorAnswers(name, truth, own, mapped, resamples)
+
+
+def values(*answers, missing=None):
+    return flatten(factor_scores(answers, missing or {}))[0]
+
+
+@pytest.mark.parametrize("steps", [None, 2])
+def test_measures_equal_those_of_scipy_and_scikit_learn(steps):
+    answer = noisy("hue", 60, 0, steps=steps)
+    found = values(answer)
+    for side, readout in (("own", answer.own), ("mapped", answer.mapped)):
+        assert found[f"factor/r2_{side}"] == pytest.approx(r2_score(answer.truth, readout))
+        expected = spearmanr(answer.truth, readout).statistic
+        assert found[f"factor/spearman_{side}/hue"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("steps", [None, 2])
+def test_measures_of_a_resample_are_those_of_the_repeated_rows(steps):
+    resamples = Resamples(40, 15, 0)
+    answer = noisy("hue", 40, 0, resamples, steps)
+    scores = factor_scores([answer], {})
+    for k, counts in enumerate(resamples.counts.long().numpy()):
+        truth, mapped = (np.repeat(column, counts) for column in (answer.truth, answer.mapped))
+        expected = r2_score(truth, mapped), spearmanr(truth, mapped).statistic
+        assert scores["factor/r2_mapped"].draws[k] == pytest.approx(expected[0])
+        assert scores["factor/spearman_mapped"].draws[k] == pytest.approx(expected[1])
+
+
+def test_shrinkage_lowers_r2_and_leaves_rank_correlation():
+    truth = np.linspace(0, 1, 30)
+    found = values(FactorAnswers("hue", truth, truth, 0.1 * truth))
+    assert found["factor/r2_own"] == found["factor/spearman_own"] == 1.0
+    assert found["factor/r2_mapped"] < 0.5
+    assert found["factor/spearman_mapped"] == 1.0
+
+
+@given(st.integers(0, 99), st.floats(0.1, 10), st.floats(-10, 10))
+def test_units_of_a_factor_do_not_matter(seed, scale, shift):
+    answer = noisy("hue", 12, seed)
+    other = FactorAnswers(
+        "hue", *(scale * x + shift for x in (answer.truth, answer.own, answer.mapped))
+    )
+    before, after = values(answer), values(other)
+    assert after["factor/r2_mapped"] == pytest.approx(before["factor/r2_mapped"])
+    assert after["factor/spearman_own"] == pytest.approx(before["factor/spearman_own"])
+
+
+def test_overall_scores_are_means_over_factors():
+    resamples = Resamples(50, 20, 0)
+    scores = factor_scores([noisy(name, 50, k, resamples) for k, name in enumerate("ab")], {})
+    for measure in ("r2_own", "spearman_mapped"):
+        each = [scores[f"factor/{measure}/{name}"] for name in "ab"]
+        overall = scores[f"factor/{measure}"]
+        assert overall.value == pytest.approx(np.mean([one.value for one in each]))
+        assert overall.draws == pytest.approx(np.mean([one.draws for one in each], axis=0))
+    assert scores["factor/n_factors"] == 2
+    assert scores["factor/n_test"] == 50
+
+
+def test_a_constant_readout_has_no_rank_correlation():
+    answer = noisy("hue", 20, 0)
+    constant = FactorAnswers("hue", answer.truth, answer.own, np.full(20, 0.1))
+    found = values(constant, noisy("size", 20, 1))
+    assert found["factor/spearman_mapped/hue"] is None
+    assert found["factor/constant/hue"] == "mapped"
+    assert found["factor/spearman_mapped"] == found["factor/spearman_mapped/size"]
+    assert (found["factor/n_spearman_own"], found["factor/n_spearman_mapped"]) == (2, 1)
+
+
+@pytest.mark.parametrize("n", [0, 1, 7])
+def test_a_factor_that_does_not_vary_is_missing(n):
+    found = values(FactorAnswers("hue", np.full(n, 0.1), np.arange(float(n)), np.zeros(n)))
+    assert found["factor/missing/hue"] == f"test split has {n} items and no two values of it"
+    assert found["factor/r2_own"] is None
+    assert found["factor/n_factors"] == 0
+
+
+def test_factors_without_readout_are_missing_with_the_reason():
+    found = values(missing={"hue": "train split has one value of it"})
+    assert found["factor/missing/hue"] == "train split has one value of it"
+
+
+def test_a_resample_of_one_value_is_undefined():
+    resamples = Resamples(3, 200, 0)
+    answer = FactorAnswers(
+        "hue", np.array([0.1, 0.2, 0.4]), np.zeros(3), np.arange(3.0), resamples
+    )
+    draws = factor_scores([answer], {})["factor/r2_mapped"].draws
+    assert (np.isnan(draws) == (resamples.counts == 3).any(dim=1).numpy()).all()
+
+
+def test_scores_are_valid_json():
+    found = values(noisy("hue", 20, 0, Resamples(20, 20)))
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+@pytest.mark.parametrize("kind", ["truth", "own", "mapped"])
+def test_values_that_are_not_finite_are_named(kind):  # case C39
+    columns = {"truth": np.arange(4.0), "own": np.zeros(4), "mapped": np.zeros(4)}
+    columns[kind][1] = np.inf
+    with pytest.raises(ValueError, match=r"of hue must be finite.* rows 1"):
+        FactorAnswers("hue", **columns)
+
+
+def test_readouts_of_other_items_are_an_error():
+    with pytest.raises(ValueError, match=r"own readouts of hue have shape \(5,\)"):
+        FactorAnswers("hue", np.arange(4.0), np.zeros(5), np.zeros(4))

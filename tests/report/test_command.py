@@ -1,0 +1,109 @@
+"""The command: which files a report is made of."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stitching.report import MEASURES, main, pages
+from tests.report.made import make_cell, make_pictures, make_sweep, write
+
+
+def test_the_report_is_made_of_these_files(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(pages, "heatmap", lambda *values, **options: b"a heatmap")
+    values = {measure.key.replace("/", "__"): 0.5 for measure in MEASURES}
+    make_pictures(make_cell(tmp_path, "vae", "nf", **values), (255, 0, 0))
+    assert main([str(tmp_path)]) == 0
+    pictured = [measure.key.replace("/", "_") for measure in MEASURES if measure.pictured]
+    heatmaps = {f"heatmap_{key}.png" for key in pictured}
+    written = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert written == heatmaps | {"grid.csv", "pictures.png", "table.md"}
+    out = capsys.readouterr().out
+    assert out.startswith("1 of 1 cells finished: data faces")
+    assert {line.strip() for line in out.splitlines()} >= {str(tmp_path / x) for x in written}
+
+
+def test_a_second_report_writes_the_same_bytes(tmp_path):
+    make_pictures(make_cell(tmp_path, "vae", "nf"), (255, 0, 0))
+    contents = []
+    for _ in range(2):
+        main([str(tmp_path)])
+        contents.append({p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()})
+    assert contents[0] == contents[1]
+
+
+def test_a_heatmap_of_a_measure_that_is_gone_is_removed(tmp_path):
+    folder = make_cell(tmp_path, "vae", "nf", image__fid=3.0)
+    main([str(tmp_path)])
+    assert (tmp_path / "heatmap_image_fid.png").exists()
+    write(folder, "metrics.json", {"encoder": "vae", "decoder": "nf", "image/rmse": 0.1})
+    main([str(tmp_path)])
+    assert not (tmp_path / "heatmap_image_fid.png").exists()
+
+
+def test_failed_cells_leave_the_exit_code_at_zero(tmp_path, capsys):
+    make_cell(tmp_path, "vae", "nf", 0)
+    make_cell(tmp_path, "nf", "nf", 1, state="failed")
+    assert main([str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "1 of 2 cells finished" in out
+    assert "nf-to-nf_1 failed: ValueError: broken" in out
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a folder"):
+        main([str(tmp_path / "no")])
+
+
+def test_a_folder_without_cells_names_the_sweeps_below_it(tmp_path):
+    make_sweep(tmp_path / "12-00_grid")
+    with pytest.raises(ValueError, match=r"no cells in the folder .*12-00_grid"):
+        main([str(tmp_path)])
+
+
+def test_a_sweep_without_a_finished_cell_says_what_failed(tmp_path):
+    make_cell(tmp_path, "vae", "nf", state="failed")
+    with pytest.raises(ValueError, match=r"no finished cell(.|\n)*ValueError: broken"):
+        main([str(tmp_path)])
+
+
+def run(code):
+    root = Path(__file__).parents[2]
+    return subprocess.run(
+        [sys.executable, "-W", "error", *code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_reports_an_error_in_one_line(tmp_path):
+    done = run(["-m", "stitching.report", str(tmp_path)])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: no cells in the folder")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_report_needs_neither_torch_nor_pyplot(tmp_path):
+    make_pictures(make_cell(tmp_path, "vae", "nf"), (255, 0, 0))
+    code = (
+        "import sys\nfrom stitching.report import main\n"
+        "light = {'pandas', 'matplotlib', 'PIL'} & set(sys.modules)\n"
+        f"main([{str(tmp_path)!r}])\n"
+        "print(light, {'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+    )
+    done = run(["-c", code])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("set() set()\n")
+
+
+def test_reconstructions_need_only_pil():
+    code = (
+        "import sys, numpy as np\nfrom stitching.report import render_reconstructions\n"
+        "x = np.zeros((1, 4, 4, 3), np.uint8)\nrender_reconstructions(x, x, x)\n"
+        "print({'torch', 'matplotlib', 'pandas'} & set(sys.modules))"
+    )
+    assert run(["-c", code]).stdout == "set()\n"
