@@ -4,6 +4,7 @@ Everything here works on objects that were built and checked beforehand.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -115,6 +116,7 @@ class Cell:
     geometry: bool = True
     rank_curve: str | list[int] | None = None
     times: dict[str, float] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> Result:
         """Run the cell.
@@ -182,6 +184,7 @@ class Cell:
         self.times["total"] = time.perf_counter() - started
         resources: dict[str, Value] = {f"time/{k}_s": v for k, v in self.times.items()}
         resources |= peak_memory() | {"count/images_encoded": sum(n for _, n in encoded)}
+        resources["count/reference_features"] = self.counts["reference_features"]
         values, draws = flatten(metrics)
         found = {name: table for name, table in curves.items() if table}
         original = items.of(quantise(test.images(slice(None)))[0])
@@ -232,7 +235,9 @@ class Cell:
         return in_batches(model.decode_unclamped, batches, len(latents), what)
 
     def _image_scores(self, items: TestItems, stitched: Tensor) -> Scores:
-        return image_scores(self.metrics, items, stitched, self.cache, self.batch_size)
+        return image_scores(
+            self.metrics, items, stitched, self.cache, self.batch_size, self.counts
+        )
 
     def _provenance(self, fitted: Map, test: ImageSet) -> dict[str, Score]:
         train = self.data.split("train")

@@ -1,6 +1,7 @@
 """Scores of a cell's images and of its two spaces; what other cells share is computed once."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -90,6 +91,7 @@ def image_scores(
     stitched: Tensor,
     cache: Cache,
     batch_size: int,
+    counts: Counter[str],
 ) -> Scores:
     """Score stitched images against the test images they stand for.
 
@@ -102,6 +104,7 @@ def image_scores(
         stitched: Images of the kept items, float on the 0-1 scale, not clamped.
         cache: Keeps the features of test images.
         batch_size: Images per forward pass.
+        counts: `reference_features` of it grows by the test images described here and now.
 
     Returns:
         Scores and provenance of each metric, `image/KEY_missing` with the reason where there is
@@ -113,7 +116,7 @@ def image_scores(
     for key, metric in metrics.items():
         try:
             space = metric.space
-            reference = _reference_features(space, test, cache, batch_size)
+            reference = _reference_features(space, test, cache, batch_size, counts)
             if space.identity not in seen:
                 seen[space.identity] = _features(space, pixels, batch_size)["features"]
             scores |= metric.compute(reference, seen[space.identity], test.resamples)
@@ -124,9 +127,10 @@ def image_scores(
 
 
 def _reference_features(
-    space: FeatureSpace, test: TestItems, cache: Cache, batch_size: int
+    space: FeatureSpace, test: TestItems, cache: Cache, batch_size: int, counts: Counter[str]
 ) -> Tensor:
     def compute() -> Tensors:
+        counts["reference_features"] += len(test.images)
         return _features(space, quantise(test.images.images(slice(None)))[0], batch_size)
 
     parts = {"images": test.images.fingerprint, "space": space.identity}

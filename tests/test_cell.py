@@ -154,9 +154,12 @@ def test_reference_features_are_computed_once_per_sweep(tmp_path, monkeypatch):
         PixelSpace, "features", lambda s, x: (calls.append(len(x)), features(s, x))[1]
     )
     cache = Cache(tmp_path)
+    counted = []
     for encoder in (vae(), identity()):
         metrics = {"rmse": RMSE(), "psnr": PSNR()}
-        cell(tmp_path, encoder, identity(Other), metrics, cache=cache).run()
+        result = cell(tmp_path, encoder, identity(Other), metrics, cache=cache).run()
+        counted.append(result.resources["count/reference_features"])
+    assert counted == [9, 0]
     assert sum(calls) == 9 + 2 * 9  # two measures of one space included
 
 
