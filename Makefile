@@ -8,7 +8,7 @@ MODELS ?= vae vqvae nf dm gan
 DATA ?= faces
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo grid grid-gan protocols test lint format report claims zoo bench clean
+.PHONY: help setup demo grid grid-gan protocols test lint format report claims zoo bench bench-measures clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -60,6 +60,9 @@ zoo: setup  ## Train the models of the zoo (hours on a CPU): MODELS="vae nf" DAT
 BENCH ?= third
 bench: setup  ## Time the map stage beside other libraries; BENCH=all for every table (20 minutes)
 	$(BIN)/python tests/benchmarks/maps.py $(BENCH) --out bench.json
+
+bench-measures: setup  ## Time measures and their intervals for 1,000 test images
+	$(BIN)/python tests/benchmarks/measures.py --out measures.json
 
 clean:  ## Remove the environment and caches of tools, not outputs
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -137,7 +137,6 @@ class Readouts:
                 fitted[name],
                 own,
                 mapped,
-                usable[name],
                 question.test.resamples,
             )
             for name in usable
@@ -176,7 +175,6 @@ class Readouts:
                     fitted[name],
                     own[test],
                     mapped[test],
-                    part[name],
                     resamples,
                 )
             )
@@ -189,18 +187,16 @@ class Readouts:
         fitted: Pair,
         own: Tensor,
         mapped: Tensor,
-        train: NDArray[np.bool_],
         resamples: Resamples,
     ) -> AttributeAnswers:
         probe, control = fitted
-        n_yes = int(train.sum())
         return AttributeAnswers(
             name,
             truth,
             probe.scores(own),
             probe.scores(mapped),
-            n_yes,
-            len(train) - n_yes,
+            int(probe.facts["n_yes"]),
+            int(probe.facts["n_no"]),
             *self._control_answers(name, truth, control, own, mapped),
             resamples=resamples,
         )
@@ -306,7 +302,9 @@ class Readouts:
                 return
             seen = question.seen_by(kind) if latents is None else kind.coordinates(latents)
             fitted = kind.fit(seen, mine)
-            controls = kind.fit_controls(seen, mine, fitted, self.seed)
+            # Nothing is learned from a readout of shuffled factors that R2 does not say.
+            plain = kind is self.factors
+            controls = {} if plain else kind.fit_controls(seen, mine, fitted, self.seed)
             for name in mine:
                 pair = {"true": fitted[name], "control": controls.get(name)}
                 yield {

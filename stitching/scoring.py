@@ -16,7 +16,7 @@ from stitching.cache import Cache, Tensors
 from stitching.data.base import ImageSet
 from stitching.images import quantise
 from stitching.latents import Subject, in_batches, require_finite, source_version
-from stitching.metrics import geometry, gram, similarity, threads
+from stitching.metrics import geometry, gram, similarity
 from stitching.metrics.base import FeatureSpace, ImageMetric, MetricUnavailable
 from stitching.protocol import Protocol
 from stitching.uncertainty import Estimate, Resamples, Scores
@@ -162,7 +162,7 @@ def geometry_scores(
         "kept": test.kept.nonzero().flatten().tolist() if not bool(test.kept.all()) else "all",
         "models": sorted(identities),
         "resamples": [test.resamples.n_halves, test.resamples.n_bootstrap, test.resamples.seed],
-        "code": source_version(geometry, similarity, gram, threads, uncertainty),
+        "code": source_version(geometry, similarity, gram, uncertainty),
     }
     compute = partial(_packed, latents[0], latents[1], test.resamples)
     return _unpacked(cache.tensors("geometry", parts, compute))

@@ -26,7 +26,7 @@ from stitching.metrics.agreement import (
     scores_of,
     weighted_sums,
 )
-from stitching.metrics.threads import one_thread_each
+from stitching.threads import one_thread_each
 from stitching.uncertainty import Estimate, Resamples, Scores
 
 #: Measures given for each attribute and, averaged, over all.

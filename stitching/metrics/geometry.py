@@ -14,7 +14,7 @@ from stitching.metrics.similarity import (
     Similarity,
     Space,
 )
-from stitching.metrics.threads import one_thread_each
+from stitching.threads import one_thread_each
 from stitching.uncertainty import Estimate, Resamples, Scores
 
 #: Neighbours of an item, where it has ten times as many others.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stitching.metrics.base import require_finite
 from stitching.metrics.gram import centred, column_blocks
-from stitching.metrics.threads import one_thread_each
+from stitching.threads import one_thread_each
 from stitching.uncertainty import Estimate, Resamples, Scores
 
 #: A resample whose spread is below this share of its items' squared distances from the mean of

@@ -5,15 +5,16 @@ a true and of a mapped latent, the map has kept what the probe reads
 (`stitching.metrics.consistency`). Binary attributes have three kinds, logistic regression, ridge
 and Lasso; classes have `SoftmaxProbes`, continuous factors `FactorProbes`.
 
-    seen = Coordinates(latents)                     # once per model
     probes = LogisticProbes()
+    seen = probes.coordinates(latents)  # once per model; other kinds share it
     usable, missing = probes.usable(labels)
     fitted = probes.fit(seen, usable)               # FittedProbe by attribute
     controls = probes.fit_controls(seen, usable, fitted, seed=0)
     answers = fitted["Smiling"].scores(test_latents) > 0
 """
 
-from stitching.probes.base import AttributeProbes, ProbeConvergenceWarning, Probes
+from stitching.probes.attributes import AttributeProbes
+from stitching.probes.base import ProbeConvergenceWarning, Probes
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.factors import FactorProbes
 from stitching.probes.fitted import FittedProbe

@@ -3,7 +3,7 @@
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,8 +13,8 @@ from stitching.maps import PenaltyEdgeWarning
 from stitching.maps.matrix import Rows
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.fitted import FittedProbe
-from stitching.probes.labels import Labels, checked_labels, control_labels
-from stitching.probes.threads import one_thread_each
+from stitching.probes.labels import Labels, control_labels
+from stitching.threads import one_thread_each
 
 #: Settings that choose what is fitted, and do not change how.
 _CHOICES = ("attributes", "min_per_class")
@@ -46,8 +46,7 @@ class Probes(ABC):
     attributes: tuple[str, ...] | None = None
 
     def __init__(self, standardise: bool = True, max_items: int = 10_000) -> None:
-        if max_items < 2:
-            raise ValueError(f"probe.max_items must be >= 2, got {max_items}")
+        checked_at_least(2, max_items=max_items)
         self.standardise = standardise
         self.max_items = max_items
 
@@ -196,64 +195,6 @@ class Probes(ABC):
         if reason is not None:
             raise ValueError(f"{name} cannot be probed: {reason}")
         return values
-
-
-class AttributeProbes(Probes):
-    """Probes of binary attributes, whose scores are > 0 for yes.
-
-    Facts of every probe are `kind`, `alpha` (the penalty), `n`, `n_yes` and `n_no` (items fitted
-    on), `n_constant` (dimensions that do not vary), `converged` (1 or 0), and where the penalty
-    was chosen `edge` (-1 or 1 at the lower or upper end of its grid, else 0).
-
-    Args:
-        attributes: Names of the attributes to probe, None for all that the data set has.
-        min_per_class: Fewest fit items with, and without, an attribute, at least 2: each class
-            needs items when a part is held out.
-        standardise: See `Probes`.
-        max_items: See `Probes`.
-
-    Raises:
-        ValueError: No or repeated attributes, or a number outside its range.
-    """
-
-    def __init__(
-        self,
-        attributes: Sequence[str] | None = None,
-        min_per_class: int = 5,
-        standardise: bool = True,
-        max_items: int = 10_000,
-    ) -> None:
-        super().__init__(standardise, max_items)
-        if attributes is not None and not 0 < len(set(attributes)) == len(attributes):
-            raise ValueError(
-                "probe.attributes must be at least one name, each once, or null for all, got "
-                f"{list(attributes)}: use probe=none to leave probes out"
-            )
-        if min_per_class < 2:
-            raise ValueError(f"probe.min_per_class must be >= 2, got {min_per_class}")
-        self.attributes = None if attributes is None else tuple(attributes)
-        self.min_per_class = min_per_class
-
-    def _checked(self, name: str, values: NDArray[Any], length: int) -> NDArray[np.bool_]:
-        return checked_labels(name, values, length)
-
-    def _lack(self, values: NDArray[Any]) -> str | None:
-        n_yes = int(values.sum())
-        if min(n_yes, len(values) - n_yes) >= self.min_per_class:
-            return None
-        return (
-            f"training split has {n_yes} items with and {len(values) - n_yes} without it, at "
-            f"least {self.min_per_class} of each are needed"
-        )
-
-    def _counts(self, seen: Coordinates, values: NDArray[np.bool_]) -> dict[str, int]:
-        n_yes = int(values.sum())
-        return {
-            "n": len(values),
-            "n_yes": n_yes,
-            "n_no": len(values) - n_yes,
-            "n_constant": seen.n_constant,
-        }
 
 
 def checked_alpha(alpha: float | None) -> float | None:

@@ -9,13 +9,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stitching.probes.base import AttributeProbes, checked_alpha, checked_at_least
+from stitching.probes.attributes import AttributeProbes
+from stitching.probes.base import checked_alpha, checked_at_least
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.fitted import FittedProbe
 from stitching.probes.labels import stratified_folds
 
 #: Lower end of the penalty grid, in units of the smallest penalty that leaves no weight.
 GRID_END = 1e-2
+
+#: scikit-learn's tolerance while penalties are compared, in float32: 10 times its default, with
+#: the same errors on held-out items to a thousandth, in less than half the time.
+CV_TOLERANCE = 1e-3
 
 
 class LassoProbes(AttributeProbes):
@@ -24,7 +29,7 @@ class LassoProbes(AttributeProbes):
     Each minimises sum_i (w z_i + b - y_i)^2 / (2 n) + alpha |w|_1, by scikit-learn's coordinate
     descent in float64. Without `alpha` the penalty is chosen by its squared error on held-out
     items: a grid is walked from the smallest penalty that leaves no weight downwards, and the walk
-    ends where the error rises, because each further penalty takes longer than all before it.
+    ends where the error rises, because each further penalty takes about as long as all before it.
 
     The paper fixed `alpha` by hand for each model, on raw latents (`standardise=False`): 0.005 for
     vae and vqvae, 0.02 for dm, 0.1 for nf. It rounded predictions, which is the same as "above
@@ -79,17 +84,20 @@ class LassoProbes(AttributeProbes):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import Lasso
 
-        points = np.asfortranarray(seen.standardised.double().cpu().numpy())
-        labels = values.astype(np.float64)
         facts: dict[str, float | int] = {}
         alpha = alpha if alpha is not None else self.alpha
         if alpha is None:
-            alpha, facts = self._choose(points, labels)
+            alpha, facts = self._choose(seen.standardised.float().cpu().numpy(), values)
+        points = np.asfortranarray(seen.standardised.double().cpu().numpy())
+        labels = values.astype(np.float64)
         lasso = Lasso(alpha, max_iter=self.max_iter)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             lasso.fit(points, labels)
         stopped = any(issubclass(w.category, ConvergenceWarning) for w in caught)
+        for other in caught:
+            if not issubclass(other.category, ConvergenceWarning):
+                warnings.warn(other.message, stacklevel=2)
         weight = torch.from_numpy(lasso.coef_[None]).to(seen.scale)
         raw, bias = seen.unscaled(weight, weight.new_tensor([lasso.intercept_ - 0.5]))
         facts |= {
@@ -102,26 +110,28 @@ class LassoProbes(AttributeProbes):
         return FittedProbe(raw[0].cpu().numpy(), bias[0].cpu().numpy(), described)
 
     def _choose(
-        self, points: NDArray[np.float64], labels: NDArray[np.float64]
+        self, points: NDArray[np.float32], values: NDArray[Any]
     ) -> tuple[float, dict[str, float | int]]:
         """Return the penalty where the walk's squared error on held-out items was smallest."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import Lasso
 
+        labels = values.astype(np.float32)
         # Where no weight is left: the largest covariance with the labels.
         top = float(np.abs((labels - labels.mean()) @ (points - points.mean(0))).max())
         top = top / len(labels) or 1.0
         alphas = np.geomspace(top, GRID_END * top, self.n_alphas)
         folds = stratified_folds(labels, self.n_folds, self.seed)
         models = [
-            Lasso(max_iter=self.max_iter, warm_start=True, copy_X=False)
+            Lasso(max_iter=self.max_iter, tol=CV_TOLERANCE, warm_start=True, copy_X=False)
             for _ in range(self.n_folds)
         ]
 
         def error(fold: int) -> float:
             out, lasso = folds == fold, models[fold]
             lasso.fit(np.asfortranarray(points[~out]), labels[~out])
-            return float(np.square(lasso.predict(points[out]) - labels[out]).sum())
+            residual = lasso.predict(points[out]) - labels[out]
+            return float(np.square(residual, dtype=np.float64).sum())
 
         errors: list[float] = []
         with warnings.catch_warnings(), ThreadPoolExecutor(torch.get_num_threads()) as pool:

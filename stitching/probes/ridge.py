@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.maps import InterpolationWarning, PenaltyEdgeWarning, Ridge, leave_one_out
-from stitching.probes.base import AttributeProbes, checked_alpha
+from stitching.probes.attributes import AttributeProbes
+from stitching.probes.base import checked_alpha
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.fitted import FittedProbe
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stitching.probes.base import Probes
+from stitching.probes.base import Probes, checked_at_least
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.fitted import FittedProbe
 from stitching.probes.labels import of_length
@@ -53,8 +53,7 @@ class SoftmaxProbes(Probes):
         max_items: int = 10_000,
     ) -> None:
         super().__init__(standardise, max_items)
-        if min_per_class < 2:
-            raise ValueError(f"probe.min_per_class must be >= 2, got {min_per_class}")
+        checked_at_least(2, min_per_class=min_per_class)
         self.min_per_class = min_per_class
         self.alpha = alpha
         self.n_alphas = n_alphas

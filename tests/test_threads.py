@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stitching.metrics.threads import one_thread_each
+from stitching.threads import one_thread_each
 
 
 def test_workers_compute_with_one_thread_each(two_threads):
