@@ -129,6 +129,8 @@ def _measures(answer: FactorAnswers, weights: Tensor) -> dict[str, Tensor]:
     total, shift, about_all, error_own, error_mapped = weighted_sums(columns, weights)
     spread = about_all - shift.square() / total
     spread = spread.where(spread > _ROUNDING * about_all, torch.nan)
+    # The mean of a resample fits its items better than the mean of all items does all of them.
+    spread[1:] *= len(truth) / max(1, len(truth) - 1)
     ranked, *ranks = (centred_ranks(values, weights) for values in (truth, own, mapped))
     return {
         "r2_own": 1 - error_own / spread,

@@ -41,7 +41,9 @@ def latent_scores(true: Tensor, mapped: Tensor, resamples: Resamples | None = No
       [-1, 1], about the mean of the true latents of all test items. Direction only: blind to
       shrinkage, which every regularised map causes.
 
-    On a resample R2 takes the resample's own mean, so it is R2 of the repeated rows. The ratios
+    On a resample R2 takes the resample's own mean. That fits its items better, by n / (n - 1) on
+    average, than the mean of all items fits all; the spread is enlarged by as much, or intervals
+    of values near 0 would lie below them. The ratios
     of `latent/nmse` are linearised about all items: a dimension that only a few items move would
     not vary at all on many resamples. The centre of `latent/cosine` is kept.
 
@@ -176,13 +178,14 @@ def _r2(sums: _Sums, resamples: Resamples) -> Estimate:
     if not resamples.n_bootstrap:
         return Estimate(value)
     gram, squares = sums.gram, sums.gram.diagonal()
+    enlarged = len(squares) / max(1, len(squares) - 1)
 
     def of_weights(weights: Tensor) -> Tensor:
         about_all = weights @ squares
         shift = ((weights @ gram) * weights).sum(dim=1) / weights.sum(dim=1)
         spread = about_all - shift
         spread = spread.where(spread > _ROUNDING * about_all, torch.nan)
-        return 1 - (weights @ residual) / spread
+        return 1 - (weights @ residual) / (spread * enlarged)
 
     # The value from its own sums: in that of the Gram matrix a constant column leaves noise.
     return replace(resamples.of_weights(of_weights), value=value)

@@ -202,13 +202,23 @@ def test_an_item_at_the_mean_has_no_direction_and_no_cosine():
 
 
 @pytest.mark.parametrize(("n", "d"), [(25, 6), (12, 40)])
-def test_r2_of_a_resample_is_that_of_the_repeated_rows(n, d):
+def test_r2_of_a_resample_is_that_of_the_repeated_rows_with_n_less_one_degrees(n, d):
     true, mapped = pair(n, d)
     resamples = Resamples(n, 20)
     draws = latent_scores(true, mapped, resamples)["latent/r2"].draws
     for counts, draw in zip(resamples.counts, draws, strict=True):
         rows = on_rows(true, mapped, counts)
-        assert draw == pytest.approx(r2_score(*rows, multioutput="variance_weighted"), abs=1e-9)
+        plain = r2_score(*rows, multioutput="variance_weighted")
+        assert draw == pytest.approx(1 - (1 - plain) * (n - 1) / n, abs=1e-9)
+
+
+def test_the_interval_of_an_r2_near_zero_holds_it():
+    true = torch.randn(100, 2000, generator=torch.Generator().manual_seed(0))
+    mapped = true.mean(0).expand(100, -1).clone()
+    found = latent_scores(true, mapped, Resamples(100))["latent/r2"]
+    low, high = found.interval
+    assert found.value == pytest.approx(0, abs=1e-6)
+    assert low < 0 < high
 
 
 @pytest.mark.parametrize("key", ["mse", "rmse", "cosine"])
