@@ -22,8 +22,9 @@ class C4(Claim):
     rule = (
         "Agreement of the probes on true and mapped latents (kappa, or consistency where the "
         "protocol judges by that), mean over ordered pairs of different trained models, over the "
-        "attributes that have it in every pair: that of both must be above that of every other "
-        "attribute."
+        "attributes that have it, with an interval, in every pair: that of both must be above "
+        "that of every other attribute. Of an attribute that hardly a test image has there is no "
+        "interval; it is left out and named."
     )
     first = ("Male", "Heavy_Makeup")
 
@@ -49,6 +50,8 @@ class C4(Claim):
         missing = [name for name in self.first if name not in known]
         if missing:
             raise NotRun(f"needs {key} of {' and '.join(missing)} in every pair of models")
+        rare = [name for name in known if name not in self.first and _rare(cells, key, name)]
+        known = [name for name in known if name not in rare]
         others = [name for name in known if name not in self.first]
         if not others:
             raise NotRun("needs other attributes to compare with")
@@ -65,10 +68,20 @@ class C4(Claim):
         ranking = [Number(name, mean(found)) for name, found in parts.items()]
         ranking.sort(key=lambda number: -(number.quantity.value or 0.0))
         facts = [Number(f"{place}. {x.name}", x.quantity) for place, x in enumerate(ranking, 1)]
-        left = [name for name in names if name not in known]
+        left = [name for name in names if name not in (*known, *rare)]
         notes = [f"{key}, mean over {n} pairs of models", *evidence.left_out(evidence.pairs())]
         notes += [f"left out, undefined in some pair: {', '.join(left)}"] if left else []
+        notes += [f"left out, without an interval in some pair: {', '.join(rare)}"] if rare else []
         return Answer(*judge(decisive, Region(low=0)), decisive, facts, notes)
+
+
+def _rare(cells: list[Cell], key: str, name: str) -> bool:
+    """Whether an attribute lacks an interval where those of the claim have one."""
+    return any(
+        cell.interval(f"{key}/{name}") is None
+        and all(cell.interval(f"{key}/{wanted}") for wanted in C4.first)
+        for cell in cells
+    )
 
 
 class C9(Claim):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stitching.claims.base import (
     NOT_RESOLVED,
+    NOT_SUPPORTED,
     SUPPORTED,
     Answer,
     Claim,
@@ -43,7 +44,8 @@ class C8(Claim):
         "reconstructions of the worse of the two, negated; likeness: linear CKA. Resamples of "
         "test images say nothing of other models, and pairs share models, so the correlation must "
         "also be higher than with models put in another order, of which at most "
-        f"{LEVEL:.0%} may do as well. At least {MIN_PAIRS} pairs."
+        f"{LEVEL:.0%} may do as well; likewise at most {LEVEL:.0%} as badly for the opposite. At "
+        f"least {MIN_PAIRS} pairs."
     )
 
     def applies(self, evidence: Evidence) -> bool:
@@ -83,9 +85,10 @@ class C8(Claim):
         decisive = [
             Number(f"rank correlation of {len(likeness)} pairs", combine(correlation, parts))
         ]
-        chance, least = _chance([part.value or 0.0 for part in parts], places, k)
+        as_well, as_badly, least = _chance([part.value or 0.0 for part in parts], places, k)
         facts = [
-            Number(f"share of orders of the {k} models that do as well", _exact(chance)),
+            Number(f"share of orders of the {k} models that do as well", _exact(as_well)),
+            Number(f"share of orders of the {k} models that do as badly", _exact(as_badly)),
             *(Number(f"own LPIPS, {name}", own[name]) for name in names),
             *(Number(f"CKA, {' and '.join(pair)}", found) for pair, found in likeness.items()),
         ]
@@ -93,8 +96,10 @@ class C8(Claim):
             "not tested: whether similar architectures are most alike (cells do not tell them)"
         ]
         verdict = judge(decisive, Region(low=0))
-        if verdict.verdict == SUPPORTED and chance > LEVEL:
-            reason = f"{decisive[0]}, but {chance:.0%} of the orders of the models do as well"
+        tails = {SUPPORTED: (as_well, "as well"), NOT_SUPPORTED: (as_badly, "as badly")}
+        chance, how = tails.get(verdict.verdict, (0.0, ""))
+        if chance > LEVEL:
+            reason = f"{decisive[0]}, but {chance:.0%} of the orders of the models do {how}"
             if least > LEVEL:
                 reason += f"; of {k} models at least {least:.0%} always do: add models"
             return Answer(NOT_RESOLVED, reason, decisive, facts, notes)
@@ -120,8 +125,8 @@ def _spearman(a: Numbers, b: Numbers) -> Numbers:
     return result
 
 
-def _chance(values: list[float], places: NDArray[np.int64], k: int) -> tuple[float, float]:
-    """Return the share of orders of models with as high a correlation, and the lowest possible.
+def _chance(values: list[float], places: NDArray[np.int64], k: int) -> tuple[float, float, float]:
+    """Return shares of orders of models: as high a correlation, as low, and the fewest possible.
 
     The order of expressiveness among models is exchanged, while pairs keep their likeness: pairs
     that share a model stay together, which an exchange among pairs would not respect.
@@ -136,9 +141,10 @@ def _chance(values: list[float], places: NDArray[np.int64], k: int) -> tuple[flo
     worse = -own[orders][:, places].max(axis=2).T  # (orders, pairs, 2) -> (pairs, orders)
     found = _spearman(worse, np.broadcast_to(likeness[:, None], worse.shape))
     tolerance = 1e-9  # of the same correlation, summed in another order
-    chance = float((found >= found[0] - tolerance).mean())
+    high = float((found >= found[0] - tolerance).mean())
+    low = float((found <= found[0] + tolerance).mean())
     # The worse of two does not depend on which of the two best models is the better one.
-    return chance, 2 / math.factorial(k)
+    return high, low, 2 / math.factorial(k)
 
 
 def _exact(value: float) -> Quantity:

@@ -1,5 +1,6 @@
 """C4, C9: what probes read off mapped latents."""
 
+import numpy as np
 import pytest
 
 from stitching.claims import read_evidence
@@ -73,6 +74,18 @@ def test_c4_leaves_out_what_is_undefined_in_some_pair(tmp_path):
     found = answer(C4(), make_grid(tmp_path, extra=extra, **KAPPA))
     assert "left out, undefined in some pair: Bald" in found.notes
     assert "Male - Bald" not in values(found.decisive)
+
+
+def test_c4_leaves_out_what_hardly_a_test_image_has(tmp_path):
+    def extra(encoder, decoder):
+        found = agreement(ATTRIBUTES)(encoder, decoder)
+        value, draws = found["probe/kappa/Bald"]
+        return found | {"probe/kappa/Bald": (value, np.full_like(draws, np.nan))}
+
+    found = answer(C4(), make_grid(tmp_path, extra=extra, **KAPPA))
+    assert found.verdict == "supported"
+    assert "left out, without an interval in some pair: Bald" in found.notes
+    assert "3. Bald" not in values(found.facts)
 
 
 @pytest.mark.parametrize("name", ["Male", "Heavy_Makeup"])
