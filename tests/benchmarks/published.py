@@ -3,6 +3,8 @@
 python tests/benchmarks/published.py grid SWEEP      # README.md and docs/grid.png
 python tests/benchmarks/published.py zoo ZOO.json    # docs/ZOO.md, from benchmarks/zoo.py
 python tests/benchmarks/published.py bench B.json    # docs/BENCHMARKS.md, from benchmarks/maps.py
+python tests/benchmarks/published.py measures M.json # docs/BENCHMARKS.md, of measures.py
+python tests/benchmarks/published.py protocols SWEEP # docs/MEASURES.md, from experiment=protocols
 """
 
 import json
@@ -170,5 +172,36 @@ def _stream(rows):
     )
 
 
+def measures(path):
+    """What measures and their intervals cost."""
+    found = json.loads(path.read_text())
+    rows = [
+        [one["group"], one["measure"], f"{one['s']:.2f}", f"{one['without_intervals_s']:.2f}"]
+        for one in found["rows"]
+    ]
+    for group in dict.fromkeys(one["group"] for one in found["rows"]):
+        parts = [one for one in found["rows"] if one["group"] == group]
+        sums = [sum(one[key] for one in parts) for key in ("s", "without_intervals_s")]
+        rows.append([f"**{group}**", "all", *(f"**{total:.2f}**" for total in sums)])
+    head = ["", "measure", "seconds", "without intervals"]
+    text = table(head, rows, ["---", "---", "---:", "---:"])
+    text += f"\n{found['n']:,} images, features computed before; medians of {found['rounds']}.\n"
+    replace(ROOT / "docs" / "BENCHMARKS.md", "measures", text)
+
+
+def protocols(folder):
+    """What each switch of the protocol alone moves."""
+    text = (folder / "protocols.md").read_text()
+    section = text.partition("## What each switch alone moves\n")[2].partition("\n## ")[0]
+    sizes = text.partition("\n- ")[2].partition("\n")[0].partition(", ")[2]
+    replace(ROOT / "docs" / "MEASURES.md", "protocols", f"{sizes}.\n{section.rstrip()}\n")
+
+
 if __name__ == "__main__":
-    {"grid": grid, "zoo": zoo, "bench": bench}[sys.argv[1]](Path(sys.argv[2]))
+    {
+        "grid": grid,
+        "zoo": zoo,
+        "bench": bench,
+        "measures": measures,
+        "protocols": protocols,
+    }[sys.argv[1]](Path(sys.argv[2]))
