@@ -137,6 +137,33 @@ def test_test_images_never_enter_a_fit(tmp_path):
         assert torch.equal(one, other)
 
 
+def test_a_test_latent_blown_up_a_million_times_moves_nothing_that_is_fitted(tmp_path):
+    data = Faces("faces", 120, 9, 32, 0, 1)
+    one = data.split("test").images([4]).mean()
+
+    class Blown(Pixels):
+        def _encode(self, x):
+            z = x.clone()
+            z[(x.mean((1, 2, 3)) - one).abs() < 1e-7] *= 1e6
+            return z
+
+    def fitted(cls):
+        folder = tmp_path / cls.__name__
+        result = cell(folder, vae(), identity(cls), data=data).run()
+        return result, {
+            path.name: path.read_bytes()
+            for kind in ("probes", "factorisations")
+            for path in (folder / kind).glob("*.safetensors")
+        }
+
+    plain, files = fitted(Other)  # of this file too, so that cache keys are the same
+    blown, same_files = fitted(Blown)
+    assert blown.metrics["latent/mse"] > 1e6 * plain.metrics["latent/mse"]
+    assert torch.equal(plain.fitted.weight, blown.fitted.weight)
+    assert len(files) > 5
+    assert files == same_files
+
+
 def test_a_metric_that_is_not_to_be_had_leaves_the_others(tmp_path):
     missing = PSNR()
     missing.name = "absent"
