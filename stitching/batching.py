@@ -5,11 +5,11 @@ bits. Over the steps of a flow or of a DDIM inversion that grows beyond 1e-5.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import torch
 from torch import Tensor
+
+from stitching.threads import one_thread_each
 
 
 def in_fixed_batches(
@@ -34,8 +34,10 @@ def in_fixed_batches(
     if missing:
         last = parts[-1]
         parts[-1] = torch.cat([last, last[-1:].expand(missing, *last.shape[1:])])
-    results = _in_threads(function, parts) if parallel else [function(part) for part in parts]
-    return torch.cat(results)[: len(x)]
+    if not parallel:
+        return torch.cat([function(part) for part in parts])[: len(x)]
+    with one_thread_each() as pool:
+        return torch.cat(list(pool.map(function, parts)))[: len(x)]
 
 
 def images_per_call(batch_size: int, device: torch.device) -> int:
@@ -48,16 +50,3 @@ def images_per_call(batch_size: int, device: torch.device) -> int:
     if device.type != "cpu":
         return batch_size
     return max(batch_size, 64 * torch.get_num_threads())
-
-
-def _in_threads(function: Callable[[Tensor], Tensor], parts: list[Tensor]) -> list[Tensor]:
-    threads = torch.get_num_threads()
-    workers = min(threads, len(parts))
-    pool = ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1))
-    try:
-        return list(pool.map(function, parts))
-    finally:
-        # Cancelled rather than awaited: Ctrl-C must not wait for the rest.
-        pool.shutdown(cancel_futures=True)
-        # The workers' setting reaches this thread's matrix products, though not its loops.
-        torch.set_num_threads(threads)

@@ -257,7 +257,7 @@ class GenerativeModel(nn.Module, ABC):
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of the latents, each as `_encode` returns."""
-        raise NotImplementedError
+        raise TypeError(f"model {self.name} has_posterior, but its class defines no _posterior")
 
     def _prior(self, noise: Tensor) -> Tensor:
         """Standard normal noise (N, *latent_shape) to latents of the model's prior."""
