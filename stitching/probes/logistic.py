@@ -24,6 +24,10 @@ GRID = (1e-6, 1e1)
 #: Relative error of the weights where a fit stops; see `Solution.gradient`.
 TOLERANCE = 1e-7
 
+#: The same for labels that mean nothing: their accuracy is a yardstick, and a thousandth of a
+#: weight moves it by an item at most.
+CONTROL_TOLERANCE = 1e-3
+
 #: The same while penalties are compared. On latents of the zoo log losses were then right to half
 #: a percent, or to a few percent where they were thousandths; those of neighbours on the grid
 #: differ by more, or it matters little which one wins.
@@ -72,15 +76,16 @@ class Regression:
             seen: The latents.
             labels: What folds are stratified by, shape (n,).
             targets: See `minimise`, shape (C, n).
-            alpha: Penalty in place of the one by the settings.
+            alpha: Penalty in place of the one by the settings: of a control.
         """
         facts: dict[str, float | int] = {}
+        tolerance = TOLERANCE if alpha is None else CONTROL_TOLERANCE
         alpha = alpha if alpha is not None else self.alpha
         if alpha is None:
             alpha, facts = self._choose(seen, labels, targets)
         kept = torch.ones_like(targets[:1])
         found = minimise(
-            seen.points, seen.squares, targets, kept, kept.new_tensor([alpha]), TOLERANCE,
+            seen.points, seen.squares, targets, kept, kept.new_tensor([alpha]), tolerance,
             self.max_iter,
         )  # fmt: skip
         weight = seen.unrotated(found.weight[0])

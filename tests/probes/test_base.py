@@ -150,7 +150,10 @@ def test_controls_are_fitted_to_labels_without_meaning(kind):
     probes = fixed(kind)
     fitted = probes.fit(latents, {"a": labels})
     control = probes.fit_controls(latents, {"a": labels}, fitted, seed=3)["a"]
-    assert same(control, probes.fit(latents, {"a": control_labels(labels, "a", 3)})["a"])
+    expected = probes.fit(latents, {"a": control_labels(labels, "a", 3)})["a"]
+    # Logistic controls stop at a relative error of a thousandth.
+    off = np.linalg.norm(control.weight - expected.weight)
+    assert off <= 1e-3 * np.linalg.norm(expected.weight)
 
 
 @pytest.mark.parametrize("kind", [LogisticProbes, RidgeProbes])
