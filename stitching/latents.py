@@ -5,6 +5,7 @@ that computes, and what of the environment can change a result. Latents lie on d
 images, so that splits of several sizes share them and a stopped encoding goes on.
 """
 
+import functools
 import hashlib
 import inspect
 from collections import deque
@@ -85,6 +86,7 @@ def code_version(*classes: type) -> str:
     return _hash_of_files(files)
 
 
+@functools.cache
 def source_version(*modules: ModuleType) -> str:
     """Return SHA-256 (hex) of the source files of modules; of a package, of all in it."""
     files: set[str | None] = set()

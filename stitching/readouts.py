@@ -278,18 +278,19 @@ class Readouts:
             rows: What tells these latents apart.
         """
         names = list(labels)
+        model, code = question.target.subject.identity(), source_version(probes, maps)
         entries = [
             self.cache.entry(
                 "probes",
                 {
-                    "model": question.target.subject.identity(),
+                    "model": model,
                     "images": question.target.fingerprint,
                     "rows": rows,
                     "name": name,
                     "labels": hashlib.sha256(labels[name].tobytes()).hexdigest(),
                     "probe": kind.identity,
                     "seed": self.seed,
-                    "code": source_version(probes, maps),
+                    "code": code,
                 },
             )
             for name in names

@@ -112,6 +112,15 @@ def test_a_model_without_a_posterior_has_no_draws(images, tmp_path):
         plain.model.encode(images.images([0]), torch.zeros(1, *plain.model.latent_shape))
 
 
+def test_a_model_that_claims_a_posterior_must_define_it(images):
+    class Claims(Pixels):
+        has_posterior = True
+
+    model = Claims().freeze()
+    with pytest.raises(TypeError, match="defines no _posterior"):
+        model.encode(images.images([0]), torch.zeros(1, *model.latent_shape))
+
+
 def test_the_code_of_a_users_class_is_part_of_the_key():
     assert code_version(Shifted) != code_version(type(small_vae()))
 

@@ -120,14 +120,11 @@ class ImageMetric(ABC):
         name: Short name; the score's key is ``image/<name>``.
         minimum: Fewest images per side that define the score.
         space: What it compares images by.
-        distributional: Whether it compares two sets (and then depends on how many images there
-            are) rather than each image with its own reference.
     """
 
     name: str
     minimum: int = 1
     space: FeatureSpace
-    distributional: bool = False
 
     @property
     def unavailable(self) -> str | None:

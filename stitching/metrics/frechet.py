@@ -37,7 +37,6 @@ class FrechetDistance(ImageMetric):
     """
 
     minimum = 2
-    distributional = True
 
     def __init__(self, space: FeatureSpace, name: str) -> None:
         """Set what to measure.

@@ -35,7 +35,6 @@ class KernelDistance(ImageMetric):
     """
 
     minimum = 2
-    distributional = True
 
     def __init__(self, space: FeatureSpace, name: str) -> None:
         """Set what to measure.

@@ -31,7 +31,6 @@ class PrecisionRecall(ImageMetric):
     """
 
     name = "precision_recall"
-    distributional = True
 
     def __init__(self, space: FeatureSpace, k: int) -> None:
         """Set what to measure.
