@@ -6,9 +6,13 @@ STAMP := $(VENV)/.installed
 DIR ?= $(shell ls -dt outputs/*/*_grid 2>/dev/null | head -n 1)
 MODELS ?= vae vqvae nf dm gan
 DATA ?= faces
+# Of a sweep: make grid ENCODERS=vae,nf DECODERS=vae,nf DATA=celeba LAUNCHER=joblib ARGS="data.root=DIR"
+SWEEP = $(if $(ENCODERS),encoder=$(ENCODERS)) $(if $(DECODERS),decoder=$(DECODERS)) \
+  $(if $(LAUNCHER),hydra/launcher=$(LAUNCHER)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo grid grid-gan protocols test lint format report claims zoo bench bench-measures clean
+.PHONY: help setup demo grid grid-gan grid-celeba paper protocols resume status report claims sync dashboard \
+  test test-browser test-long lint format zoo bench bench-measures clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
@@ -26,17 +30,48 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## Run the grid on drawn faces: 5 encoders x 4 decoders
 	$(BIN)/python launch.py experiment=grid
 
-grid: setup  ## The same as demo, with your own settings in ARGS="data=celeba data.root=DIR"
-	$(BIN)/python launch.py experiment=grid $(ARGS)
+grid: setup  ## The grid with your settings: ENCODERS= DECODERS= DATA= LAUNCHER= ARGS=
+	$(BIN)/python launch.py experiment=grid data=$(DATA) $(SWEEP)
 
 grid-gan: setup  ## The grid with the GAN on both sides, on images that it drew
-	$(BIN)/python launch.py experiment=grid-gan $(ARGS)
+	$(BIN)/python launch.py experiment=grid-gan $(SWEEP)
+
+grid-celeba: setup  ## The grid on CelebA: ARGS="data.root=DIR"
+	$(BIN)/python launch.py experiment=grid-celeba $(SWEEP)
+
+paper: setup  ## What the paper's figures need, by its protocol and by ours
+	$(BIN)/python launch.py experiment=paper data=$(DATA) $(SWEEP)
 
 protocols: setup  ## The grid as it should be measured, as the paper did, and with each switch alone
-	$(BIN)/python launch.py experiment=protocols $(ARGS)
+	$(BIN)/python launch.py experiment=protocols data=$(DATA) $(SWEEP)
 
-test: setup  ## Run the whole test suite
-	$(BIN)/python -m pytest -n auto
+resume: setup  ## Go on with the newest sweep, or with DIR=folder; finished cells are kept
+	$(BIN)/python -m stitching.resume $(DIR) $(if $(LAUNCHER),hydra/launcher=$(LAUNCHER)) $(ARGS)
+
+status: setup  ## Show how far the newest sweep is, or DIR=folder
+	$(BIN)/python -m stitching.status $(DIR)
+
+report: setup  ## Rebuild tables, figures and page of the newest sweep, or of DIR=folder, and open it
+	$(BIN)/python -m stitching.report --open $(DIR)
+
+claims: setup  ## Answer the paper's claims from the newest sweep, or from DIR="folder folder"
+	$(BIN)/python -m stitching.claims $(DIR)
+
+sync: setup  ## Send the newest sweep, or DIR=folder, to Weights & Biases
+	$(BIN)/python -m stitching.sync $(DIR) $(ARGS)
+
+PROJECT ?= stitching
+dashboard: setup  ## Build a W&B workspace and report of PROJECT=stitching: ARGS="--entity TEAM"
+	$(BIN)/python -m stitching.dashboard $(PROJECT) $(ARGS)
+
+test: setup  ## Run the test suite
+	$(BIN)/python -m pytest -n auto -m "not browser and not long"
+
+test-browser: setup  ## Open pages in a real browser (Debian's package chromium)
+	$(BIN)/python -m pytest -n 0 -m browser
+
+test-long: setup  ## Kill sweeps, fill disks, start other launchers: ten minutes
+	$(BIN)/python -m pytest -n auto -m long
 
 lint: setup  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -47,12 +82,6 @@ lint: setup  ## Check style, types and the direction of imports
 format: setup  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-
-report: setup  ## Rebuild tables and pictures of the newest sweep, or of DIR=folder
-	$(BIN)/python -m stitching.report $(DIR)
-
-claims: setup  ## Answer the paper's claims from the newest sweep, or from DIR="folder folder"
-	$(BIN)/python -m stitching.claims $(DIR)
 
 zoo: setup  ## Train the models of the zoo (hours on a CPU): MODELS="vae nf" DATA=faces ARGS=...
 	for model in $(MODELS); do $(BIN)/python -m stitching.train model=$$model data=$(DATA) $(ARGS) || exit 1; done

@@ -5,23 +5,25 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from stitching import config, job
+from stitching import config, job, sweep
 
 config.register_roles()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(cfg: DictConfig) -> None:
-    """Run the cell that Hydra composed."""
-    job.run_job(cfg)
+def main(cfg: DictConfig) -> float | None:
+    """Run the cell that Hydra composed; return what a sweeper may maximise."""
+    return job.run_job(cfg)
 
 
 if __name__ == "__main__":
+    interrupted = False
     try:
         main()
     except KeyboardInterrupt:
+        interrupted = True
         print("interrupted; finished cells keep their files", file=sys.stderr)
         sys.exit(130)
     finally:
         # Hydra skips its own end-of-sweep hook when a cell has failed; the report must not be.
-        job.report_sweep()
+        sweep.end_sweep(interrupted)

@@ -5,10 +5,13 @@ become unused. Files are written under another name and renamed, so a reader see
 and a lock keeps two processes from computing the same entry side by side.
 """
 
+import contextlib
+import functools
 import hashlib
 import json
 import os
-from collections import deque
+import socket
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,24 +64,77 @@ class Entry:
         return load_file(self.path)
 
     def write(self, tensors: Tensors) -> None:
-        """Write the file, in place of what may be there."""
+        """Write the file, in place of what may be there.
+
+        Raises:
+            OSError: The folder cannot be written to, or the disk is full.
+        """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         plain = {name: value.cpu().contiguous() for name, value in tensors.items()}
-        partial = self.path.with_suffix(f".{os.getpid()}.partial")
+        partial = _partial(self.path)
+        metadata = {"parts": json.dumps(self.parts, sort_keys=True)}  # for a person who looks
         try:
-            # The parts go into the header, so a person can see what an entry is.
-            save_file(plain, partial, metadata={"parts": json.dumps(self.parts, sort_keys=True)})
+            partial.parent.mkdir(exist_ok=True)
+            _remove_orphans(partial.parent)
+            save_file(plain, partial, metadata=metadata)
+            # `save_file` lets its owner alone read. Who may read the folder may read its files.
+            partial.chmod(partial.parent.stat().st_mode & 0o666)
             partial.replace(self.path)
+        except (OSError, SafetensorError) as error:
+            raise _unwritable(self.path, error) from error
         finally:
-            partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
 
     def lock(self) -> "BaseFileLock":
         """Return a lock between processes and threads; the system opens it when its owner dies."""
         from filelock import FileLock
 
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(self.path.with_suffix(".lock"))
+
+    def acquire(self, lock: "BaseFileLock", blocking: bool = True) -> None:
+        """Acquire the lock, its folder made.
+
+        Raises:
+            Timeout: Another process has it, and `blocking` is false.
+            OSError: The folder cannot be written to, or the disk is full.
+        """
+        from filelock import Timeout
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=blocking)
+        except Timeout:
+            raise
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+
+def _partial(path: Path) -> Path:
+    """Where a file is written before it is renamed: beside the kinds, under its writer's name."""
+    writer = f"{socket.gethostname()}~{os.getpid()}"
+    return path.parent.parent / "partial" / f"{writer}~{path.name}"
+
+
+@functools.cache
+def _remove_orphans(folder: Path) -> None:
+    """Remove, once per process, what killed processes of this machine have left half written."""
+    for path in folder.glob(f"{socket.gethostname()}~*~*"):
+        try:
+            os.kill(int(path.name.split("~")[1]), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except (OSError, ValueError):
+            continue  # alive, of another user's, or not ours at all
+
+
+def _unwritable(path: Path, error: Exception) -> OSError:
+    return OSError(
+        f"the cache cannot be written to: {path.parent}: {error}; make room, or choose another "
+        "folder with cache=DIR or the environment variable STITCHING_CACHE"
+    )
 
 
 class Cache:
@@ -87,11 +143,15 @@ class Cache:
     Args:
         root: The folder, made when first written to.
         keep_bytes: Size of what is held in memory; a sweep visits the same few again.
+
+    Attributes:
+        computed: Entries that this process computed, by kind.
     """
 
     def __init__(self, root: Path, keep_bytes: int = 2**30) -> None:
         self.root = root
         self.keep_bytes = keep_bytes
+        self.computed: Counter[str] = Counter()
         self._memory: dict[str, Tensors] = {}
 
     def tensors(
@@ -152,11 +212,12 @@ class Cache:
         """
         missing = [i for i, entry in enumerate(entries) if not entry.exists()]
         while missing:
-            missing = _fill_free(entries, missing, compute)
+            missing = _fill_free(entries, missing, compute, self.computed)
             if missing:
                 # Nothing is reserved here meanwhile: processes cannot wait in a circle.
-                with entries[missing[0]].lock():
-                    pass
+                lock = entries[missing[0]].lock()
+                entries[missing[0]].acquire(lock)
+                lock.release()
 
     def _size(self) -> int:
         return sum(t.nbytes for entry in self._memory.values() for t in entry.values())
@@ -166,6 +227,7 @@ def _fill_free(
     entries: Sequence[Entry],
     missing: Sequence[int],
     compute: Callable[[Iterator[int]], Iterable[Tensors]],
+    computed: Counter[str],
 ) -> list[int]:
     """Compute what is missing and not reserved by others; return the places of what is."""
     from filelock import Timeout
@@ -177,7 +239,7 @@ def _fill_free(
         for i in missing:
             lock = entries[i].lock()
             try:
-                lock.acquire(blocking=False)
+                entries[i].acquire(lock, blocking=False)
             except Timeout:
                 others.append(i)
                 continue
@@ -192,6 +254,7 @@ def _fill_free(
         for tensors in compute(claimed()):
             entry, lock = reserved[0]
             entry.write(tensors)
+            computed[entry.path.parent.name] += 1
             reserved.popleft()
             lock.release()
         assert not reserved, "fewer results than entries"

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stitching import progress
 from stitching.batching import images_per_call
 from stitching.cache import Cache
 from stitching.data.base import ImageData, ImageSet
@@ -36,6 +37,7 @@ from stitching.protocol import Protocol
 from stitching.provenance import of_data, of_weights, peak_memory, versions
 from stitching.readouts import Question, Readouts
 from stitching.scoring import TestItems, geometry_scores, image_scores, valid_items
+from stitching.tuning import validation_r2
 from stitching.uncertainty import Estimate, Scores, flatten
 
 Value = float | int | str | None
@@ -99,6 +101,8 @@ class Cell:
         round_trip: Whether to fit the map back too, and score both ways.
         geometry: Whether to compare the two spaces themselves.
         rank_curve: Ranks, or "auto", at which the map, cut to that rank, is scored; or None.
+        validation: Share of the fit images that the kind of map is judged by, for a choice of
+            maps that test images have no part in; or None.
     """
 
     encoder: Subject
@@ -115,6 +119,7 @@ class Cell:
     round_trip: bool = True
     geometry: bool = True
     rank_curve: str | list[int] | None = None
+    validation: float | None = None
     times: dict[str, float] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -124,7 +129,7 @@ class Cell:
         Raises:
             ValueError: A latent or an image is not finite, and the protocol does not exclude it.
         """
-        started = time.perf_counter()
+        started, computed = time.perf_counter(), Counter(self.cache.computed)
         train, test = self.data.split("train"), self._test_images()
 
         subjects = [self.encoder, self.decoder, *([self.via] if self.via else [])]
@@ -174,6 +179,11 @@ class Cell:
                 metrics |= self.fitting.both_directions(source, target, mapped, items.resamples)
             for space in others:
                 metrics |= self.fitting.through(source, space, target, items.resamples)
+        if self.validation is not None:
+            with self._stage("validation"):
+                metrics["latent/validation_r2"] = validation_r2(
+                    self.fitting, source, target, train.ids, self.validation, self.seed
+                )
         with self._stage("curves"):
             curves = {"penalty_curve": _penalty_curve(fitted)}
             if self.rank_curve is not None and isinstance(fitted, SpectralMap):
@@ -185,6 +195,8 @@ class Cell:
         resources: dict[str, Value] = {f"time/{k}_s": v for k, v in self.times.items()}
         resources |= peak_memory() | {"count/images_encoded": sum(n for _, n in encoded)}
         resources["count/reference_features"] = self.counts["reference_features"]
+        for kind, number in sorted((self.cache.computed - computed).items()):
+            resources[f"count/computed_{kind}"] = number
         values, draws = flatten(metrics)
         found = {name: table for name, table in curves.items() if table}
         original = items.of(quantise(test.images(slice(None)))[0])
@@ -262,7 +274,8 @@ class Cell:
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         started = time.perf_counter()
-        yield
+        with progress.stage(name):
+            yield
         self.times[name] = time.perf_counter() - started
 
 

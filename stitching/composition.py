@@ -13,6 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.types import RunMode
 from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -34,13 +36,50 @@ def conf_dir() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
 
 
+class _Store(ConfigStore):
+    """Hydra's store of configurations, without entries that `conf/hydra` has a file for.
+
+    Hydra would check such a file against the entry that a plugin stores under the same name, and
+    warn of that in every process of a sweep. These are sent this store before they load plugins.
+    """
+
+    def store(
+        self,
+        name: str,
+        node: Any,
+        group: str | None = None,
+        package: str | None = None,
+        provider: str | None = None,
+    ) -> None:
+        """Store an entry, unless it is a plugin's and there is a preset of its name."""
+        if not _is_preset(group or "", name):
+            super().store(name, node, group, package, provider)
+
+
+def _is_preset(group: str, name: str) -> bool:
+    return group.startswith("hydra/") and (conf_dir() / group / f"{name}.yaml").is_file()
+
+
+def _store() -> ConfigStore:
+    """Return Hydra's store, made to prefer presets."""
+    store = ConfigStore.instance()
+    if isinstance(store, _Store):
+        return store
+    own = _Store()
+    own.repo = store.repo
+    for path in (conf_dir() / "hydra").glob("*/*.yaml"):  # of plugins that are loaded already
+        own.repo.get("hydra", {}).get(path.parent.name, {}).pop(path.name, None)
+    Singleton._instances[ConfigStore] = own  # type: ignore[assignment]  # an instance it is
+    return own
+
+
 def register_roles() -> None:
     """Make models options of `encoder` and `decoder`, and those that draw of `data.model`.
 
     The option itself is empty; what it selects is loaded by `model@encoder: ${encoder}`. Without
     these entries `--help` would not list them and `encoder=glob(*)` would find none.
     """
-    store = ConfigStore.instance()
+    store = _store()
     for path in sorted((conf_dir() / "model").glob("*.yaml")):
         for role in ROLES:
             store.store(group=role, name=path.stem, node={})
@@ -104,6 +143,13 @@ def absolute(path: str) -> str:
     """Return a path of the user's relative to the folder the command was started in."""
     path = os.path.expanduser(path)
     return to_absolute_path(path) if HydraConfig.initialized() else os.path.abspath(path)
+
+
+def job_number() -> int | None:
+    """Return the place of this job in its sweep, from 0; None outside a sweep."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return int(HydraConfig.get().job.num)
 
 
 def cache_root(path: str | None) -> Path:

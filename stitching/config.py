@@ -28,6 +28,7 @@ from stitching.composition import (
     cache_root,
     compose_config,
     conf_dir,
+    job_number,
     model_node,
     model_options,
     register_roles,
@@ -66,7 +67,7 @@ __all__ = [
 ]  # fmt: skip
 
 #: Errors whose message is meant for the user; a traceback would only hide it.
-USER_ERRORS = (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError)
+USER_ERRORS = (ValueError, TypeError, OSError, ModuleNotFoundError)
 
 
 def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
@@ -209,7 +210,11 @@ def build_cell(cfg: DictConfig) -> "Cell":
     plain = to_plain(cfg)
     if plain["batch_size"] < 1:
         raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
-    device = pick_device(plain["device"])
+    device = pick_device(plain["device"], job_number())
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.set_device(device)  # whose memory is recorded, and where libraries allocate
     dtype = check_dtype(plain["dtype"])
     warn_of_slow_dtype(device, dtype)
     drawn = isinstance(cfg.data.get("model"), DictConfig)
@@ -226,14 +231,14 @@ def build_cell(cfg: DictConfig) -> "Cell":
     subjects = {}
     for role in ROLES:
         node = role_node(cfg, role)
-        model = build_model(node, plain["device"], dtype)
+        model = build_model(node, str(device), dtype)
         check_role(role, model, data)
         warn_of_crop(model.name, node.get("trained_crop"), plain["data"].get("crop"))
         subjects[role] = Subject(model, model.options, dtype, drawn_with)
     via = None
     if plain["via"] is not None:
         node = model_node(str(plain["via"]), cfg)
-        model = build_model(node, plain["device"], dtype)
+        model = build_model(node, str(device), dtype)
         check_role("via", model, data)
         via = Subject(model, model.options, dtype, drawn_with)
     template = build(cfg.map)
@@ -265,6 +270,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         round_trip=plain["round_trip"],
         geometry=plain["geometry"],
         rank_curve=rank_curve,
+        validation=plain["validation"],
     )
 
 

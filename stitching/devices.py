@@ -9,22 +9,33 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "bfloat16", "float64")
 
 
-def pick_device(device: str) -> "torch.device":
+#: For messages.
+_ALLOWED = "use auto, cpu, cuda or cuda:N; in a sweep also spread"
+
+
+def pick_device(device: str, job_number: int | None = None) -> "torch.device":
     """Return the device: `auto` is CUDA where there is one.
+
+    Args:
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `spread`: the jobs of a sweep take the CUDA
+            devices of this machine in turn. Without CUDA, or outside a sweep, that is `auto`.
+        job_number: Place of this job in its sweep, from 0; None outside a sweep.
 
     Raises:
         ValueError: Unknown, or not on this machine.
     """
     import torch
 
-    if device == "auto":
+    if device == "spread" and job_number is not None and torch.cuda.is_available():
+        return torch.device("cuda", job_number % torch.cuda.device_count())
+    if device in ("auto", "spread"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"device={device!r}: use auto, cpu, cuda or cuda:N") from error
+        raise ValueError(f"device={device!r}: {_ALLOWED}") from error
     if chosen.type not in ("cpu", "cuda"):
-        raise ValueError(f"device={device!r}: use auto, cpu, cuda or cuda:N")
+        raise ValueError(f"device={device!r}: {_ALLOWED}")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device={device!r}: {torch.cuda.device_count()} CUDA devices here; use device=cpu"

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from stitching import progress
+
 log = logging.getLogger(__name__)
 
 #: Seconds to wait for a server's first answer, and for each further piece of a file.
@@ -161,8 +163,6 @@ class Network:
 
     def _receive(self, url: str, partial: Path, name: str, budget_s: float) -> None:
         """Append to `partial` what it lacks, or write it anew where the server cannot resume."""
-        from tqdm import tqdm
-
         have = _size(partial)
         headers = {"User-Agent": "stitching", **({"Range": f"bytes={have}-"} if have else {})}
         response = self._open(urllib.request.Request(url, headers=headers), budget_s)
@@ -176,9 +176,8 @@ class Network:
             total = None if length is None else have + int(length)
             with (
                 partial.open("ab" if have else "wb") as stream,
-                tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True,
-                     disable=None, leave=False) as bar,
-            ):  # fmt: skip
+                progress.bar(total, name, "B", begun=have) as bar,
+            ):
                 while block := response.read(_BLOCK):
                     stream.write(block)
                     bar.update(len(block))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from stitching import progress
 from stitching.cache import Cache, content_key
 from stitching.latents import Subject
 from stitching.maps import (
@@ -126,13 +127,22 @@ class Fitting:
             alpha = self.by_hand(source.subject.model.name, target.subject.model.name)
             fitted = Ridge(alpha=alpha, chunk=self.chunk)
         fitted.set_shapes(source.subject.model.latent_shape, target.subject.model.latent_shape)
-        basis = self.factorise(source) if fitted.uses_factorisation else None
-        latents = [_on(space.train, self.place) for space in (source, target)]
-        if isinstance(fitted, SpectralMap):
-            return fitted.fit(latents[0], latents[1], basis)
-        assert isinstance(latents[0], Tensor)  # only a spectral map is streamed
-        assert isinstance(latents[1], Tensor)
-        return fitted.fit(latents[0], latents[1], basis)
+        names = [space.subject.model.name for space in (source, target)]
+        factorises, basis = fitted.uses_factorisation, None
+        with progress.bar(1 + factorises, f"factorises {names[0]}", "step", even=False) as steps:
+            if factorises:
+                basis = self.factorise(source)
+                steps.update()
+            steps.say(f"fits {fitted.name} from {' to '.join(names)}")
+            latents = [_on(space.train, self.place) for space in (source, target)]
+            if isinstance(fitted, SpectralMap):
+                fitted = fitted.fit(latents[0], latents[1], basis)
+            else:
+                assert isinstance(latents[0], Tensor)  # only a spectral map is streamed
+                assert isinstance(latents[1], Tensor)
+                fitted = fitted.fit(latents[0], latents[1], basis)
+            steps.update()
+        return fitted
 
     def apply(self, fitted: Map, latents: Tensor) -> Tensor:
         """Return mapped latents, on the CPU."""

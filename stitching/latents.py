@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stitching import batching, seeding
+from stitching import batching, progress, seeding
 from stitching import images as images_module
 from stitching.batching import images_per_call, in_fixed_batches
 from stitching.cache import Cache, Tensors
@@ -125,13 +125,11 @@ def in_batches(
     Args:
         function: Takes and returns tensors with one row per item.
         batches: What to apply it to.
-        total: Number of items, for the progress bar; there is none outside a terminal.
+        total: Number of items, for the progress bar.
         what: Its text.
     """
-    from tqdm import tqdm
-
     results = []
-    with tqdm(total=total, desc=what, unit="image", leave=False, disable=None) as bar:
+    with progress.bar(total, what, "image") as bar:
         for batch in batches:
             results.append(function(batch).cpu())
             bar.update(len(batch))
@@ -147,8 +145,15 @@ def fit_subject(subject: Subject, images: ImageSet, cache: Cache, batch_size: in
     if not model.needs_fit:
         return
 
+    def counted(bar: progress.Bar) -> Iterator[Tensor]:
+        for batch in images.batches(images_per_call(batch_size, model.device)):
+            yield batch
+            bar.update(len(batch))
+
     def compute() -> dict[str, Tensor]:
-        model.fit_images(images.batches(images_per_call(batch_size, model.device)))
+        text = f"{model.name} is fitted to {images.split}"
+        with progress.bar(len(images), text, "image") as bar:
+            model.fit_images(counted(bar))
         return model.state_dict()
 
     parts = {"images": images.fingerprint, "model": subject.identity() | {"weights": None}}
@@ -223,8 +228,6 @@ def _encode_blocks(
     finite: bool = True,
 ) -> tuple[Rows, int]:
     """Encode the blocks of a split that are not on disk; return all, and the number of images."""
-    from tqdm import tqdm
-
     model, known, encoded = subject.model, "known" in model_parts, 0
     blocks = [
         slice(start, min(start + BLOCK_IMAGES, len(images)))
@@ -257,8 +260,7 @@ def _encode_blocks(
             yield {"latents": z}
 
     text = f"{model.name} encodes {images.split}"
-    hidden = known or not total or None  # None: hidden where there is no terminal
-    with tqdm(total=total, desc=text, unit="image", leave=False, disable=hidden) as bar:
+    with progress.bar(0 if known else total, text, "image") as bar:
         cache.fill(entries, compute)
     return Rows([entry.path for entry in entries]), encoded
 

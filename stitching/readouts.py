@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stitching import maps, probes
+from stitching import maps, probes, progress
 from stitching.cache import Cache, Tensors
 from stitching.data.base import ImageSet, ids_hash
 from stitching.fitting import Space
@@ -139,7 +139,7 @@ class Readouts:
                 mapped,
                 question.test.resamples,
             )
-            for name in usable
+            for name in _counted(usable, "asks probes of attributes")
         ]
         return {**probe_scores(answers, missing), **_facts("probe", fitted)}
 
@@ -157,7 +157,8 @@ class Readouts:
         answers: list[AttributeAnswers] = []
         fitted: dict[str, Pair] = {}
         test_ids = ids_hash(question.kept(np.array(question.test.images.ids)).tolist())
-        for name, values in usable.items():
+        for name in _counted(usable, "fits and asks probes of attributes"):
+            values = usable[name]
             fit, test = balanced_split(values, self.seed, name)
             part = {name: values[fit]}
             still_usable, why = self.attributes.usable(part)
@@ -220,7 +221,8 @@ class Readouts:
         fitted = self._fitted(self.classes, question, usable)
         own, mapped = question.target.test, question.mapped
         answers = []
-        for name, values in usable.items():
+        for name in _counted(usable, "asks probes of classes"):
+            values = usable[name]
             names, truth = found[name].names, question.kept(tested[name].values)
             probe, control = fitted[name]
             n = len(names)
@@ -256,7 +258,7 @@ class Readouts:
                 fitted[name][0].scores(question.mapped),
                 question.test.resamples,
             )
-            for name in usable
+            for name in _counted(usable, "asks probes of factors")
         ]
         return {**factor_scores(answers, missing), **_facts("factor", fitted)}
 
@@ -301,11 +303,20 @@ class Readouts:
             mine = {names[i]: labels[names[i]] for i in claimed}
             if not mine:
                 return
-            seen = question.seen_by(kind) if latents is None else kind.coordinates(latents)
-            fitted = kind.fit(seen, mine)
             # Nothing is learned from a readout of shuffled factors that R2 does not say.
             plain = kind is self.factors
-            controls = {} if plain else kind.fit_controls(seen, mine, fitted, self.seed)
+            text = f"{kind.kind} probes of {question.target.subject.model.name}"
+            with progress.bar(
+                len(mine) * (1 if plain else 2), f"fits {text}", "probe", even=False
+            ) as bar:
+                seen = question.seen_by(kind) if latents is None else kind.coordinates(latents)
+                fitted = kind.fit(seen, mine)
+                bar.update(len(mine))
+                controls: dict[str, FittedProbe] = {}
+                if not plain:
+                    bar.say(f"fits control {text}")
+                    controls = kind.fit_controls(seen, mine, fitted, self.seed)
+                    bar.update(len(mine))
             for name in mine:
                 pair = {"true": fitted[name], "control": controls.get(name)}
                 yield {
@@ -318,6 +329,14 @@ class Readouts:
         self.cache.fill(entries, compute)
         stored = [entry.read() for entry in entries]
         return {name: _pair(tensors) for name, tensors in zip(names, stored, strict=True)}
+
+
+def _counted(labels: Mapping[str, Any], text: str) -> Iterator[str]:
+    """Yield the names of labels, and show how many have been dealt with."""
+    with progress.bar(len(labels), text, "label") as bar:
+        for name in labels:
+            yield name
+            bar.update()
 
 
 def _pair(tensors: Tensors) -> Pair:

@@ -8,6 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+#: Types of values by their names in files.
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+
 
 class Rows:
     """A read-only matrix whose rows lie in safetensors files, one file's below another's.
@@ -93,12 +101,14 @@ def _head(path: Path, name: str) -> tuple[list[int], torch.dtype]:
     try:
         with safe_open(path, "pt") as file:
             matrix = file.get_slice(name)
-            shape = list(matrix.get_shape())
-            if len(shape) == 2:
-                return shape, matrix[:0].dtype
+            shape, dtype = list(matrix.get_shape()), matrix.get_dtype()
     except SafetensorError as error:
         raise ValueError(f"{path}: {error}: give a safetensors file with {name!r}") from error
-    raise ValueError(f"{path}: {name!r} must have rows and columns, got shape {tuple(shape)}")
+    if len(shape) != 2:
+        raise ValueError(f"{path}: {name!r} must have rows and columns, got shape {tuple(shape)}")
+    if dtype not in _DTYPES:
+        raise ValueError(f"{path}: {name!r} must be one of {', '.join(_DTYPES)}, got {dtype}")
+    return shape, _DTYPES[dtype]
 
 
 def _copy(path: Path, name: str, rows: slice, target: Tensor) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitching import uncertainty
+from stitching import progress, uncertainty
 from stitching.batching import images_per_call
 from stitching.cache import Cache, Tensors
 from stitching.data.base import ImageSet
@@ -113,16 +113,19 @@ def image_scores(
     pixels, clipped = quantise(stitched)
     scores: dict[str, Estimate | float | int | str | None] = {"image/clipped": clipped}
     seen: dict[str, Tensor] = {}
-    for key, metric in metrics.items():
-        try:
-            space = metric.space
-            reference = _reference_features(space, test, cache, batch_size, counts)
-            if space.identity not in seen:
-                seen[space.identity] = _features(space, pixels, batch_size)["features"]
-            scores |= metric.compute(reference, seen[space.identity], test.resamples)
-            scores |= space.provenance
-        except MetricUnavailable as missing:
-            scores[f"image/{key}_missing"] = str(missing)
+    with progress.bar(len(metrics), "scores images", "measure", even=False) as bar:
+        for key, metric in metrics.items():
+            bar.say(f"scores images by {key}")
+            try:
+                space = metric.space
+                reference = _reference_features(space, test, cache, batch_size, counts)
+                if space.identity not in seen:
+                    seen[space.identity] = _features(space, pixels, batch_size)["features"]
+                scores |= metric.compute(reference, seen[space.identity], test.resamples)
+                scores |= space.provenance
+            except MetricUnavailable as missing:
+                scores[f"image/{key}_missing"] = str(missing)
+            bar.update()
     return scores
 
 
@@ -170,7 +173,8 @@ def geometry_scores(
 
 def _packed(z_a: Tensor, z_b: Tensor, resamples: Resamples) -> Tensors:
     """Geometry scores as tensors: draws under their keys, all else as JSON bytes."""
-    scores = geometry.geometry_scores(z_a, z_b, resamples)
+    with progress.bar(None, "compares the two latent spaces"):
+        scores = geometry.geometry_scores(z_a, z_b, resamples)
     tensors: Tensors = {}
     plain: dict[str, object] = {}
     for key, score in scores.items():

@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from torch import Tensor
 
-from stitching import __version__, config
+from stitching import __version__, config, progress
 from stitching.cache import Cache
 from stitching.data.base import ImageSet
 from stitching.models.base import GenerativeModel
@@ -30,19 +29,21 @@ from stitching.trainer import Recipe, Trainer
 
 log = logging.getLogger(__name__)
 
+#: A log file gets a line whenever so many percent more are done; a terminal has a bar.
+_TOLD_PERCENT = 5
+
 
 def load_pixels(images: ImageSet, cache: Cache) -> Tensor:
     """Return all images of a set as bytes, (N, 3, S, S) uint8, kept on disk once made."""
-    from tqdm import tqdm
-
     from stitching.images import to_uint8
 
     def compute() -> dict[str, Tensor]:
-        size = 256
-        batches = tqdm(
-            images.batches(size), f"images of {images.name}", math.ceil(len(images) / size)
-        )
-        return {"pixels": torch.cat([to_uint8(x) for x in batches])}
+        pixels = []
+        with progress.bar(len(images), f"reads images of {images.name}", "image") as bar:
+            for x in images.batches(256):
+                pixels.append(to_uint8(x))
+                bar.update(len(x))
+        return {"pixels": torch.cat(pixels)}
 
     return cache.tensors("pixels", {"images": images.fingerprint}, compute)["pixels"]
 
@@ -113,7 +114,7 @@ def train(
     weights: Weights | None = None,
     checkpoints_at: Sequence[int] = (),
 ) -> None:
-    """Run to the end of the schedule, with a progress bar, figures and checkpoints.
+    """Run to the end of the schedule, with figures, checkpoints, and a progress bar or log lines.
 
     Args:
         trainer: At its beginning, or where a training state left it.
@@ -125,8 +126,6 @@ def train(
         weights: Where weights are written at `checkpoints_at`.
         checkpoints_at: Numbers of images seen, ascending.
     """
-    from tqdm import tqdm
-
     due = list(weights.due(trainer, checkpoints_at)) if weights is not None else []
 
     def write_due() -> None:
@@ -135,17 +134,23 @@ def train(
 
     write_due()
     last_log = last_save = time.monotonic()
-    with tqdm(total=100.0, desc=f"train {trainer.model.name}", unit="%") as bar:
-        bar.bar_format = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
+    text, told = f"train {trainer.model.name}", 0
+    with progress.bar(100, text, "%", begun=min(100 * trainer.progress, 100.0)) as bar:
         while trainer.progress < 1:
             figures = trainer.advance(pixels)
             write_due()
-            bar.update(min(100 * trainer.progress, 100.0) - bar.n)
+            percent = min(100 * trainer.progress, 100.0)
+            bar.update(percent - bar.done)
             now = time.monotonic()
             if now - last_log > log_every_s or trainer.progress >= 1:
                 last_log = now
                 figures["images_seen"] = trainer.images_seen
-                bar.set_postfix({k: f"{v:.4g}" for k, v in figures.items() if k != "lr"})
+                shown = ", ".join(f"{k} {v:.4g}" for k, v in figures.items() if k != "lr")
+                bar.say(f"{text}: {shown}")
+                passed = int(percent / _TOLD_PERCENT + 1e-6)  # but for rounding
+                if passed > told and not progress.shown():
+                    log.info("%s: %.0f %%, %s", text, percent, shown)
+                    told = passed
                 tracker.log({f"train/{key}": value for key, value in figures.items()})
             if checkpoint is not None and now - last_save > checkpoint_every_s:
                 last_save = now
@@ -218,7 +223,8 @@ def run(cfg: DictConfig) -> Path:
     pixels = load_pixels(data.split("pretrain"), Cache(config.cache_root(plain["cache"])))
     folder = Path(HydraConfig.get().runtime.output_dir)
     with tracker:
-        tracker.start(plain, f"train-{model.name}", f"train-{data.name}", folder)
+        group = f"train-{data.name}"
+        tracker.start(plain, f"train-{model.name}", group, folder, job_type="train")
         train(
             trainer,
             pixels,

@@ -189,14 +189,30 @@ class ImageSet:
         """
         if not 1 <= n <= len(self):
             raise ValueError(f"{self.name}/{self.split} has {len(self)} items, asked for {n}")
+        return self.part(0, n)
+
+    def part(self, start: int, stop: int) -> "ImageSet":
+        """Return the items from place start up to, not including, stop, as a set of their own.
+
+        Its fingerprint is `fingerprint_of` these places, and no other image is read for it.
+
+        Raises:
+            ValueError: Not 0 <= start < stop <= len(self).
+        """
+        if not 0 <= start < stop <= len(self):
+            raise ValueError(
+                f"{self.name}/{self.split} has {len(self)} items, asked for places {start} to "
+                f"{stop}, not included"
+            )
+        kept = slice(start, stop)
         return replace(
             self,
-            ids=self.ids[:n],
-            stamps=self.stamps[:n],
-            attributes={key: values[:n] for key, values in self.attributes.items()},
-            factors={key: values[:n] for key, values in self.factors.items()},
+            ids=self.ids[kept],
+            stamps=self.stamps[kept],
+            attributes={key: values[kept] for key, values in self.attributes.items()},
+            factors={key: values[kept] for key, values in self.factors.items()},
             classes={
-                key: ClassLabels(found.values[:n], found.names)
+                key: ClassLabels(found.values[kept], found.names)
                 for key, found in self.classes.items()
             },
         )

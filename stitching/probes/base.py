@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from stitching import progress
 from stitching.maps import PenaltyEdgeWarning
 from stitching.maps.matrix import Rows
 from stitching.probes.coordinates import Coordinates
@@ -166,15 +167,18 @@ class Probes(ABC):
         self, seen: Coordinates, labels: Labels, alphas: Mapping[str, float | None]
     ) -> dict[str, FittedProbe]:
         """Fit every probe for itself, so that none depends on which others there are."""
+        with progress.bar(len(labels), f"fits {self.kind} probes", "probe") as bar:
 
-        def fit(name: str) -> FittedProbe:
-            return self._fit(seen, labels[name], alphas[name])
+            def fit(name: str) -> FittedProbe:
+                fitted = self._fit(seen, labels[name], alphas[name])
+                bar.update()
+                return fitted
 
-        if not self.side_by_side or seen.mean.device.type != "cpu":
-            return {name: fit(name) for name in labels}
-        seen.decompose()
-        with one_thread_each() as pool:
-            return dict(zip(labels, pool.map(fit, labels), strict=True))
+            if not self.side_by_side or seen.mean.device.type != "cpu":
+                return {name: fit(name) for name in labels}
+            seen.decompose()
+            with one_thread_each() as pool:
+                return dict(zip(labels, pool.map(fit, labels), strict=True))
 
     def _seen(self, latents: Rows | Coordinates) -> Coordinates:
         if not isinstance(latents, Coordinates):

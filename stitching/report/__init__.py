@@ -2,8 +2,10 @@
 
 DIR is the folder of a sweep, with one folder per cell in it. Only files are read, so a report can
 be made again at any time, also while other cells still run. It writes into DIR: `grid.csv`, one
-row per finished cell with raw values; a heatmap per measure; `pictures.png`, one test image by
-every pair of models; and `table.md`, all measures rounded for reading.
+row per finished cell with raw values, and the same as `grid.parquet`; a heatmap per measure;
+`pictures.png`, one test image by every pair of models; and `table.md` and `table.tex`, all
+measures rounded for reading and for papers. Of grids that no one could read as a picture
+(`report.budget`) only tables are made, unless `--pictures` asks for all.
 
 Where cells were measured by several protocols, or a sweep went over seeds, these lie in
 `report/PROTOCOL/` instead, one folder each; `grid.csv` stays beside them with all cells. The
@@ -17,6 +19,8 @@ from stitching.report.files import main
 from stitching.report.grids import Grid, collect, pivot, read_grid
 from stitching.report.measures import MEASURES, Measure
 from stitching.report.plots import render_reconstructions
+from stitching.report.summary import summary_lines, summary_of
+from stitching.report.sweeps import Sweep, read_sweep
 from stitching.report.tables import print_table
 
 __all__ = [
@@ -25,11 +29,15 @@ __all__ = [
     "Difference",
     "Grid",
     "Measure",
+    "Sweep",
     "collect",
     "difference",
     "main",
     "pivot",
     "print_table",
     "read_grid",
+    "read_sweep",
     "render_reconstructions",
+    "summary_lines",
+    "summary_of",
 ]

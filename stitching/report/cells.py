@@ -1,130 +1,38 @@
-"""Read the files of cells: what they hold, and why some of them do not count."""
+"""Read the files of cells: what they hold, and why some of them do not count.
+
+A finished cell is whole if its JSON files can be parsed, its file of draws has its end, and all
+files that `status.json` names exist. Their hashes are not computed: with half a megabyte per
+cell, ten thousand cells would take a minute. Who copies a cell checks them.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.lib.npyio import NpzFile
+from stitching.report.cell import BASELINES, Cell, family
+from stitching.report.sweeps import Job, Sweep, read_sweep
+from stitching.report.values import Packer
 
-from stitching.report.differences import Numbers, Quantity
-
-__all__ = ["BASELINES", "Cell", "family", "read_cells"]
-
-#: Models that are no trained generative models: a floor or a ceiling of a table.
-BASELINES = ("random", "mean", "pixels", "pca", "untrained")
+__all__ = ["BASELINES", "Cell", "family", "listed", "read_cells"]
 
 # ENCODER-to-DECODER_JOBNUM
 _CELL_NAME = re.compile(r"(?P<encoder>.+?)-to-(?P<decoder>.+?)(?:_(?P<number>\d+))?")
 
-_PROBED = ("probe/", "factor/", "class/")
+#: From so many cells on, several processes read them: to start these takes half a second, to
+#: read a thousand cells as long.
+_MANY, _PROCESSES, _CHUNK = 3000, 4, 500
 
-
-def family(name: str) -> str:
-    """Return the kind of a model from its name: `nf` of `nf-celeba64` and of `nf-5000`."""
-    return name.partition("-")[0]
-
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """One cell, as its files tell.
-
-    Attributes:
-        path: Its folder.
-        encoder: Name of the model that encodes; "" where nothing tells.
-        decoder: Name of the model that decodes.
-        state: "done", "failed", "unfinished" or "invalid".
-        reason: Why it is not done.
-        sweep: Which start of a sweep it belongs to.
-        written: When its files were written last, in ns.
-        values: Contents of `metrics.json` and `resources.json`.
-    """
-
-    path: Path
-    encoder: str
-    decoder: str
-    state: str
-    reason: str
-    sweep: object
-    written: float
-    values: Mapping[str, Any]
-
-    @property
-    def protocol(self) -> str:
-        """Label of the protocol it was measured by; "" in cells that do not say."""
-        return str(self.values.get("protocol") or "")
-
-    @property
-    def diagonal(self) -> bool:
-        """Whether it is a model's own reconstruction."""
-        return self.encoder == self.decoder
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        """Contents of `config.yaml`; empty where there is none."""
-        import yaml
-
-        path = self.path / "config.yaml"
-        if not path.is_file():
-            return {}
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        found: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), loader) or {}
-        return found
-
-    def number(self, key: str) -> float | None:
-        """Return a finite number; None for all else."""
-        value = self.values.get(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return None
-        return float(value) if math.isfinite(value) else None
-
-    def interval(self, key: str) -> tuple[float, float] | None:
-        """Return the ends of a measure's 95 % interval, as the cell wrote them."""
-        low, high = self.number(f"{key}.low"), self.number(f"{key}.high")
-        return None if low is None or high is None else (low, high)
-
-    def quantity(self, key: str) -> Quantity:
-        """Return a measure with its draws, where the cell kept them."""
-        if key not in self._quantities:
-            draws = self._draws(key)
-            # What probes are asked about differs between ways of choosing it, not only in number.
-            asked = self.values.get("protocol/probe_ids") if key.startswith(_PROBED) else None
-            ids, n = self.values.get("data/test_ids"), self.values.get("n_test")
-            known = draws is not None and ids is not None
-            items = (ids, n, asked, len(draws)) if known and draws is not None else None
-            self._quantities[key] = Quantity(self.number(key), draws, items)
-        return self._quantities[key]
-
-    @cached_property
-    def _quantities(self) -> dict[str, Quantity]:
-        return {}
-
-    def _draws(self, key: str) -> Numbers | None:
-        path = self.path / "resamples.npz"
-        if not path.is_file():
-            return None
-        found = _opened(path, path.stat().st_mtime_ns)
-        return found[key].astype(np.float64) if key in found else None
-
-
-@lru_cache(maxsize=64)  # a grid's: to open a file takes longer than to read 30 measures from it
-def _opened(path: Path, written: int) -> NpzFile:
-    """Return an open file of draws, which closes when it leaves the cache.
-
-    Args:
-        path: The file.
-        written: When, in ns: a file that has been replaced is opened again.
-    """
-    found: NpzFile = np.load(path, allow_pickle=False)
-    return found
+#: Names that a line lists at most.
+_LISTED = 20
 
 
 def read_cells(folder: Path) -> tuple[list[Cell], list[str]]:
@@ -134,41 +42,105 @@ def read_cells(folder: Path) -> tuple[list[Cell], list[str]]:
         folder: Of a sweep, or of a single cell.
 
     Returns:
-        The cells of the sweep that was written to last, and what was left out, one line each.
+        The cells of the last start of a sweep, and what was left out, one line each. Where
+        `sweep.json` tells which start that is and what it planned, planned cells that left no
+        files are among them, as "missing"; else it is the one that was written to last.
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: No cell in it.
+        ValueError: No cell in it, and none planned.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"not a folder: {folder}")
-    cells = [_read_cell(path) for path in _cell_folders(folder)]
-    last = max(cells, key=lambda cell: cell.written).sweep
-    stale = ", ".join(cell.path.name for cell in cells if cell.sweep != last)
-    notes = [f"left out, written by another sweep than the last one ({last}): {stale}"]
-    return [cell for cell in cells if cell.sweep == last], notes if stale else []
+    sweep, notes = None, []
+    try:
+        sweep = read_sweep(folder)
+    except ValueError as error:
+        notes = [f"{error}: cells that never started have no names here"]
+    cells = _read_all(_cell_folders(folder, planned=bool(sweep and sweep.jobs)))
+    last = sweep.id if sweep else max(cells, key=lambda cell: cell.written).sweep
+    stale = [cell for cell in cells if cell.sweep != last]
+    if stale:
+        names = listed([cell.path.name for cell in stale])
+        notes.append(f"left out, written by another sweep than the last one ({last}): {names}")
+    cells = [cell for cell in cells if cell.sweep == last]
+    if sweep and sweep.jobs:
+        cells = _planned(folder, sweep, cells, stale)
+    if not cells:
+        raise ValueError("\n  ".join([f"no cells of the last sweep in {folder}", *notes]))
+    return cells, notes
 
 
-def _cell_folders(folder: Path) -> list[Path]:
-    def is_cell(path: Path) -> bool:
-        return (path / "status.json").is_file() or (path / "metrics.json").is_file()
+def listed(names: Sequence[str]) -> str:
+    """Return names separated by commas, of very many the first ones and how many more."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def _planned(
+    folder: Path, sweep: Sweep, cells: Sequence[Cell], stale: Sequence[Cell]
+) -> list[Cell]:
+    """Return the cells of a plan in its order, also those that left no files, then all others."""
+    by_name = {cell.path.name: cell for cell in cells}
+    others = {cell.path.name: cell for cell in stale}
+
+    def planned(job: Job) -> Cell:
+        name = Path(job.folder).name
+        found = by_name.pop(name, None)
+        if found is None:
+            reason = "it was not started"
+            if name in others:
+                reason += f" (its folder holds a cell of the sweep {others[name].sweep})"
+            values = Packer().pack({"folder": name})
+            path = folder / job.folder
+            found = Cell(path, job.encoder, job.decoder, "missing", reason, sweep.id, 0, values)
+        names = found.encoder or job.encoder, found.decoder or job.decoder
+        return replace(
+            found, encoder=names[0], decoder=names[1], job=job.number, overrides=job.overrides
+        )
+
+    jobs = [planned(job) for job in sorted(sweep.jobs or ())]
+    return [*jobs, *by_name.values()]
+
+
+def _cell_folders(folder: Path, *, planned: bool) -> list[Path]:
+    def is_cell(path: str) -> bool:
+        names = ("status.json", "metrics.json")
+        return any(os.path.isfile(os.path.join(path, name)) for name in names)
 
     def order(path: Path) -> tuple[float, str]:
         name = _CELL_NAME.fullmatch(path.name)
         return (int(name["number"]) if name and name["number"] else math.inf, path.name)
 
-    if is_cell(folder):
+    if is_cell(str(folder)):
         return [folder]
-    found = [path for path in folder.iterdir() if is_cell(path)]
-    if not found:
+    with os.scandir(folder) as entries:
+        found = [Path(folder, entry.name) for entry in entries if is_cell(entry.path)]
+    if not found and not planned:
         below = sorted({str(path.parent.parent) for path in folder.glob("*/*/status.json")})
         hint = f"give one of its sweeps, {', '.join(below)}" if below else "give that of a sweep"
         raise ValueError(f"no cells in the folder {folder}: {hint}")
     return sorted(found, key=order)
 
 
-def _read_cell(path: Path) -> Cell:
-    name = _CELL_NAME.fullmatch(path.name)
+def _read_all(paths: Sequence[Path]) -> list[Cell]:
+    if len(paths) < _MANY:
+        return _read_part(paths)
+    from joblib import Parallel, cpu_count, delayed
+
+    parts = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    workers = Parallel(n_jobs=min(_PROCESSES, cpu_count()), batch_size=1)
+    read = delayed(partial(_read_part, texts=True))
+    return [cell for cells in workers(map(read, parts)) for cell in cells]
+
+
+def _read_part(paths: Sequence[Path], *, texts: bool = False) -> list[Cell]:
+    packer = Packer(texts=texts)
+    return [_read_cell(path, packer) for path in paths]
+
+
+def _read_cell(path: Path, packer: Packer) -> Cell:
+    folder, name = str(path), _CELL_NAME.fullmatch(path.name)
     values: dict[str, Any] = {}
     status: dict[str, Any] = {}
     state, reason = "done", ""
@@ -178,17 +150,20 @@ def _read_cell(path: Path) -> Cell:
         ("status.json", status),
     ):
         try:
-            target.update(json.loads((path / file).read_text(encoding="utf-8")))
+            with open(os.path.join(folder, file), "rb") as opened:
+                decode = json.loads if target is status else packer.decode
+                target.update(decode(opened.read().decode()))
         except (OSError, ValueError, TypeError) as error:
             state, reason = "invalid", f"{file} cannot be read ({type(error).__name__}: {error})"
+    names = os.listdir(folder)
     if status.get("state") == "failed":
         state, reason = "failed", f"{status.get('error', 'unknown')} (see {path / 'error.txt'})"
     elif status and status.get("state") != "done":
         state, reason = "unfinished", f"its status is {status.get('state')!r}"
-    elif state == "done" and not {"encoder", "decoder"} <= values.keys():
-        state, reason = "invalid", "metrics.json does not name encoder and decoder"
-    elif state == "done" and not _whole(path / "resamples.npz"):
-        state, reason = "invalid", "resamples.npz cannot be read"
+    elif state == "done":
+        reason = _damage(path, names, values, status)
+        state = "invalid" if reason else "done"
+    done = status.get("state") == "done"
     return Cell(
         path=path,
         encoder=str(values.get("encoder", name["encoder"] if name else "")),
@@ -196,11 +171,31 @@ def _read_cell(path: Path) -> Cell:
         state=state,
         reason=reason,
         sweep=status.get("sweep", values.get("sweep")),
-        written=max(file.stat().st_mtime_ns for file in path.glob("*.json")),
-        values=values | {"folder": path.name},
+        written=max(_mtime(os.path.join(folder, x)) for x in names if x.endswith(".json")),
+        values=packer.pack(values | {"folder": path.name}),
+        key=str(status.get("key") or "") if done else "",
+        reused=str(status.get("reused") or ""),
     )
 
 
-def _whole(path: Path) -> bool:
-    """Whether a file of draws can be read; cells of before there were any have none."""
-    return not path.exists() or zipfile.is_zipfile(path)
+def _mtime(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:  # a file of progress goes when its cell ends
+        return 0
+
+
+def _damage(
+    path: Path, names: Sequence[str], values: dict[str, Any], status: dict[str, Any]
+) -> str:
+    """Return why a cell that says it is done is none; "" for a whole one."""
+    if not {"encoder", "decoder"} <= values.keys():
+        return "metrics.json does not name encoder and decoder"
+    files = status.get("files")
+    for file in files if isinstance(files, dict) else ():
+        if file not in names and not (path / file).exists():
+            return f"{file} is gone"
+    # Cells of before there were any draws have none.
+    if "resamples.npz" in names and not zipfile.is_zipfile(path / "resamples.npz"):
+        return "resamples.npz cannot be read"
+    return ""

@@ -5,13 +5,20 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from stitching.report.grids import Grid, grid_of, read_grid, require_unique
+from stitching.report.budget import left_out
+from stitching.report.cells import Cell
+from stitching.report.grids import Grid, grid_of, read_grid
 from stitching.report.output import VARIANTS, remove_others, remove_variants, write
-from stitching.report.pages import Page, report_grid, write_csv, written
+from stitching.report.pages import Page, report_grid, write_raw, written
 from stitching.report.protocol_tables import markdown, raw, summary
 from stitching.report.protocols import Comparison
-from stitching.report.variants import split
+from stitching.report.raw import Raw
+from stitching.report.variants import Variant, split
+
+#: Lines of what was left out that the console shows of one grid.
+_NOTES = 30
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,57 +42,92 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "dirs", metavar="DIR", type=Path, nargs="+", help="folder of a sweep, with its cells in it"
     )
-    grids = [read_grid(folder) for folder in parser.parse_args(argv).dirs]
-    compared = _comparison(grids)
-    blocks, swept = [], False
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="draw heatmaps and pictures, and open resamples, however many cells there are",
+    )
+    options = parser.parse_args(argv)
+    folders = [_Folder.of(read_grid(folder)) for folder in options.dirs]
+    grids = [grid for folder in folders for grid in folder.parts.values()]
+    less = "" if options.pictures else left_out(grids)
     for grid in grids:
-        pages = _report_folder(grid)
-        blocks += [block for page in pages for block in _blocks(page, brief=len(pages) > 1)]
+        grid.compared = not less
+        grid.notes += [less] if less else []
+    compared = _comparison(folders)
+    blocks, swept = [], False
+    for found in folders:
+        pages = _report_folder(found, pictures=not less)
+        blocks += [block for page in pages for block in _blocks(page, less, brief=len(pages) > 1)]
         swept = swept or any(page.swept for page in pages)
-    if compared is not None and not swept:
-        blocks += [summary(compared), written(_write_comparison(compared, grids[0].folder))]
-    print("\n\n".join(block for block in blocks if block))
+    if compared is not None and not swept and not (less and len(compared.protocols) > 1):
+        paths = _write_comparison(compared, folders[0].grid.folder, every_cell=not less)
+        blocks += [summary(compared), written(paths)]
+    print("\n\n".join(block for block in [*blocks, less] if block))
     return 0
 
 
-def _comparison(grids: Sequence[Grid]) -> Comparison | None:
+class _Folder(NamedTuple):
+    """A sweep: all its cells, and one grid for each protocol and seed."""
+
+    grid: Grid
+    parts: dict[Variant, Grid]
+    rest: list[Cell]
+
+    @classmethod
+    def of(cls, grid: Grid) -> _Folder:
+        parts, rest = split(grid.read)
+        if len(parts) == 1:
+            return cls(grid, {variant: grid for variant in parts}, rest)
+        grids = {variant: grid_of(grid.folder, cells) for variant, cells in parts.items()}
+        return cls(grid, grids, rest)
+
+
+def _comparison(folders: Sequence[_Folder]) -> Comparison | None:
     """Put the protocols of all folders side by side; None where there is only one."""
-    parts, _ = split(cell for grid in grids for cell in grid.read)
-    if len(parts) == 1:
+    if len(folders) == 1:
+        parts = folders[0].parts
+        return Comparison(parts) if len(parts) > 1 else None
+    cells, _ = split(cell for folder in folders for cell in folder.grid.read)
+    if len(cells) == 1:
         return None
-    return Comparison({key: grid_of(grids[0].folder, cells) for key, cells in parts.items()})
+    place = folders[0].grid.folder
+    return Comparison({variant: grid_of(place, found) for variant, found in cells.items()})
 
 
-def _write_comparison(compared: Comparison, folder: Path) -> list[Path]:
+def _write_comparison(compared: Comparison, folder: Path, *, every_cell: bool) -> list[Path]:
     for grid in compared.grids.values():
-        require_unique(grid.frame)  # cells of one protocol and pair may lie in two folders
-    return [
-        write(folder / "protocols.md", markdown(compared).encode()),
-        write(folder / "protocols.csv", raw(compared).encode()),
-    ]
+        grid.require_unique()  # cells of one protocol and pair may lie in two folders
+    paths = [write(folder / "protocols.md", markdown(compared).encode())]
+    if every_cell:
+        paths.append(write(folder / "protocols.csv", raw(compared).encode()))
+    return paths
 
 
-def _report_folder(grid: Grid) -> list[Page]:
+def _report_folder(found: _Folder, *, pictures: bool) -> list[Page]:
     """Write one report, or one per protocol and seed into folders below."""
-    parts, rest = split(grid.read)
+    grid, parts, rest = found
     if len(parts) == 1:
         remove_variants(grid.folder, ())
-        return [report_grid(grid, grid.folder)]
-    paths = [write_csv(grid, grid.folder)]
+        return [report_grid(grid, grid.folder, pictures=pictures)]
+    whole = Raw(grid)
+    paths = write_raw(whole, grid.folder)
     remove_others(grid.folder, paths)
     remove_variants(grid.folder, [variant.folder for variant in parts])
     notes = [f"{cell.path.name} {cell.state}: {cell.reason}" for cell in rest]
     pages = [Page(f"{grid.folder}: {len(parts)} protocols or seeds", "", notes, paths)]
-    for variant, cells in parts.items():
+    for variant, part in parts.items():
         out = grid.folder / VARIANTS / variant.folder
-        pages.append(report_grid(grid_of(grid.folder, cells), out))
+        pages.append(report_grid(part, out, variant.label, whole=whole, pictures=pictures))
     return pages
 
 
-def _blocks(page: Page, *, brief: bool) -> list[str]:
+def _blocks(page: Page, less: str, *, brief: bool) -> list[str]:
     """Return what the console shows of a report; of one among several only the heading."""
-    notes = "\n".join(page.notes)
+    notes = [note for note in page.notes if note != less]
+    if len(notes) > _NOTES:
+        notes[_NOTES:] = [f"and {len(notes) - _NOTES} more, in table.md"]
     if not brief:
-        return [page.heading, page.body, notes, written(page.paths)]
+        return [page.heading, page.body, "\n".join(notes), written(page.paths)]
     place = f"  {page.paths[0].parent}: {len(page.paths)} files"
-    return ["\n".join(part for part in (page.heading, notes, place) if part)]
+    return ["\n".join([page.heading, *notes, place])]

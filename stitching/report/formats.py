@@ -59,7 +59,7 @@ def three_digits(value: float) -> str:
 
 
 def _unsigned_zero(text: str) -> str:
-    return text.removeprefix("-") if float(text) == 0 else text
+    return text[1:] if text.startswith("-") and float(text) == 0 else text
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> list[str]:

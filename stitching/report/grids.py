@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from stitching.report.cells import Cell, read_cells
-from stitching.report.measures import MEASURES
+from stitching.report.cells import Cell, listed, read_cells
+from stitching.report.measures import MEASURES, Measure, measure_of
+from stitching.report.values import frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Grid", "collect", "grid_of", "pivot", "read_grid", "require_unique"]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Pair = tuple[str, str]
 
@@ -43,6 +46,8 @@ class Grid:
         cells: Each pair that has finished, the first of repeats.
         absent: Why a pair has no row: "failed", "unfinished", "invalid" or "missing".
         notes: Whatever was left out, and failures, one line each.
+        compared: Whether resamples are opened to tell which numbers differ.
+        done: The finished cells, in the order of the rows of `frame`.
     """
 
     folder: Path
@@ -53,11 +58,58 @@ class Grid:
     cells: dict[Pair, Cell] = field(default_factory=dict)
     absent: dict[Pair, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    compared: bool = True
+    done: list[Cell] = field(default_factory=list)
+    _known: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False)
 
-    @property
+    @cached_property
     def off_diagonal(self) -> list[Cell]:
-        """Return the finished cells of two different models."""
+        """The finished cells of two different models."""
         return [cell for cell in self.cells.values() if not cell.diagonal]
+
+    @cached_property
+    def columns(self) -> dict[str, list[Cell]]:
+        """The finished cells of two different models, by decoder."""
+        found: dict[str, list[Cell]] = {name: [] for name in self.decoders}
+        for cell in self.off_diagonal:
+            found[cell.decoder].append(cell)
+        return found
+
+    @cached_property
+    def measured(self) -> list[Measure]:
+        """The measures that at least one finished cell has a value for.
+
+        Measures of images that are not among `MEASURES`, a user's own, come last.
+        """
+        columns = {str(column) for column in self.frame}
+        own = [key.removesuffix(".low") for key in map(str, self.frame) if key.endswith(".low")]
+        known = {measure.key for measure in MEASURES}
+        others = [key for key in own if key.startswith("image/") and key not in known]
+        return [
+            measure
+            for measure in [*MEASURES, *map(measure_of, dict.fromkeys(others))]
+            if measure.key in columns and bool(self.frame[measure.key].notna().any())
+        ]
+
+    def require_unique(self) -> None:
+        """Check that repeats of a cell have the same results.
+
+        Raises:
+            ValueError: Cells of one encoder and decoder differ in their results.
+        """
+        self.once(("unique",), lambda: require_unique(self.frame))
+
+    def once(self, key: tuple[object, ...], compute: Callable[[], T]) -> T:
+        """Return what several tables and pictures need, computed for the first of them.
+
+        Args:
+            key: What it is, and of which measure.
+            compute: Returns it.
+        """
+        if key not in self._known:
+            self._known[key] = compute()
+        found: T = self._known[key]  # type: ignore[assignment]  # as `compute` of this key made it
+        return found
 
 
 def collect(folder: str | Path) -> pd.DataFrame:
@@ -78,8 +130,9 @@ def collect(folder: str | Path) -> pd.DataFrame:
 def read_grid(folder: str | Path) -> Grid:
     """Read the cells of a sweep.
 
-    A cell counts as finished if its `status.json` says so and its files are whole. Where the
-    folder holds cells of several sweeps, the one written to last counts.
+    A cell counts as finished if its `status.json` says so and its files are whole, as far as
+    `report.cells` looks. Where the folder holds cells of several sweeps, the one in `sweep.json`
+    counts, without that the one written to last.
 
     Args:
         folder: Of the sweep, or of a single cell.
@@ -108,11 +161,9 @@ def grid_of(folder: Path, cells: Sequence[Cell], notes: Sequence[str] = ()) -> G
     import pandas as pd
 
     grid = Grid(folder, pd.DataFrame(), list(cells), notes=list(notes))
+    grid.encoders = [*dict.fromkeys(cell.encoder for cell in cells if cell.encoder)]
+    grid.decoders = [*dict.fromkeys(cell.decoder for cell in cells if cell.decoder)]
     for cell in cells:
-        if cell.encoder and cell.encoder not in grid.encoders:
-            grid.encoders.append(cell.encoder)
-        if cell.decoder and cell.decoder not in grid.decoders:
-            grid.decoders.append(cell.decoder)
         if cell.state != "done":
             grid.absent[cell.encoder, cell.decoder] = cell.state
             grid.notes.append(f"{cell.path.name} {cell.state}: {cell.reason}")
@@ -120,17 +171,14 @@ def grid_of(folder: Path, cells: Sequence[Cell], notes: Sequence[str] = ()) -> G
     if not done:
         raise ValueError("\n  ".join([f"no finished cell in {folder}", *grid.notes]))
     _note_pairs(done, grid)
-    done.sort(key=lambda c: (grid.encoders.index(c.encoder), grid.decoders.index(c.decoder)))
-    rows = [{key: _visible(value) for key, value in cell.values.items()} for cell in done]
-    present = {key for row in rows for key in row}
+    rows = {name: place for place, name in enumerate(grid.encoders)}
+    columns = {name: place for place, name in enumerate(grid.decoders)}
+    done.sort(key=lambda cell: (rows[cell.encoder], columns[cell.decoder]))
     ends = ("", ".low", ".high")
-    first = [
-        "encoder",
-        "decoder",
-        *(f"{measure.key}{end}" for measure in MEASURES for end in ends),
-    ]
-    order = [key for key in [*first, *_SETTING_KEYS] if key in present]
-    grid.frame = pd.DataFrame(rows, columns=order + sorted(present.difference(order)))
+    measures = [f"{measure.key}{end}" for measure in MEASURES for end in ends]
+    first = ["encoder", "decoder", *measures, *_SETTING_KEYS]
+    grid.done = done
+    grid.frame = frame_of([cell.values for cell in done], first)
     return grid
 
 
@@ -144,17 +192,11 @@ def _note_pairs(done: Sequence[Cell], grid: Grid) -> None:
             grid.cells[pair] = folders[pair][0]
             grid.absent.pop(pair, None)
             if len(folders[pair]) > 1:
-                names = ", ".join(cell.path.name for cell in folders[pair])
+                names = listed([cell.path.name for cell in folders[pair]])
                 grid.notes.append(f"repeats, of which tables show one: {names}")
         elif pair not in grid.absent:
             grid.absent[pair] = "missing"
             grid.notes.append(f"{'-to-'.join(pair)} missing: it was not started")
-
-
-def _visible(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "invalid"  # NaN would be an empty field, like what was not measured
-    return value
 
 
 def require_unique(frame: pd.DataFrame) -> None:
@@ -164,6 +206,8 @@ def require_unique(frame: pd.DataFrame) -> None:
         ValueError: Cells of one encoder and decoder differ in their results.
     """
     pair = ["encoder", "decoder"]
+    if len({*zip(frame["encoder"], frame["decoder"], strict=True)}) == len(frame):
+        return
     results = [column for column in frame if not str(column).startswith(_RUN_KEYS)]
     for names, group in frame[frame.duplicated(pair, keep=False)].groupby(pair, sort=False):
         counts = group[results].astype(str).nunique(dropna=False).to_dict()

@@ -26,21 +26,19 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
     """Return the signs of each pair of models, for one measure.
 
     Encoders are compared within a column, without its diagonal, which is the decoder's own
-    reconstruction and no competitor. Where cells have no resamples there is nothing to say.
+    reconstruction and no competitor. Where cells have no resamples, or `grid.compared` is false,
+    there is nothing to say.
 
     Args:
         grid: Finished cells.
         measure: Which.
     """
     found = dict.fromkeys(grid.cells, "")
-    for decoder in grid.decoders:
-        rivals = [
-            cell
-            for cell in grid.off_diagonal
-            if cell.decoder == decoder and cell.quantity(measure.key).interval() is not None
-        ]
-        if len(rivals) > 1 and measure.good == "better" and not measure.of_decoder:
-            _compare(rivals, measure, found)
+    if grid.compared and measure.good == "better" and not measure.of_decoder:
+        for column in grid.columns.values():
+            rivals = [x for x in column if x.quantity(measure.key).interval() is not None]
+            if len(rivals) > 1:
+                _compare(rivals, measure, found)
     for pair, cell in grid.cells.items():
         if measure.biased and _mostly_bias(cell, measure.key):
             found[pair] += BIAS

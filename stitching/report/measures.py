@@ -236,12 +236,8 @@ def headline(cells: Iterable[Mapping[str, Any]]) -> list[Measure]:
         cells: Values of cells; `protocol/measures` names keys, separated by commas. Where no
             cell has it, the measures of the console's table are taken.
     """
-    named = {
-        key.strip()
-        for values in cells
-        for key in str(values.get("protocol/measures") or "").split(",")
-        if key.strip()
-    }
+    lists = {str(values.get("protocol/measures") or "") for values in cells}
+    named = {key.strip() for keys in lists for key in keys.split(",") if key.strip()}
     if not named:
         return [measure for measure in MEASURES if measure.printed]
     known = [measure for measure in MEASURES if measure.key in named]

@@ -1,25 +1,30 @@
-"""The report of one grid: its table of raw values, heatmaps, pictures, curves and `table.md`."""
+"""The report of one grid: tables of raw and of rounded values, heatmaps, pictures, curves."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stitching.report import tables
+from stitching.report.budget import LARGEST_SIDE
 from stitching.report.curves import setting_curve
 from stitching.report.grids import Grid, Pair
+from stitching.report.heatmaps import heatmap
+from stitching.report.latex import latex
 from stitching.report.marks import legend
 from stitching.report.output import picture_name, remove_others, write
-from stitching.report.plots import heatmap, picture_grid
+from stitching.report.plots import picture_grid
+from stitching.report.raw import Raw
 from stitching.report.settings import swept_setting
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Page", "report_grid", "write_csv"]
+__all__ = ["Page", "report_grid", "write_raw", "written"]
 
 
 @dataclass(frozen=True)
@@ -41,34 +46,56 @@ class Page:
     swept: bool = False
 
 
-def report_grid(grid: Grid, out: Path) -> Page:
+def report_grid(
+    grid: Grid, out: Path, name: str = "", *, whole: Raw | None = None, pictures: bool = True
+) -> Page:
     """Write the report of a grid into a folder, and remove what an earlier one left there.
+
+    Args:
+        grid: Finished cells, and others.
+        out: Folder.
+        name: Of one grid among several of a sweep.
+        whole: Raw values of all of these.
+        pictures: Whether to draw heatmaps and the sheet of pictures, and to make tables of all
+            measures; else of those of the console.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results, or show different
             test images.
     """
-    paths = [write_csv(grid, out)]
-    swept = swept_setting(grid.folder, grid.frame)
-    if swept is not None and len(grid.frame) > len(grid.cells):
+    paths = write_raw(Raw(grid, whole), out)
+    repeated = len(grid.frame) > len(grid.cells)
+    swept = swept_setting(grid.folder, grid.frame) if repeated else None
+    if swept is not None:
         page = _curves(grid, swept, out)
     else:
-        paths += _write_heatmaps(grid, out) + _write_pictures(grid, out)
-        paths.append(write(out / "table.md", tables.markdown(grid).encode()))
+        if pictures:
+            paths += _write_heatmaps(grid, out) + _write_pictures(grid, out)
+        measures = [m for m in tables.shown(grid) if pictures or m.printed]
+        paths.append(write(out / "table.md", tables.markdown(grid, measures).encode()))
+        paths.append(write(out / "table.tex", latex(grid, name, measures).encode()))
         pairs = len(grid.encoders) * len(grid.decoders)
         heading = f"{pairs - len(grid.absent)} of {pairs} cells finished"
-        heading += f": {tables.setting(grid.frame)}"
+        heading += f": {tables.setting_of(grid)}"
         notes = [*tables.not_measured(grid), *grid.notes]
-        page = Page(heading, tables.print_table(grid), notes, [])
+        page = Page(heading, _console(grid), notes, [])
     paths += page.paths
     remove_others(out, paths)
     return Page(page.heading, page.body, page.notes, paths, page.swept)
 
 
-def write_csv(grid: Grid, out: Path) -> Path:
+def write_raw(raw: Raw, out: Path) -> list[Path]:
     """Write raw values, one row per finished cell."""
-    text = grid.frame.to_csv(index=False, lineterminator="\n")
-    return write(out / "grid.csv", text.encode())
+    with ThreadPoolExecutor(1) as beside:  # pyarrow leaves Python to others while it writes
+        parquet = beside.submit(raw.parquet)
+        path = write(out / "grid.csv", raw.csv())
+    return [path, write(out / "grid.parquet", parquet.result())]
+
+
+def _console(grid: Grid) -> str:
+    if len(grid.decoders) > LARGEST_SIDE or len(grid.encoders) > LARGEST_SIDE:
+        return ""
+    return tables.print_table(grid)
 
 
 def _curves(grid: Grid, swept: tuple[str, list[float]], out: Path) -> Page:
@@ -96,7 +123,7 @@ def _write_heatmaps(grid: Grid, out: Path) -> list[Path]:
         if not any(isinstance(value, float) for row in values for value in row):
             continue
         texts = tables.grid_texts(grid, measure)
-        notes = [tables.setting(grid.frame), *tables.caveats(grid, measure)]
+        notes = [tables.setting_of(grid), *tables.caveats(grid, measure)]
         image = heatmap(
             values,
             [[value + sign for value, _, sign in row] for row in texts],

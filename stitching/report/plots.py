@@ -1,14 +1,11 @@
-"""Pictures of a grid: heatmaps (matplotlib) and sheets of images (PIL alone).
+"""Sheets of images, drawn with PIL alone.
 
-Everything here takes plain values and returns bytes or an image; nothing reads or writes files,
-and matplotlib is used through its objects, without pyplot's global state.
+Everything here takes plain values and returns an image; nothing reads or writes files.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,9 +17,8 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
     Pixels = NDArray[np.uint8]
-    Numbers = NDArray[np.float64]
 
-__all__ = ["heatmap", "picture_grid", "render_reconstructions"]
+__all__ = ["picture_grid", "render_reconstructions"]
 
 #: Images shown by `render_reconstructions` at most.
 MAX_COLUMNS = 12
@@ -31,127 +27,6 @@ MAX_COLUMNS = 12
 # the model stays a square and no interpolation flatters it.
 _TILE, _GAP, _MARGIN, _FONT = 128, 6, 14, 19
 _INK, _PAPER, _BLANK, _HATCH = "#222222", "#ffffff", "#ececec", "#c4c4c4"
-
-
-def heatmap(
-    values: Sequence[Sequence[float | str]],
-    texts: Sequence[Sequence[str]],
-    encoders: Sequence[str],
-    decoders: Sequence[str],
-    *,
-    title: str,
-    subtitle: str,
-    lower_is_better: bool,
-    by_column: bool = False,
-    floor: float | None = None,
-    small: Sequence[Sequence[str]] | None = None,
-    notes: Sequence[str] = (),
-) -> bytes:
-    """Draw one measure over the grid; yellow is the better end of the scale in every heatmap.
-
-    Args:
-        values: One row per encoder, one column per decoder; a number, or a word such as
-            "missing" for a cell without one, which is hatched.
-        texts: What to write into each cell.
-        encoders: Row labels.
-        decoders: Column labels.
-        title: Name of the measure and its unit.
-        subtitle: Direction of the scale in words.
-        lower_is_better: Direction of the scale, for its colours.
-        by_column: Colour each column on its own, for measures whose unit changes with the
-            decoder.
-        floor: Numbers below it get the same colour.
-        small: What to write below the text of each cell, in the shape of `texts`.
-        notes: Small lines below the grid.
-
-    Returns:
-        A PNG file, the same bytes for the same input.
-    """
-    import numpy as np
-    from matplotlib import colormaps, style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize, to_rgb
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
-    numbers = np.array(
-        [[math.nan if isinstance(v, str) else float(v) for v in row] for row in values]
-    )
-    shades, low, high = _shades(numbers, by_column, floor)
-    cmap = colormaps["viridis_r" if lower_is_better else "viridis"]
-    rows, columns = numbers.shape
-    width = max(4.6, 2.5 + 0.95 * columns)
-    # About 18 characters of the notes fit into an inch.
-    lines = [line for note in notes for line in textwrap.wrap(note, int(18 * width))]
-    size = (width, 1.75 + 0.62 * rows + 0.15 * len(lines))
-    with style.context("default"):
-        figure = Figure(figsize=size, dpi=200, layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        for i, j in np.ndindex(rows, columns):
-            blank = math.isnan(shades[i, j])
-            colour = to_rgb(_BLANK if blank else cmap(float(shades[i, j])))
-            box = Rectangle((j - 0.49, i - 0.49), 0.98, 0.98, facecolor=colour, linewidth=0)
-            if blank:
-                box.set(hatch="////", edgecolor=_HATCH)
-            axes.add_patch(box)
-            # Black and white text have the same contrast at this luminance.
-            ink = _INK if _luminance(colour) > 0.21 else "white"
-            slant = "italic" if blank else "normal"
-            below = small[i][j] if small else ""
-            y = i - 0.1 if below else i
-            axes.text(j, y, texts[i][j], ha="center", va="center", c=ink, size=10, style=slant)
-            axes.text(j, i + 0.24, below, ha="center", va="center", c=ink, size=6.5)
-        axes.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="auto")
-        axes.set_xticks(range(columns), labels=decoders, size=10)
-        axes.set_yticks(range(rows), labels=encoders, size=10)
-        axes.set_xlabel("decoder", size=10)
-        axes.set_ylabel("encoder", size=10)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        axes.set_title(f"{title}\n", size=12, loc="left")
-        axes.text(0, 1.03, subtitle, size=9, color="#555555", transform=axes.transAxes)
-        scale = ScalarMappable(Normalize(0, 1) if by_column else Normalize(low, high), cmap)
-        clipped = floor is not None and bool(np.nanmin(numbers) < floor)
-        bar = figure.colorbar(scale, ax=axes, pad=0.02, extend="min" if clipped else "neither")
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=8)
-        if by_column:
-            bar.set_ticks([0, 1], labels=["lowest in\ncolumn", "highest in\ncolumn"])
-        elif not low < high:
-            bar.set_ticks([])
-        if lines:
-            figure.supxlabel("\n".join(lines), size=7.5, color="#555555", x=0.01, ha="left")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def _shades(
-    numbers: Numbers, by_column: bool, floor: float | None
-) -> tuple[Numbers, float, float]:
-    """Return positions on the colour scale in [0, 1], NaN where there is no number, and its ends.
-
-    Without spread, a value is in the middle.
-    """
-    import numpy as np
-
-    clipped = numbers if floor is None else np.maximum(numbers, floor)
-    shades = np.full_like(clipped, math.nan)
-    for columns in [[j] for j in range(clipped.shape[1])] if by_column else [slice(None)]:
-        part = clipped[:, columns]
-        known = part[~np.isnan(part)]
-        if known.size:
-            spread = known.max() - known.min()
-            shades[:, columns] = (part - known.min()) / spread if spread > 0 else part * 0 + 0.5
-    return shades, float(np.nanmin(clipped)), float(np.nanmax(clipped))
-
-
-def _luminance(colour: tuple[float, float, float]) -> float:
-    """Return the relative luminance of sRGB values in [0, 1] (WCAG 2.1)."""
-    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
 def render_reconstructions(original: Pixels, own: Pixels, stitched: Pixels) -> Image.Image:

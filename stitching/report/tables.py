@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from stitching.report.cells import Cell
 from stitching.report.formats import aligned, format_value, markdown_table, with_interval
-from stitching.report.grids import Grid, Pair, require_unique
+from stitching.report.grids import Grid, Pair
 from stitching.report.marks import BEST, legend, marks
-from stitching.report.measures import MEASURES, Measure, measure_of
+from stitching.report.measures import MEASURES, Measure
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
     "caveats", "cell_texts", "direction", "grid_texts", "grid_values", "markdown", "not_measured",
-    "print_table", "setting", "shown",
+    "print_table", "setting", "setting_of", "shown",
 ]  # fmt: skip
 
 CORNER = "encoder \\ decoder"
@@ -33,7 +33,7 @@ def grid_values(grid: Grid, measure: Measure) -> list[list[float | str]]:
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
     """
-    require_unique(grid.frame)
+    grid.require_unique()
 
     def value(pair: Pair) -> float | str:
         if pair not in grid.cells:
@@ -61,6 +61,10 @@ def grid_texts(grid: Grid, measure: Measure) -> list[list[tuple[str, str, str]]]
     Returns:
         For each pair a number or a word; its interval or nothing; and its signs.
     """
+    return grid.once(("texts", measure), lambda: _grid_texts(grid, measure))
+
+
+def _grid_texts(grid: Grid, measure: Measure) -> list[list[tuple[str, str, str]]]:
     signs = marks(grid, measure)
 
     def text(pair: Pair) -> tuple[str, str, str]:
@@ -76,12 +80,7 @@ def shown(grid: Grid) -> list[Measure]:
 
     Measures of images that are not among `MEASURES`, a user's own, come last.
     """
-    frame = grid.frame
-    known = {measure.key for measure in MEASURES}
-    named = [str(column).removesuffix(".low") for column in frame]
-    own = [key for key in named if key.startswith("image/") and f"{key}.low" in frame]
-    others = [measure_of(key) for key in dict.fromkeys(own) if key not in known]
-    return [m for m in [*MEASURES, *others] if m.key in frame and bool(frame[m.key].notna().any())]
+    return [*grid.measured]
 
 
 def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
@@ -94,7 +93,7 @@ def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
     """
-    require_unique(grid.frame)
+    grid.require_unique()
     blocks = []
     for measure in measures or [m for m in shown(grid) if m.printed]:
         texts = grid_texts(grid, measure)
@@ -111,17 +110,22 @@ def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     return "\n\n".join(blocks)
 
 
-def markdown(grid: Grid) -> str:
-    """Return all measures with intervals as Markdown, and what was left out at the end.
+def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
+    """Return measures with intervals as Markdown, and what was left out at the end.
+
+    Args:
+        grid: What to show.
+        measures: Which; all if None.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
     """
-    require_unique(grid.frame)
-    lines = ["# Stitching grid", "", f"{setting(grid.frame)}."]
-    if any(f"{measure.key}.low" in grid.frame for measure in shown(grid)):
+    grid.require_unique()
+    chosen = shown(grid) if measures is None else measures
+    lines = ["# Stitching grid", "", f"{setting_of(grid)}."]
+    if any(f"{measure.key}.low" in grid.frame for measure in chosen):
         lines += ["", "In brackets: 95 % intervals over resamples of the test images."]
-    for measure in shown(grid):
+    for measure in chosen:
         texts = grid_texts(grid, measure)
         lines += ["", f"## {measure.label}", "", f"`{measure.key}`: {direction(measure)}."]
         lines += [f"{note[0].upper()}{note[1:]}." for note in caveats(grid, measure)]
@@ -150,6 +154,11 @@ def direction(measure: Measure) -> str:
     return f"{better}, comparable within a column" if measure.by_column else better
 
 
+def setting_of(grid: Grid) -> str:
+    """Return what all cells of a grid have in common, in one line."""
+    return grid.once(("setting",), lambda: setting(grid.frame))
+
+
 def setting(frame: pd.DataFrame) -> str:
     """Return what all cells have in common, in one line."""
     parts = []
@@ -172,6 +181,10 @@ def setting(frame: pd.DataFrame) -> str:
 
 def caveats(grid: Grid, measure: Measure) -> list[str]:
     """Return what one must know to judge a measure: counts, bias, missing values."""
+    return [*grid.once(("caveats", measure), lambda: _caveats(grid, measure))]
+
+
+def _caveats(grid: Grid, measure: Measure) -> list[str]:
     notes = []
     frame, key = grid.frame, measure.key
     images, width = _range(frame, f"{key}_n"), _range(frame, f"{key}_dim")
@@ -193,13 +206,16 @@ def caveats(grid: Grid, measure: Measure) -> list[str]:
 
 def not_measured(grid: Grid) -> list[str]:
     """Return the measures that no cell has, where cells say why."""
-    absent = [measure for measure in MEASURES if measure not in shown(grid)]
+    known = set(shown(grid))
+    absent = [measure for measure in MEASURES if measure not in known]
     return [f"{m.key} {reason}" for m in absent for reason in _reasons(grid.frame, m)]
 
 
 def _chance(grid: Grid, measure: Measure) -> list[str]:
     """Return how many cells are not beyond what the measure is for shuffled items."""
     sign, end = (-1, ".null_low") if measure.lower_is_better else (1, ".null_high")
+    if f"{measure.key}{end}" not in grid.frame:
+        return []
     pairs = [
         (cell.number(measure.key), cell.number(f"{measure.key}{end}"))
         for cell in grid.cells.values()

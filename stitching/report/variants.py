@@ -43,7 +43,8 @@ def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]
     """Take cells apart by protocol, and by seed where the cells of a pair differ in a seed.
 
     A cell that has not finished says nothing of its protocol but in its configuration: it belongs
-    to the finished cells with the same one.
+    to the finished cells with the same one. One that never started has no configuration: it
+    belongs to those for which the sweep's plan set the same, models aside.
 
     Returns:
         Cells by variant, in order of appearance, and those that belong to none.
@@ -56,12 +57,24 @@ def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]
         parts.setdefault(_variant(cell, axes), []).append(cell)
     one = next(iter(parts)) if len(parts) == 1 else None
     signs = {} if one else {variant: _sign(part[0], axes) for variant, part in parts.items()}
+    plans = {_plan(cell): variant for variant, part in parts.items() for cell in part}
     rest: list[Cell] = []
     for cell in [cell for cell in cells if cell.state != "done"]:
-        sign = None if one else _sign(cell, axes)
-        found = one or next((variant for variant in parts if signs[variant] == sign), None)
+        found = one
+        if found is None and cell.config:
+            sign = _sign(cell, axes)
+            found = next((variant for variant in parts if signs[variant] == sign), None)
+        elif found is None and cell.job is not None:
+            found = plans.get(_plan(cell))
         (parts[found] if found else rest).append(cell)
     return parts, rest
+
+
+def _plan(cell: Cell) -> tuple[str, ...] | None:
+    """Return what the plan of a sweep set for a cell besides its models; None without a plan."""
+    if cell.job is None:
+        return None
+    return tuple(x for x in cell.overrides if not x.startswith(("encoder=", "decoder=")))
 
 
 def _variant(cell: Cell, axes: Sequence[str]) -> Variant:
@@ -70,7 +83,7 @@ def _variant(cell: Cell, axes: Sequence[str]) -> Variant:
 
 
 def _sign(cell: Cell, axes: Sequence[str]) -> object:
-    """Return what tells the variant of a cell from its configuration; None without one."""
+    """Return what tells the variant of a cell from its configuration."""
     if not cell.config:
         return None
     seeds = seeds_of(cell)

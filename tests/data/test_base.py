@@ -137,6 +137,21 @@ def test_ids_and_labels_that_do_not_fit_are_an_error(
         make(**changes)
 
 
+def test_a_part_is_the_set_made_from_the_ids_of_its_places() -> None:
+    whole, part = make(), make().part(1, 4)
+    assert part.ids == ("1", "4", "15")
+    assert part.fingerprint == make(part.ids).fingerprint == whole.fingerprint_of(slice(1, 4))
+    assert torch.equal(part.images(slice(None)), whole.images(slice(1, 4)))
+    assert part.attributes["Odd"].tolist() == [True, False, True]
+    assert part.factors["level"].tolist() == [1, 4, 15]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 2), (2, 2), (3, 2), (0, 6)])
+def test_an_impossible_part_is_an_error(start: int, stop: int) -> None:
+    with pytest.raises(ValueError, match=rf"has 5 items, asked for places {start} to {stop}"):
+        make().part(start, stop)
+
+
 def test_a_subset_is_the_set_made_from_the_first_ids() -> None:
     part, expected = make().subset(2), make(("3", "1"))
     assert part.ids == expected.ids

@@ -34,6 +34,15 @@ def test_no_item_is_in_two_splits():
     assert data.split("test").ids[0] == "drawn-0-10000000"
 
 
+def test_a_part_of_drawn_images_knows_which_these_are():
+    whole = drawn().split("train")
+    part = whole.part(5, 9)
+    assert isinstance(part, DrawnSet)
+    assert part.indices == whole.indices[5:9]
+    assert part.fingerprint == whole.fingerprint_of(slice(5, 9))
+    assert torch.equal(part.images(slice(None)), whole.images(slice(5, 9)))
+
+
 @pytest.mark.parametrize("split", ["train", "pretrain"])
 def test_an_image_does_not_depend_on_what_it_is_asked_for_with(split):
     whole = drawn().split(split).images(slice(None))

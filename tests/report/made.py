@@ -9,6 +9,9 @@ from PIL import Image
 
 N, R = 60, 200
 
+#: Files of every report of one grid, beside its pictures.
+TABLES = {"grid.csv", "grid.parquet", "table.md", "table.tex"}
+
 
 @cache
 def weights(n=N, r=R):

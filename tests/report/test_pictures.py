@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from stitching.report import main, render_reconstructions
-from stitching.report.plots import heatmap
+from stitching.report.heatmaps import heatmap
 from tests.report.made import make_cell, make_pictures
 
 BEST = (253, 231, 37)  # the bright end of viridis

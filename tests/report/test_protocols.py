@@ -6,7 +6,7 @@ from stitching.report import main, pages, read_grid
 from stitching.report.grids import grid_of
 from stitching.report.protocols import Comparison
 from stitching.report.variants import Variant, split
-from tests.report.made import drawn, make_cell, make_pictures, rows_of, scores
+from tests.report.made import TABLES, drawn, make_cell, make_pictures, rows_of, scores
 
 SWITCH = "strict, probe=lasso"
 LEVELS = {("a", "a"): 0.1, ("a", "b"): 0.3, ("b", "a"): 0.5, ("random", "b"): 0.9}
@@ -119,11 +119,11 @@ def test_each_protocol_has_its_own_files(tmp_path, capsys):
     assert main([str(tmp_path)]) == 0
     for name in ("strict", "strict_probe=lasso"):
         written = {path.name for path in (tmp_path / "report" / name).iterdir()}
-        assert written == {"grid.csv", "table.md", "pictures.png", "heatmap_image_lpips.png",
+        assert written == TABLES | {"pictures.png", "heatmap_image_lpips.png",
                            "heatmap_image_rmse.png"}  # fmt: skip
         assert len(rows_of(tmp_path / "report" / name / "grid.csv")) == 4
     top = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert top == {"grid.csv", "protocols.md", "protocols.csv"}
+    assert top == {"grid.csv", "grid.parquet", "protocols.md", "protocols.csv"}
     assert len(rows_of(tmp_path / "grid.csv")) == 8
     words = " ".join(capsys.readouterr().out.split())
     assert "image/lpips trained models 0.400 +0.0200*" in words

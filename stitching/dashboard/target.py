@@ -1,0 +1,97 @@
+"""What a dashboard is of: a project, a sweep in it, and the measures to show."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from stitching.report.cells import read_cells
+from stitching.report.grids import grid_of
+from stitching.report.measures import MEASURES, Measure
+from stitching.report.output import picture_name
+from stitching.report.tables import setting, shown
+from stitching.report.variants import split
+
+__all__ = ["FAMILIES", "Target", "target_of"]
+
+#: Sections of a dashboard, by the first parts of their measures' keys.
+FAMILIES = {
+    "Latents": ("latent",),
+    "Images": ("image",),
+    "Probes": ("probe", "class", "factor"),
+    "Geometry": ("geometry",),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to show, and where.
+
+    Attributes:
+        project: Project on Weights & Biases.
+        entity: User or team; "" for the account's default.
+        group: Id of a sweep; None for all of the project.
+        measures: Which to show, in order.
+        variants: Folders of protocols and seeds below `report`; empty for a sweep with one.
+        setting: What all cells have in common, in words.
+    """
+
+    project: str
+    entity: str = ""
+    group: str | None = None
+    measures: tuple[Measure, ...] = MEASURES
+    variants: tuple[str, ...] = ()
+    setting: str = ""
+
+    def family(self, name: str) -> list[Measure]:
+        """Return the measures of a section."""
+        sections = FAMILIES[name]
+        return [m for m in self.measures if m.key.partition("/")[0] in sections]
+
+    @property
+    def heatmaps(self) -> list[str]:
+        """Return the keys of heatmaps in the summary run."""
+        names = [
+            picture_name("heatmap", measure.key).removeprefix("heatmap_").removesuffix(".png")
+            for measure in self.measures
+            if measure.pictured
+        ]
+        return [f"{prefix}heatmap/{name}" for prefix in self._prefixes for name in names]
+
+    @property
+    def pictures(self) -> list[str]:
+        """Return the keys of grids of pictures in the summary run."""
+        return [f"{prefix}grid/pictures" for prefix in self._prefixes]
+
+    @property
+    def _prefixes(self) -> list[str]:
+        return [f"{variant}/" for variant in self.variants] or [""]
+
+
+def target_of(folder: Path, project: str, entity: str = "") -> Target:
+    """Return the target for the sweep in a folder: its id, and the measures its cells have.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: No finished cell in it.
+    """
+    cells, _ = read_cells(folder)
+    grid = grid_of(folder, cells)
+    variants = list(split(cells)[0])
+    return Target(
+        project=project,
+        entity=entity,
+        group=_group(folder) or str(cells[0].sweep),
+        measures=tuple(shown(grid)),
+        variants=tuple(v.folder for v in variants) if len(variants) > 1 else (),
+        setting=setting(grid.frame),
+    )
+
+
+def _group(folder: Path) -> str:
+    """The tracker's group of a sweep; "" where `sweep.json` does not tell."""
+    try:
+        return str(json.loads((folder / "sweep.json").read_text()).get("group", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""

@@ -1,0 +1,199 @@
+"""Fill the cache ahead of a sweep: `python -m stitching.encode models=[vae,nf] data=celeba`.
+
+The entries are the ones that cells with the same settings ask for. With `shards=8 shard=3` one of
+eight parts is encoded, so that eight machines share a large set, and none reads the images of
+another. What was there already is not encoded again, so a run that was stopped is just repeated.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from stitching import config
+
+if TYPE_CHECKING:
+    from stitching.cache import Cache
+    from stitching.data.base import ImageData, ImageSet
+    from stitching.latents import Subject
+    from stitching.protocol import Protocol
+
+log = logging.getLogger(__name__)
+
+#: Splits that cells encode.
+SPLITS = ("train", "test")
+
+
+def shard_places(n: int, shards: int, shard: int, block: int) -> range:
+    """Return the places of n items that belong to a shard; the shards cover all, in order.
+
+    Borders lie between blocks, so that no block is in two shards. Where there are fewer blocks
+    than shards, some have no places.
+
+    Args:
+        n: Number of items.
+        shards: Number of shards.
+        shard: Which one, from 0.
+        block: Items of a block.
+
+    Raises:
+        ValueError: shards < 1, or there is no such shard.
+    """
+    if type(shards) is not int or shards < 1:
+        raise ValueError(f"shards must be a whole number >= 1, got {shards!r}")
+    if type(shard) is not int or not 0 <= shard < shards:
+        raise ValueError(f"shard={shard!r}: with shards={shards} use 0 to {shards - 1}")
+    blocks = -(-n // block)
+    start, stop = (block * (blocks * k // shards) for k in (shard, shard + 1))
+    return range(min(start, n), min(stop, n))
+
+
+def run(cfg: DictConfig) -> Iterator[str]:
+    """Encode what the configuration says; yield a line per model and split once it is done.
+
+    Raises:
+        ValueError: An option is wrong, two of them do not go together, or a latent is not finite.
+        FileNotFoundError: Data or weights are missing.
+    """
+    from stitching.compatibility import check_test_images
+    from stitching.latents import BLOCK_IMAGES, fit_subject
+    from stitching.seeding import set_numerics
+
+    plain = config.to_plain(cfg)
+    splits = _checked_splits(plain["splits"])
+    if plain["batch_size"] < 1:
+        raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
+    if plain["reconstructions"] and plain["shards"] != 1:
+        raise ValueError(
+            "reconstructions=true needs the latents of all shards: encode the shards first, then "
+            "run this once more with shards=1 shard=0"
+        )
+    shard_places(1, plain["shards"], plain["shard"], BLOCK_IMAGES)  # before anything long
+    data = config.build_data(cfg.data)
+    protocol = config.build_protocol(plain["protocol"])
+    check_test_images(protocol, data)
+    data.check()
+    subjects = _subjects(cfg, data, protocol)
+    cache = config.open_cache(plain["cache"])
+    set_numerics(plain["seed"])
+    for subject in subjects:
+        # The one step that needs all images of `train`; other shards wait for its result.
+        fit_subject(subject, data.split("train"), cache, plain["batch_size"])
+        for split in splits:
+            images = data.split(split)
+            if split == "test" and protocol.test_images is not None:
+                images = images.subset(protocol.test_images)
+            places = shard_places(len(images), plain["shards"], plain["shard"], BLOCK_IMAGES)
+            finite = split == "train" or protocol.invalid == "fail"
+            yield _encode(subject, images, places, cache, plain["batch_size"], finite)
+            if split == "test" and plain["reconstructions"] and subject.model.can_decode:
+                yield _reconstruct(subject, images, cache, plain["batch_size"], finite)
+
+
+def _checked_splits(splits: object) -> list[str]:
+    if not isinstance(splits, list) or not splits or not set(splits) <= set(SPLITS):
+        raise ValueError(f"splits={splits}: use a list of {' and '.join(SPLITS)}")
+    return splits
+
+
+def _subjects(cfg: DictConfig, data: "ImageData", protocol: "Protocol") -> "list[Subject]":
+    """Build and check all models before the first image is encoded."""
+    from stitching.compatibility import check_role
+    from stitching.composition import job_number
+    from stitching.latents import Subject
+
+    device = config.pick_device(cfg.device, job_number())
+    dtype = config.check_dtype(cfg.dtype)
+    config.warn_of_slow_dtype(device, dtype)
+    drawn_with = cfg.seed if protocol.latents == "sampled" else None
+    subjects = []
+    for role, node in _nodes(cfg):
+        model = config.build_model(node, str(device), dtype)
+        check_role(role, model, data)
+        subjects.append(Subject(model, model.options, dtype, drawn_with))
+    return subjects
+
+
+def _nodes(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
+    """Return what to call each model in messages, and its configuration."""
+    if cfg.models is None:
+        return [(role, config.role_node(cfg, role)) for role in config.ROLES]
+    if not OmegaConf.is_list(cfg.models) or not cfg.models:
+        raise ValueError(f"models={cfg.models}: use a list of names, such as [vae,nf], or null")
+    nodes = []
+    for name in cfg.models:
+        named = cfg.copy()
+        with open_dict(named):
+            named.encoder = config.model_node(str(name), cfg)
+        nodes.append(("models", config.role_node(named, "encoder")))
+    return nodes
+
+
+def _encode(
+    subject: "Subject",
+    images: "ImageSet",
+    places: Sequence[int],
+    cache: "Cache",
+    batch_size: int,
+    finite: bool,
+) -> str:
+    from stitching.latents import BLOCK_IMAGES, drew, encode_split, latent_rows
+
+    what = f"{subject.model.name} {images.split}"
+    if not places:
+        blocks = -(-len(images) // BLOCK_IMAGES)
+        return f"{what}: nothing for this shard, there are more shards than blocks ({blocks})"
+    part = images.part(places[0], places[-1] + 1)
+    started = time.perf_counter()
+    if finite:
+        # Read by rows, so that a part may be larger than the memory.
+        encoded = latent_rows(subject, part, cache, batch_size)[1]
+    else:
+        encoded = encode_split(subject, part, cache, batch_size, finite)[1]
+    rate = encoded / (time.perf_counter() - started)
+    what += f", images {places[0]} to {places[-1]} of {len(images)}"
+    if drew(subject.model, images):
+        return f"{what}: known, as it drew them"
+    there, done = (-(-n // BLOCK_IMAGES) for n in (len(part) - encoded, encoded))
+    speed = f", {rate:.1f} images/s" if encoded else ""
+    return f"{what}: blocks encoded {done}, there already {there}{speed}"
+
+
+def _reconstruct(
+    subject: "Subject", images: "ImageSet", cache: "Cache", batch_size: int, finite: bool
+) -> str:
+    from stitching.latents import encode_split, reconstruct_split
+
+    started = time.perf_counter()
+    latents, _ = encode_split(subject, images, cache, batch_size, finite)
+    reconstruct_split(subject, images, latents, cache, batch_size)
+    took = time.perf_counter() - started
+    return f"{subject.model.name} {images.split}: {len(images)} reconstructions, {took:.1f} s"
+
+
+@hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="encode")
+def main(cfg: DictConfig) -> None:
+    """Encode what Hydra composed; leave with exit code 1 where that is not possible."""
+    try:
+        for line in run(cfg):
+            print(line, flush=True)
+    except config.USER_ERRORS as error:
+        log.error("%s", error)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # the other shards go on
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    config.register_roles()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("interrupted; what was encoded stays", file=sys.stderr)
+        sys.exit(130)

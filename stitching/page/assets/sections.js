@@ -1,0 +1,136 @@
+/* What stands around the grid: head, figures, claims, failures, notes. */
+
+function drawHead() {
+  const { counts } = index;
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  const words = Object.entries(counts).filter(([word]) => word !== "done")
+    .map(([word, count]) => make("span", { class: word }, `, ${count} ${word}`));
+  byId("counts").replaceChildren(make("b", {}, `${counts.done} of ${total}`), " cells finished", ...words);
+  byId("facts").replaceChildren(...index.facts.map(([name, value]) => make("div", { class: value.length > 90 ? "long" : "" },
+    make("dt", {}, name), make("dd", {}, name === "command" ? make("code", {}, value) : value))));
+}
+
+function drawSections() {
+  const links = [...document.querySelectorAll("main > section")].map((section) => {
+    const title = section.querySelector("h2").textContent;
+    return make("a", { href: `#${section.id}`, onclick: jump }, title);
+  });
+  byId("sections").replaceChildren(...links);
+  document.querySelector(".skip").addEventListener("click", jump);
+}
+
+/** Go to a section without touching the part of the address that says what the grid shows. */
+function jump(event) {
+  event.preventDefault();
+  const section = byId(event.target.getAttribute("href").slice(1));
+  section.scrollIntoView();
+  section.focus({ preventScroll: true });
+}
+
+/** Figures of the whole sweep and of the protocol and seed that the grid shows. */
+async function drawFigures(variant) {
+  if (byId("figures-body").dataset.variant === variant) return;
+  byId("figures-body").dataset.variant = variant;
+  const there = index.figures.filter((figure) => figure.href && (!figure.variant || figure.variant === variant));
+  const absent = index.figures.filter((figure) => !figure.href);
+  const figures = await Promise.all(there.map(async (figure) => {
+    const text = figure.chunk ? await chunk(figure.chunk) : null;
+    const title = figure.title[0].toUpperCase() + figure.title.slice(1);
+    const name = `${figure.number ? `Figure ${figure.number}. ` : ""}${title}`;
+    const label = [figure.part, figure.variant].filter(Boolean).join("; ");
+    const url = text && `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+    const file = [figure.name, figure.variant.replace(/[^\w=.-]+/g, "_")].filter(Boolean).join("-");
+    return make("figure", {},
+      make("figcaption", {}, name, label ? make("span", { class: "soft" }, ` (${label})`) : ""),
+      url ? make("img", { src: url, alt: `${name}${label ? ` (${label})` : ""}` }) : make("p", { class: "soft" }, "Not in this page: it holds no more figures."),
+      make("div", { class: "row save" },
+        url ? make("button", { type: "button", onclick: () => save(new Blob([text], { type: "image/svg+xml" }), `${file}.svg`), "aria-label": `Save ${name} as SVG` }, "SVG") : "",
+        url ? make("button", { type: "button", onclick: (event) => savePng(url, `${file}.png`, event.target), "aria-label": `Save ${name} as PNG` }, "PNG") : "",
+        make("a", { href: figure.href }, figure.href.split("/").pop())));
+  }));
+  if (byId("figures-body").dataset.variant !== variant) return; // another one was chosen meanwhile
+  byId("figures-body").replaceChildren(
+    figures.length ? make("div", { class: "figures" }, figures) : "",
+    absent.length ? make("h3", {}, "Not there") : "",
+    absent.length ? lines(absent.map((figure) => [make("b", {}, `Figure ${figure.number}. `), `${figure.title[0].toUpperCase()}${figure.title.slice(1)}: `, rich(figure.needs)])) : "",
+  );
+}
+
+/** Draw a figure three times as large as it says, and save it as PNG. */
+async function savePng(url, name, button) {
+  try {
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    const canvas = make("canvas", { width: 3 * (image.naturalWidth || 600), height: 3 * (image.naturalHeight || 400) });
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#ffffff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
+    const blob = await new Promise((resolve) => { canvas.toBlob(resolve, "image/png"); });
+    if (!blob) throw new Error("the picture is too large");
+    save(blob, name);
+  } catch (error) {
+    button.textContent = "PNG failed";
+    say(`No PNG was made: ${error.message}`);
+  }
+}
+
+async function drawClaims() {
+  const claims = (await chunk("claims")) || [];
+  if (!claims.length) {
+    byId("claims-body").replaceChildren(make("p", { class: "soft" }, rich(index.unasked || "No claim was asked.")));
+    return;
+  }
+  const places = [...new Set(claims.flatMap((claim) => claim.answers.map((answer) => answer.where)))].filter((where) => where !== "anywhere");
+  byId("claims-body").replaceChildren(
+    make("p", { class: "soft" }, "Intervals hold 95 % of resamples of the test images. They say nothing of other models, or of the same ones trained again."),
+    places.length > 1 ? verdictTable(claims, places) : "",
+    ...claims.map((claim) => make("article", { class: "claim", id: `claim-${claim.id}` }, make("h3", {}, `${claim.id}  `, rich(claim.text)),
+      places.length > 1 ? "" : claim.answers.map(drawAnswer),
+      make("details", {}, make("summary", {}, places.length > 1 ? "Rule and answers" : "Rule"),
+        make("p", { class: "soft" }, rich(claim.rule)), places.length > 1 ? claim.answers.map(drawAnswer) : ""))));
+}
+
+/** Claims down, where they were asked across; a dash where the cells are of another kind. */
+function verdictTable(claims, places) {
+  const rows = claims.map((claim) => make("tr", {}, make("th", { scope: "row" }, claim.id), places.map((where) => {
+    const answer = claim.answers.find((one) => one.where === where) || claim.answers.find((one) => one.where === "anywhere");
+    return make("td", { class: "text" }, answer ? verdict(answer.verdict) : "–");
+  })));
+  return plainTable("Verdicts", ["claim", ...places], rows);
+}
+
+const verdict = (word) => make("span", { class: `verdict ${word.replaceAll(" ", "-")}` }, word);
+
+function drawAnswer(answer) {
+  const rows = answer.numbers.map(([name, value, ends]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, value), make("td", { class: "ends" }, ends)));
+  const more = [
+    rows.length ? plainTable(`Numbers, ${answer.where}`, ["number", "value", "95 % interval"], rows) : "",
+    answer.more ? make("p", { class: "soft" }, `${answer.more} more numbers of those that decided are in claims.json.`) : "",
+    answer.notes.length ? lines(answer.notes.map(rich)) : "",
+  ].filter(Boolean);
+  return make("div", { class: "answer" },
+    verdict(answer.verdict),
+    make("div", {}, make("div", {}, make("span", { class: "soft" }, `${answer.where}: `), rich(answer.reason)),
+      more.length ? make("details", {}, make("summary", {}, rows.length ? `${rows.length} numbers` : "Notes"), more) : "",
+      answer.run.length ? make("pre", { class: "wrap", tabindex: "0", "aria-label": "To run" }, answer.run.join("\n")) : ""));
+}
+
+function drawProblems() {
+  const groups = index.failures.map((group) => make("div", {},
+    make("h3", {}, `${group.cells.length} ${group.state}: ${group.reason}`), folded(group.cells.map(([name, link]) => link ? make("a", { href: `${link}/` }, name) : name))));
+  const missing = index.missing.length ? make("div", {}, make("h3", {}, `${index.missing.length} missing: no cell of these pairs was started`), folded(index.missing)) : "";
+  const none = make("p", { class: "soft" }, "Every planned cell has finished.");
+  byId("problems-body").replaceChildren(...(groups.length || missing ? [...groups, missing] : [none]));
+}
+
+/** A list in one line each, folded where it is long. */
+function folded(items) {
+  if (items.length <= 12) return lines(items);
+  return make("details", {}, make("summary", {}, `${items.length} cells`), lines(items));
+}
+
+function drawNotes() {
+  byId("notes-body").replaceChildren(index.notes.length ? lines(index.notes.map(rich)) : make("p", { class: "soft" }, "None."));
+}

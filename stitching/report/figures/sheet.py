@@ -1,0 +1,348 @@
+"""A page to draw on, measured in inches from its upper left corner, as high as what is drawn.
+
+Text becomes outlines in the SVG, so that it looks the same where the typeface is not installed;
+what it says stays in the file as comments. Files are the same to the byte for the same drawing.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.path import Path
+    from numpy.typing import NDArray
+    from PIL import Image
+
+__all__ = ["DPI", "INK", "POINT", "QUIET", "WIDE", "Sheet", "page_style", "width_of", "wrap"]
+
+#: Width of a page with two columns of text, in inches; that of one column is half of it.
+WIDE = 7.0
+
+#: Resolution of the PNG files, in pixels per inch: what journals ask of pictures.
+DPI = 300
+
+#: A typographic point, in inches.
+POINT = 1 / 72
+
+#: Distance of two lines of text, in heights of the type.
+LEADING = 1.3
+
+INK, QUIET, BLANK, HATCH = "#1a1a1a", "#595959", "#e6e6e6", "#d6d6d6"
+
+_MEASURED = 100.0  # points, at which widths are measured
+
+Colour = str | tuple[float, ...]
+Place = Literal["left", "center", "right"]
+
+
+@contextmanager
+def page_style() -> Iterator[None]:
+    """Draw and save in here: matplotlib's own typeface and settings, whatever the user's are."""
+    from matplotlib import style
+
+    own = {
+        "svg.fonttype": "path",
+        "svg.hashsalt": "stitching",  # else names inside the file are drawn by chance
+        "text.parse_math": False,  # a name may hold a $
+        "hatch.linewidth": 0.5,
+        "font.size": 7,
+        "axes.linewidth": 0.5,
+    }
+    with style.context(["default", own]):
+        yield
+
+
+class _Box(NamedTuple):
+    hatch: str
+    edge: Colour | None
+    line: float
+
+
+class _Sign(NamedTuple):
+    sign: str
+    size: float
+    colour: Colour
+    bold: bool
+    italic: bool
+
+
+class Sheet:
+    """A page of fixed width, whose height is that of what is drawn.
+
+    Attributes:
+        width: In inches.
+        y: Where the next part may begin, in inches from the top; `save` cuts the page there.
+    """
+
+    def __init__(self, width: float) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self.width, self.y = width, 0.05
+        self._figure = Figure(figsize=(width, 1.0))
+        FigureCanvasAgg(self._figure)
+        self._page = self._figure.add_axes((0, 0, 1, 1))
+        self._page.set_axis_off()
+        self._plots: list[tuple[Axes, tuple[float, float, float, float]]] = []
+        self._boxes: dict[_Box, list[tuple[list[tuple[float, float]], Colour]]] = {}
+        self._signs: dict[_Sign, list[tuple[float, float]]] = {}
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float = 7,
+        *,
+        at: Place = "left",
+        colour: Colour = INK,
+        bold: bool = False,
+        italic: bool = False,
+        turned: bool = False,
+    ) -> None:
+        """Write one line.
+
+        Args:
+            x: Its left end, middle or right end, as `at` says; its middle where it is turned.
+            y: The middle of its small letters; its lower end where it is turned.
+            text: What.
+            size: In points.
+            at: Which part of it is at x.
+            colour: Of the letters.
+            bold: Heavy letters.
+            italic: Slanted letters.
+            turned: By a quarter, to be read from below.
+        """
+        self._page.text(
+            x,
+            y if turned else y + 0.35 * size * POINT,
+            text,
+            size=size,
+            color=colour,
+            weight="bold" if bold else "normal",
+            style="italic" if italic else "normal",
+            ha="center" if turned else at,
+            va="bottom" if turned else "baseline",
+            rotation=90 if turned else 0,
+        )
+
+    def number(
+        self,
+        x: float,
+        y: float,
+        text: str,
+        size: float,
+        *,
+        colour: Colour = INK,
+        bold: bool = False,
+        italic: bool = False,
+    ) -> None:
+        """Write a number with its middle at a point.
+
+        Equal signs are drawn together, in a tenth of the time: tables have thousands of them.
+
+        Args:
+            x: In inches.
+            y: In inches.
+            text: What; letters are not kerned.
+            size: In points.
+            colour: Of the signs.
+            bold: Heavy signs.
+            italic: Slanted signs.
+        """
+        advances = [_advance(sign, bold, italic) * size * POINT for sign in text]
+        x -= sum(advances) / 2
+        for sign, advance in zip(text, advances, strict=True):
+            if not sign.isspace():
+                key = _Sign(sign, size, colour, bold, italic)
+                self._signs.setdefault(key, []).append((x, y + 0.35 * size * POINT))
+            x += advance
+
+    def box(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        colour: Colour = BLANK,
+        *,
+        hatch: str = "",
+        edge: Colour | None = None,
+        line: float = 0.8,
+    ) -> None:
+        """Fill a rectangle, given by its upper left corner; those of one kind are drawn together.
+
+        Args:
+            x: Left end.
+            y: Upper end.
+            width: To the right.
+            height: Downwards.
+            colour: Of the area; "none" leaves it.
+            hatch: Pattern on it, as matplotlib names them.
+            edge: Colour of a line around it; None draws none.
+            line: Its width in points.
+        """
+        corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+        kind = _Box(hatch, HATCH if hatch else edge, line)
+        self._boxes.setdefault(kind, []).append((corners, colour))
+
+    def picture(self, x: float, y: float, width: float, height: float, image: Image.Image) -> None:
+        """Place a picture, its pixels as they are: enlarged ones stay squares."""
+        import numpy as np
+
+        x, y = round(x * DPI) / DPI, round(y * DPI) / DPI  # on whole pixels of the PNG file
+        self._show(x, y, width, height, np.asarray(image.convert("RGB")), interpolation="none")
+
+    def gradient(self, x: float, y: float, width: float, height: float, cmap: Any) -> None:
+        """Draw the colours of a scale from left to right."""
+        import numpy as np
+
+        colours = (cmap(np.linspace(0, 1, 128))[None] * 255).round().astype(np.uint8)
+        self._show(x, y, width, height, colours, interpolation="none")
+
+    def _show(
+        self, x: float, y: float, width: float, height: float, pixels: NDArray[Any], **how: Any
+    ) -> None:
+        extent = (x, x + width, y + height, y)
+        self._page.imshow(pixels, extent=extent, aspect="auto", origin="upper", **how)
+
+    @property
+    def plots(self) -> list[Axes]:
+        """Return the axes on the page."""
+        return [axes for axes, _ in self._plots]
+
+    def plot(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Return axes to plot on, whose frame is the rectangle with this upper left corner."""
+        axes = self._figure.add_axes((0, 0, 1, 1))
+        self._plots.append((axes, (x, y, width, height)))
+        return axes
+
+    def title(self, title: str, setting: str) -> None:
+        """Write what is shown, and below what it was measured on."""
+        for line in wrap(title, 8, self.width - 0.1, bold=True):
+            self.text(0.05, self.y + 4.5 * POINT, line, 8, bold=True)
+            self.y += 8 * LEADING * POINT
+        self.notes([setting], 7)
+        self.y += 0.06
+
+    def notes(self, notes: Sequence[str], size: float = 6) -> None:
+        """Write small lines over the whole width, broken where they are too long."""
+        for note in notes:
+            for line in wrap(note, size, self.width - 0.1):
+                self.text(0.05, self.y + size * POINT * 0.6, line, size, colour=QUIET)
+                self.y += size * LEADING * POINT
+
+    def save(self, title: str, description: str) -> dict[str, bytes]:
+        """Return the files of the page, by the end of their name: `svg` and `png`.
+
+        Args:
+            title: What a reader who cannot see it is told first.
+            description: More of that.
+        """
+        height = math.ceil((self.y + 0.05) * DPI) / DPI
+        self._figure.set_size_inches(self.width, height)
+        self._page.set(xlim=(0, self.width), ylim=(height, 0))
+        for axes, (x, y, wide, high) in self._plots:
+            axes.set_position(
+                (x / self.width, 1 - (y + high) / height, wide / self.width, high / height)
+            )
+        for box, boxes in self._boxes.items():
+            self._draw_boxes(box, boxes)
+        for sign, places in self._signs.items():
+            self._draw_sign(sign, places)
+        self._boxes.clear()
+        self._signs.clear()
+        told = {"Title": title, "Description": description, "Date": None, "Creator": None}
+        files = {}
+        for kind, metadata in (("svg", told), ("png", {"Software": None, "Title": title})):
+            buffer = io.BytesIO()
+            self._figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+            files[kind] = buffer.getvalue()
+        return files
+
+    def _draw_boxes(
+        self, kind: _Box, boxes: list[tuple[list[tuple[float, float]], Colour]]
+    ) -> None:
+        from matplotlib.collections import PolyCollection
+
+        corners, colours = zip(*boxes, strict=True)
+        drawn = PolyCollection(
+            corners,
+            facecolors=colours,
+            edgecolors=kind.edge or "none",
+            linewidths=0 if kind.hatch or kind.edge is None else kind.line,
+            hatch=kind.hatch or None,
+            zorder=1 if kind.edge is None or kind.hatch else 2,  # a frame lies over its neighbours
+            clip_on=False,
+        )
+        self._page.add_artist(drawn)
+
+    def _draw_sign(self, sign: _Sign, places: list[tuple[float, float]]) -> None:
+        from matplotlib.collections import PathCollection
+        from matplotlib.transforms import Affine2D
+
+        scale = Affine2D().scale(sign.size * POINT / _MEASURED) + self._figure.dpi_scale_trans
+        signs = PathCollection(
+            [_outline(sign.sign, sign.bold, sign.italic)],
+            offsets=places,
+            offset_transform=self._page.transData,
+            facecolors=[sign.colour],
+            linewidths=0,
+            zorder=3,
+            clip_on=False,
+        )
+        signs.set_transform(scale)
+        signs.set_snap(False)  # brackets are straight, but belong to curved signs
+        self._page.add_artist(signs)
+
+
+def width_of(text: str, size: float, bold: bool = False) -> float:
+    """Return the width of a line of text, in inches; kerning may make it narrower."""
+    return sum(_advance(sign, bold, False) for sign in text) * size * POINT
+
+
+@lru_cache(maxsize=1024)
+def _advance(sign: str, bold: bool, italic: bool) -> float:
+    """Return how far the next sign is, at a size of 1."""
+    from matplotlib.font_manager import findfont, get_font
+
+    face = get_font(findfont(_font(bold, italic)))
+    face.set_size(_MEASURED, 72)  # each time: whoever draws shares the face
+    return float(face.load_char(ord(sign)).linearHoriAdvance) / 65536 / _MEASURED
+
+
+@lru_cache(maxsize=1024)
+def _outline(sign: str, bold: bool, italic: bool) -> Path:
+    from matplotlib.textpath import TextPath
+
+    return TextPath((0, 0), sign, size=_MEASURED, prop=_font(bold, italic))
+
+
+@lru_cache(maxsize=4)
+def _font(bold: bool, italic: bool) -> FontProperties:
+    from matplotlib.font_manager import FontProperties
+
+    return FontProperties(
+        family="DejaVu Sans",
+        weight="bold" if bold else "normal",
+        style="italic" if italic else "normal",
+    )
+
+
+def wrap(text: str, size: float, width: float, *, bold: bool = False) -> list[str]:
+    """Break a text at spaces into lines of at most this width, in inches."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and width_of(longer, size, bold) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,104 @@
+"""What the starting process of a sweep wrote down: `sweep.json`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["Job", "Sweep", "read_sweep"]
+
+
+class Job(NamedTuple):
+    """A planned cell.
+
+    Attributes:
+        number: Its place in the sweep.
+        folder: Where it is to be, relative to the sweep.
+        encoder: Name of the model that encodes.
+        decoder: Name of the model that decodes.
+        overrides: What the command line set for this job alone.
+    """
+
+    number: int
+    folder: str
+    encoder: str
+    decoder: str
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One start of a sweep.
+
+    Attributes:
+        id: What its cells call it.
+        started: When, as ISO 8601 text; "" where the file does not say, as in all that follow.
+        host: On which machine.
+        pid: Of the starting process; None where the file does not say.
+        launcher: Name of Hydra's launcher.
+        command: Command line.
+        cwd: Where it was started.
+        overrides: What the command line set for all jobs.
+        jobs: What was planned; None where that was decided on the way.
+        finished: When it ended; None where it has not.
+    """
+
+    id: str
+    started: str = ""
+    host: str = ""
+    pid: int | None = None
+    launcher: str = ""
+    command: tuple[str, ...] = ()
+    cwd: str = ""
+    overrides: tuple[str, ...] = ()
+    jobs: tuple[Job, ...] | None = None
+    finished: str | None = None
+
+
+def read_sweep(folder: Path) -> Sweep | None:
+    """Read `sweep.json` of a folder; None where there is none, as in older sweeps.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path = folder / "sweep.json"
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+    try:
+        return _sweep(found)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is no description of a sweep ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _sweep(found: dict[str, Any]) -> Sweep:
+    jobs = found.get("jobs")
+    pid, finished = found.get("pid"), found.get("finished")
+    return Sweep(
+        id=str(found["id"]),
+        started=str(found.get("started") or ""),
+        host=str(found.get("host") or ""),
+        pid=None if pid is None else int(pid),
+        launcher=str(found.get("launcher") or ""),
+        command=_texts(found.get("command")),
+        cwd=str(found.get("cwd") or ""),
+        overrides=_texts(found.get("overrides")),
+        jobs=None if jobs is None else tuple(_job(job) for job in jobs),
+        finished=None if finished is None else str(finished),
+    )
+
+
+def _job(found: dict[str, Any]) -> Job:
+    folder, encoder, decoder = (str(found[key]) for key in ("folder", "encoder", "decoder"))
+    return Job(int(found["number"]), folder, encoder, decoder, _texts(found.get("overrides")))
+
+
+def _texts(found: Any) -> tuple[str, ...]:
+    return tuple(map(str, found or ()))

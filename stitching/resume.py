@@ -1,0 +1,67 @@
+"""Go on with a sweep that was stopped: `python -m stitching.resume DIR [OVERRIDE ...]`.
+
+The command that started the sweep is run again, in the folder it was started in, with DIR as the
+folder of the sweep. Finished cells are kept, all others are run. Overrides are added to it, such
+as `hydra/launcher=joblib`.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from stitching.sweep import MANIFEST, read_manifest
+
+_OWN = ("hydra.sweep.dir=", "resume=")
+
+
+def command(folder: Path, extra: Sequence[str] = ()) -> tuple[list[str], Path]:
+    """Return the command that goes on with a sweep, and the folder to start it in.
+
+    Args:
+        folder: Of the sweep.
+        extra: Overrides to add.
+
+    Raises:
+        FileNotFoundError: No sweep was started there, or what started it is gone.
+    """
+    manifest = read_manifest(folder)
+    if not manifest.get("command"):
+        raise FileNotFoundError(
+            f"{folder / MANIFEST} is missing or damaged, so the command of this sweep is not "
+            "known: run it again yourself, with hydra.sweep.dir set to this folder"
+        )
+    program, *arguments = manifest["command"]
+    started_in = Path(manifest["cwd"])
+    if not (started_in / program).is_file():
+        raise FileNotFoundError(f"{started_in / program}, which started the sweep, is gone")
+    # Quoted, because Hydra gives a meaning to spaces, commas and brackets.
+    quoted = str(folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
+    kept = [text for text in arguments if not text.startswith(_OWN)]
+    return [program, *kept, f"hydra.sweep.dir='{quoted}'", *extra], started_in
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Replace this process by the sweep.
+
+    Raises:
+        FileNotFoundError: See `command`.
+    """
+    parser = argparse.ArgumentParser(
+        "python -m stitching.resume", description="Go on with a sweep that was stopped."
+    )
+    parser.add_argument("dir", metavar="DIR", type=Path, help="folder of the sweep")
+    parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="settings to add")
+    given = parser.parse_args(argv)
+    arguments, started_in = command(given.dir, given.overrides)
+    print(f"in {started_in}: {' '.join(arguments)}", flush=True)
+    os.chdir(started_in)
+    os.execv(sys.executable, [sys.executable, *arguments])
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except FileNotFoundError as problem:
+        sys.exit(f"error: {problem}")

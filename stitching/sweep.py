@@ -1,0 +1,182 @@
+"""A sweep as a whole: its identity, its planned cells, and what is told at its end.
+
+The starting process writes `sweep.json` into the sweep's folder before the first cell, and holds
+a lock on the folder while it works.
+"""
+
+import contextlib
+import json
+import logging
+import secrets
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from os import getpid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from stitching.finished import now, write_json
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "sweep.json"
+
+
+@dataclass(frozen=True)
+class _Started:
+    """The sweep that this process started: its folder, the lock on it, and its tracker."""
+
+    folder: Path
+    lock: "BaseFileLock"
+    tracker: DictConfig
+
+
+_started: _Started | None = None
+
+
+class SweepStart(Callback):
+    """Gives each start of a sweep an identity, and says which cells it plans.
+
+    The folder alone does not identify a sweep: with a fixed `hydra.sweep.dir` an older sweep's
+    cells may lie beside the new ones.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra once, before the first job.
+
+        Raises:
+            SystemExit: Another sweep is at work in the folder. (Hydra would make a warning of
+                another exception.)
+        """
+        global _started
+        folder = Path(config.hydra.sweep.dir).absolute()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _started = _Started(folder, _lock(folder), config.tracker)
+            write_json(folder / MANIFEST, _manifest(config, folder))
+        except OSError as error:
+            raise SystemExit(f"cannot write to the folder of the sweep: {error}") from None
+
+
+def _lock(folder: Path) -> "BaseFileLock":
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        other = read_manifest(folder)
+        raise SystemExit(
+            f"another sweep is at work in {folder} (process {other.get('pid')} on "
+            f"{other.get('host')}): wait for its end, or give this one its own hydra.sweep.dir"
+        ) from None
+    return lock
+
+
+def _manifest(config: DictConfig, folder: Path) -> dict[str, Any]:
+    started = datetime.now(UTC)
+    choices, jobs = config.hydra.runtime.choices, planned_jobs(config)
+    name = f"{folder.name}-{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    before = read_manifest(folder)
+    same = jobs is not None and before.get("jobs") == jobs
+    return {
+        "id": name,
+        # The runs of cells that are kept are in the tracker's group of the first start.
+        "group": before.get("group", name) if same else name,
+        "started": now(),
+        "host": socket.gethostname(),
+        "pid": getpid(),
+        "launcher": choices.get("hydra/launcher"),
+        "sweeper": choices.get("hydra/sweeper"),
+        "command": sys.argv,
+        "cwd": str(Path.cwd()),
+        "overrides": list(config.hydra.overrides.task),
+        "jobs": jobs,
+    }
+
+
+def planned_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
+    """Return the jobs of a sweep in the order of their numbers; None where none are fixed.
+
+    Args:
+        config: Hydra's configuration of the whole sweep.
+    """
+    if config.hydra.runtime.choices.get("hydra/sweeper") != "basic":
+        return None
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
+    assert isinstance(params, dict)
+    texts = [f"{key!s}={value}" for key, value in params.items()]
+    parsed = OverridesParser.create().parse_overrides([*texts, *config.hydra.overrides.task])
+    (jobs,) = BasicSweeper.split_arguments(parsed, None)
+    return [_job(number, job, config) for number, job in enumerate(jobs)]
+
+
+def _job(number: int, overrides: Sequence[str], config: DictConfig) -> dict[str, Any]:
+    given = dict(text.split("=", 1) for text in overrides)
+    names = {}
+    for role in ("encoder", "decoder"):
+        chosen = given.get(role) or OmegaConf.select(config, f"{role}.name")
+        names[role] = given.get(f"{role}.name", str(chosen))
+    folder = f"{names['encoder']}-to-{names['decoder']}_{number}"
+    return {"number": number, "folder": folder, **names, "overrides": list(overrides)}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return `sweep.json` of a folder; empty where there is none, or a damaged one."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def end_sweep(interrupted: bool) -> None:
+    """Report the sweep that this process started, if it started one.
+
+    Args:
+        interrupted: Whether cells may be missing because the user stopped the sweep.
+    """
+    if _started is None or not (_started.folder / MANIFEST).is_file():
+        return
+    folder = _started.folder
+    manifest = read_manifest(folder)
+    if not interrupted and manifest:
+        with contextlib.suppress(OSError):  # a full disk: the report below says more
+            write_json(folder / MANIFEST, manifest | {"finished": now()})
+    _report(folder)
+    if not interrupted:
+        _summarise(folder, _started.tracker)
+    _started.lock.release()
+
+
+def _report(folder: Path) -> None:
+    from stitching import report
+
+    try:
+        report.main([str(folder)])
+    except (ValueError, OSError) as problem:
+        # No cell finished, and the cells' own messages, already shown, say why; or the sweep went
+        # over another setting too, and a table of encoders by decoders cannot show it.
+        print(f"no report: {problem}", file=sys.stderr)
+
+
+def _summarise(folder: Path, tracker: DictConfig) -> None:
+    from stitching import config
+    from stitching.summary_run import write_summary
+
+    try:
+        built = config.build(tracker)
+    except config.USER_ERRORS:
+        return  # each cell has failed for this reason and said so
+    write_summary(folder, built)

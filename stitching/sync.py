@@ -1,0 +1,189 @@
+"""Send offline runs of a sweep to Weights & Biases: `python -m stitching.sync DIR [DIR ...]`.
+
+DIR is the folder of a sweep, or one above several. Runs that were sent before, which wandb marks
+by a file `*.synced`, and those of cells that are still at work are left alone; `wandb sync` sends
+the others. Files of cells are only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stitching.tracking.server import check_server, is_installed, private_environment
+
+__all__ = ["OfflineRun", "find_runs", "main"]
+
+#: Longest wait for the server's first answer, in seconds.
+_TIMEOUT_S = 15.0
+
+#: Runs per call of `wandb sync`, and how many of them it sends at a time.
+_BATCH, _AT_A_TIME = 16, 4
+
+#: Longest time for a call, in seconds: per run, as long as wandb retries a request, and some.
+_RUN_TIMEOUT_S = 60.0
+
+#: A cell at work rewrites its `progress.json` every 10 s.
+_ALIVE_S = 60.0
+
+
+@dataclass(frozen=True)
+class OfflineRun:
+    """A run on disk.
+
+    Attributes:
+        path: Its folder, `offline-run-*`.
+        label: What it is of, relative to the folder searched: a cell, or "." for a summary.
+        sent: Whether it was sent.
+        at_work: Whether its cell is still running.
+    """
+
+    path: Path
+    label: str
+    sent: bool
+    at_work: bool
+
+
+def find_runs(folder: Path) -> list[OfflineRun]:
+    """Return the offline runs below a folder, in order of their names.
+
+    Raises:
+        FileNotFoundError: No such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"not a folder: {folder}")
+    found = []
+    for place, names, _ in os.walk(folder):
+        if Path(place).name != "wandb":
+            continue
+        runs = sorted(Path(place) / name for name in names if name.startswith("offline-run-"))
+        names.clear()  # nothing below a run is another run
+        cell = Path(place).parent
+        label = str(cell.relative_to(folder))
+        found += [
+            OfflineRun(run, label, _was_sent(run), _at_work(cell))
+            for run in runs
+            if any(run.glob("run-*.wandb"))
+        ]
+    return sorted(found, key=lambda run: run.path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Send what was not sent, with one line per run.
+
+    Args:
+        argv: Command line arguments without the program's name; None takes those of the process.
+
+    Returns:
+        0 where all was sent or there was nothing to send; 1 where wandb is not installed, no key
+        is configured, the server does not answer within 15 s, or a run could not be sent.
+
+    Raises:
+        FileNotFoundError: No such folder.
+    """
+    parser = argparse.ArgumentParser(
+        "python -m stitching.sync", description="Send offline runs to Weights & Biases."
+    )
+    parser.add_argument(
+        "dirs", metavar="DIR", type=Path, nargs="+", help="folder of a sweep, or above several"
+    )
+    parser.add_argument("--project", help="project to send to, instead of that of the runs")
+    parser.add_argument("--entity", help="user or team to send to, instead of that of the runs")
+    parser.add_argument("--dry-run", action="store_true", help="list runs, send nothing")
+    options = parser.parse_args(argv)
+    runs = [run for folder in options.dirs for run in find_runs(folder)]
+    waiting = [run for run in runs if not run.sent and not run.at_work]
+    _say_what_is_left_alone(runs)
+    if not waiting:
+        print("nothing to send")
+        return 0
+    if options.dry_run:
+        print("\n".join(f"would send {run.label}: {run.path.name}" for run in waiting))
+        return 0
+    return _send(waiting, options.project, options.entity)
+
+
+def _say_what_is_left_alone(runs: Sequence[OfflineRun]) -> None:
+    sent, at_work = sum(run.sent for run in runs), sum(run.at_work for run in runs)
+    if sent:
+        print(f"sent before: {sent} runs")
+    if at_work:
+        print(f"left for later, their cells are at work: {at_work} runs")
+
+
+def _send(runs: Sequence[OfflineRun], project: str | None, entity: str | None) -> int:
+    if not is_installed():
+        print("error: sending runs needs wandb: run `pip install wandb`", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory() as home, private_environment(Path(home)):
+        try:
+            url = check_server(_TIMEOUT_S)
+        except ConnectionError as error:
+            print(f"error: {error}; nothing was sent", file=sys.stderr)
+            return 1
+        print(f"sending {len(runs)} runs to {url}")
+        command = [sys.executable, "-m", "wandb", "sync", "--yes", "-n", str(_AT_A_TIME)]
+        command += [f"--project={project}"] if project else []
+        command += [f"--entity={entity}"] if entity else []
+        failed = 0
+        for start in range(0, len(runs), _BATCH):
+            failed += _send_batch(command, runs[start : start + _BATCH], url, Path(home))
+    if failed:
+        print(f"error: {failed} of {len(runs)} runs were not sent", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _send_batch(command: Sequence[str], runs: Sequence[OfflineRun], url: str, home: Path) -> int:
+    """Send some runs; return how many of them failed."""
+    # WANDB_MODE is meant for cells and would keep their runs from being sent; WANDB_SERVICE would
+    # make the command share the service of this process, and its end.
+    left_out = ("WANDB_MODE", "WANDB_SERVICE")
+    environment = {key: value for key, value in os.environ.items() if key not in left_out}
+    environment["WANDB_BASE_URL"] = url
+    try:
+        done = subprocess.run(
+            [*command, *(str(run.path.resolve()) for run in runs)],
+            env=environment,
+            cwd=home,  # it writes a folder of logs to where it is started
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S + _RUN_TIMEOUT_S * len(runs),
+            check=False,
+        )
+        lines = done.stderr.strip().splitlines()
+        problems = [line for line in lines if "ERROR" in line] or lines[-1:]
+    except subprocess.TimeoutExpired:
+        problems = ["the server stopped answering"]
+    lost = [run for run in runs if not _was_sent(run.path)]
+    for run in runs:
+        print(f"{'NOT SENT' if run in lost else 'sent'} {run.label}: {run.path.name}")
+    if lost:
+        print("\n".join(problems), file=sys.stderr)
+    return len(lost)
+
+
+def _was_sent(run: Path) -> bool:
+    return any(run.glob("run-*.wandb.synced"))
+
+
+def _at_work(cell: Path) -> bool:
+    try:
+        written = (cell / "progress.json").stat().st_mtime
+    except OSError:
+        return False
+    return time.time() - written < _ALIVE_S
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except FileNotFoundError as problem:
+        sys.exit(f"error: {problem}")

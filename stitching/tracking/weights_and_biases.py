@@ -1,0 +1,282 @@
+"""Runs on Weights & Biases."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from stitching.tracking.base import (
+    MAX_TAG_LENGTH,
+    Scalar,
+    Start,
+    Tracker,
+    check_tags,
+    first_line,
+)
+from stitching.tracking.server import (
+    check_server,
+    is_installed,
+    private_environment,
+    stop_service,
+)
+
+if TYPE_CHECKING:
+    import wandb
+
+    from stitching.tracking.base import Pixels
+
+__all__ = ["WandbTracker"]
+
+log = logging.getLogger(__name__)
+
+_MODES = ("online", "offline", "disabled")
+
+#: A run of one cell takes about 0.1 MiB. On a full disk wandb's own logger floods the console.
+_MIN_FREE_BYTES = 2 * 2**20
+
+#: Pictures of a run: a grid's summary of ten protocols with twenty heatmaps each has 200.
+_MAX_PICTURES = 256
+
+#: Pixels of a picture, 4096 x 4096: browsers open it, and no server has to scale it down.
+_MAX_PIXELS = 2**24
+
+#: Rows that wandb keeps of a table (`wandb.Table.MAX_ROWS`); it cuts off the rest.
+_MAX_ROWS = 10_000
+
+#: Parts of a configuration whose `name` becomes a tag, such as "encoder:vae".
+_TAGGED = ("encoder", "decoder", "model", "data", "protocol")
+
+
+class WandbTracker(Tracker):
+    """Sends each cell to Weights & Biases as a run of its own.
+
+    Offline runs are written to `DIR/wandb/offline-run-*` and can be sent later with
+    `python -m stitching.sync`. Console output, source code, git state, machine details
+    and system statistics are not recorded.
+
+    Names of encoder, decoder, data and protocol are tags of a run, such as "encoder:vae", unless
+    they are too long. Pictures of more than 4096 x 4096 pixels and those after the 256th are left
+    out with a warning that names their file: to shrink them would change their pixels. A table
+    has at most 10,000 rows; what is cut off is said too.
+
+    Online, a server that cannot be used (no key, no answer within `timeout_s`) makes this and
+    all later runs of the process offline, with one warning. A run waits at most `timeout_s` for
+    the server to answer, as long again for the run to be opened, and as long at the end. A table
+    asks the server too, which ends within 20 s (twice wandb's WANDB_HTTP_TIMEOUT).
+    """
+
+    # Kept by the class, because each cell builds a tracker: a sweep waits and warns once.
+    _server_failed: ClassVar[bool] = False
+    _absence_said: ClassVar[bool] = False
+
+    def __init__(
+        self, project: str, entity: str | None, mode: str, timeout_s: float, tags: Sequence[str]
+    ) -> None:
+        """Check the options, without importing wandb.
+
+        Without wandb the mode is "disabled", with one warning per process.
+
+        Args:
+            project: Project the runs appear in.
+            entity: User or team that owns the project; None is the account's default.
+            mode: "offline", "online" or "disabled". The YAML takes it from the environment
+                variable WANDB_MODE where that is set; an override on the command line beats both.
+            timeout_s: Longest wait for the server at each point named above, in seconds.
+            tags: Labels of every run: 20 at most, of 1 to 64 characters.
+
+        Raises:
+            TypeError: Tags are no list of str.
+            ValueError: Unknown mode, a wait that is not positive, or tags out of their limits.
+        """
+        if mode not in _MODES:
+            raise ValueError(
+                f"tracker.mode must be one of {', '.join(_MODES)}, got {mode!r}: set it on the "
+                "command line or in the environment variable WANDB_MODE"
+            )
+        if not timeout_s > 0:
+            raise ValueError(f"tracker.timeout_s must be > 0 seconds, got {timeout_s}")
+        check_tags(tags, "tracker.tags")
+        self.project, self.entity = project, entity
+        self.mode = mode if mode == "disabled" or is_installed() else "disabled"
+        if self.mode != mode and not WandbTracker._absence_said:
+            WandbTracker._absence_said = True
+            log.warning(
+                "wandb is not installed, so W&B gets no copy of results: run `pip install wandb`, "
+                "or use tracker=none"
+            )
+        self.timeout_s = float(timeout_s)
+        self.tags = list(tags)
+        self._run: wandb.Run | None = None
+        self._dir, self._warned, self._pictures = Path(), False, 0
+
+    def _start(self, start: Start) -> None:
+        if self.mode == "disabled":
+            return
+        self._dir, self._warned, self._pictures = start.dir, False, 0
+        with self._survive("start a run"), private_environment(start.dir):
+            if shutil.disk_usage(start.dir).free < _MIN_FREE_BYTES:
+                raise OSError(f"less than {_MIN_FREE_BYTES // 2**20} MiB are free in {start.dir}")
+            if self.mode == "online" and not WandbTracker._server_failed:
+                try:
+                    check_server(self.timeout_s)
+                    self._run = self._init(start, "online")
+                    return
+                except Exception as error:  # whatever the server or the client comes up with
+                    WandbTracker._server_failed = True
+                    log.warning(
+                        "W&B cannot be used online (%s): this run and later ones are written "
+                        "offline, to be sent with `python -m stitching.sync` (or `wandb sync`)",
+                        first_line(error),
+                    )
+            try:
+                self._run = self._init(start, "offline")
+            except Exception:  # wandb's service, a process of its own, died: it stays dead for all
+                stop_service(self.timeout_s)
+                for run in (start.dir / "wandb").glob("offline-run-*"):
+                    if not any(run.glob("run-*.wandb")):  # the one that could not start
+                        shutil.rmtree(run, ignore_errors=True)
+                self._run = self._init(start, "offline")
+
+    def _init(self, start: Start, mode: Literal["online", "offline"]) -> wandb.Run:
+        import wandb
+
+        settings = wandb.Settings(
+            console="off",
+            silent=True,
+            save_code=False,
+            disable_code=True,
+            disable_git=True,
+            label_disable=True,
+            sagemaker_disable=True,
+            symlink=False,
+            init_timeout=self.timeout_s,
+            finish_timeout=self.timeout_s,
+            finish_timeout_raises=True,
+            x_service_wait=self.timeout_s,
+            x_disable_meta=True,
+            x_disable_machine_info=True,
+            x_disable_stats=True,
+            x_save_requirements=False,
+        )
+        return wandb.init(
+            project=self.project,
+            entity=self.entity,
+            name=start.name,
+            group=start.group,
+            job_type=start.job_type,
+            # Always set, else WANDB_RUN_ID would be the id of every cell.
+            id=start.id or uuid.uuid4().hex[:12],
+            dir=start.dir,
+            config=start.config,
+            # W&B refuses a run with a tag twice.
+            tags=list(dict.fromkeys([*self.tags, *start.tags, *_automatic_tags(start.config)])),
+            mode=mode,
+            reinit="create_new",  # the default hands back a run that is still active
+            settings=settings,
+        )
+
+    def _log(self, scalars: dict[str, Scalar]) -> None:
+        history: dict[str, int | float] = {}
+        for key, value in scalars.items():
+            if not isinstance(value, str | None):
+                finite = math.isfinite(value)
+                history[key if finite else f"invalid/{key}"] = value if finite else 1
+        if self._run is not None and history:
+            with self._survive("store numbers"):
+                self._run.log(history)
+        self._summarize(scalars)
+
+    def _summarize(self, scalars: dict[str, Scalar]) -> None:
+        summary: dict[str, Scalar] = {}
+        for key, value in scalars.items():
+            if value is None:
+                summary[key] = "not available"
+            elif isinstance(value, str) or math.isfinite(value):
+                summary[key] = value
+            else:
+                summary[key], summary[f"invalid/{key}"] = "invalid", 1
+        if self._run is not None:
+            with self._survive("store numbers"):
+                self._run.summary.update(summary)
+
+    def _table(self, name: str, columns: list[str | int], rows: list[Iterable[Scalar]]) -> None:
+        if self._run is None:
+            return
+        import wandb
+
+        if len(rows) > _MAX_ROWS:
+            log.warning(
+                "W&B keeps the first %d of the %d rows of table %s of the run in %s",
+                _MAX_ROWS,
+                len(rows),
+                name,
+                self._dir,
+            )
+        with self._survive("store a table"), private_environment(self._dir):
+            # Mixed types: a degenerate attribute has words where others have numbers.
+            table = wandb.Table(columns=columns, data=rows[:_MAX_ROWS], allow_mixed_types=True)
+            self._run.log({name: table})
+
+    def _image(self, name: str, image: Pixels | Path, size: tuple[int, int]) -> None:
+        if self._run is None:
+            return
+        width, height = size
+        self._pictures += 1
+        if self._pictures > _MAX_PICTURES or width * height > _MAX_PIXELS:
+            log.warning(
+                "W&B gets no copy of picture %s, %s: it has %d x %d pixels and is number %d of "
+                "the run; the limits are %d pixels and %d pictures",
+                name,
+                image if isinstance(image, Path) else "an array",
+                width,
+                height,
+                self._pictures,
+                _MAX_PIXELS,
+                _MAX_PICTURES,
+            )
+            return
+        import wandb
+        from PIL import Image
+
+        with self._survive("store a picture"):
+            # A file is copied. A PIL image is stored as it is; an array might be rescaled.
+            data = str(image) if isinstance(image, Path) else Image.fromarray(image)
+            self._run.log({name: wandb.Image(data)})
+
+    def _finish(self, ok: bool, error: str | None) -> None:
+        run, self._run = self._run, None
+        if run is None:
+            return
+        with self._survive("end the run"):
+            if error is not None:
+                run.summary["error"] = error
+            run.finish(exit_code=0 if ok else 1)
+
+    @contextlib.contextmanager
+    def _survive(self, action: str) -> Iterator[None]:
+        """Turn a failure of W&B into a warning, the first of each run, and carry on."""
+        try:
+            yield
+        except Exception as error:  # a full disk, a dead service, a changed API: any of them
+            level = logging.DEBUG if self._warned else logging.WARNING
+            message = "W&B could not %s, its copy of the run in %s is incomplete: %s"
+            log.log(level, message, action, self._dir, first_line(error))
+            self._warned = True
+
+
+def _automatic_tags(config: dict[str, object]) -> list[str]:
+    """Return "encoder:vae" and the like, where a configuration has them and they are short."""
+    tags = []
+    for part in _TAGGED:
+        node = config.get(part)
+        name = node.get("name") if isinstance(node, dict) else None
+        tag = f"{part}:{name}"
+        if isinstance(name, str) and len(tag) <= MAX_TAG_LENGTH:
+            tags.append(tag)
+    return tags

@@ -1,0 +1,144 @@
+import json
+
+import pytest
+from filelock import FileLock
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf, open_dict
+
+from stitching import composition, resume, sweep
+from tests.report.made import make_cell
+
+
+@pytest.fixture
+def hydra_config(tmp_path):
+    """Hydra's configuration of a whole sweep, as its callbacks get it."""
+
+    def composed(*overrides, task=(), params=None):
+        composition.register_roles()
+        with initialize_config_dir(str(composition.conf_dir().resolve()), version_base="1.3"):
+            config = compose("config", [*overrides], return_hydra_config=True)
+        with open_dict(config):
+            config.hydra.sweep.dir = str(tmp_path / "grid")
+            config.hydra.overrides.task = list(task)
+            if params:
+                config.hydra.sweeper.params = params
+        return config
+
+    return composed
+
+
+@pytest.fixture(autouse=True)
+def no_sweep(monkeypatch):
+    monkeypatch.setattr(sweep, "_started", None)
+
+
+def test_planned_jobs_have_hydras_numbers_and_their_models(hydra_config):
+    config = hydra_config(task=["encoder=vae,nf", "decoder=dm", "seed=3,4"])
+    jobs = sweep.planned_jobs(config)
+    assert [job["number"] for job in jobs] == [0, 1, 2, 3]
+    assert [job["folder"] for job in jobs] == [
+        "vae-to-dm_0", "vae-to-dm_1", "nf-to-dm_2", "nf-to-dm_3",
+    ]  # fmt: skip
+    assert jobs[1]["overrides"] == ["encoder=vae", "decoder=dm", "seed=4"]
+
+
+def test_what_is_not_swept_over_is_the_configurations_own(hydra_config):
+    (job, _) = sweep.planned_jobs(hydra_config(task=["seed=1,2"]))
+    assert (job["encoder"], job["decoder"]) == ("vae", "nf")
+
+
+def test_the_command_line_replaces_parameters_of_a_preset(hydra_config):
+    config = hydra_config(task=["encoder=vae"], params={"encoder": "nf,dm", "decoder": "nf,dm"})
+    names = [(job["encoder"], job["decoder"]) for job in sweep.planned_jobs(config)]
+    assert names == [("vae", "nf"), ("vae", "dm")]
+
+
+def test_the_start_of_a_sweep_is_written_down(hydra_config, tmp_path):
+    sweep.SweepStart().on_multirun_start(hydra_config(task=["encoder=vae,nf"]))
+    manifest = json.loads((tmp_path / "grid" / "sweep.json").read_text())
+    assert manifest["id"].startswith("grid-")
+    assert manifest["launcher"] == manifest["sweeper"] == "basic"
+    assert len(manifest["jobs"]) == 2
+    assert "finished" not in manifest
+
+
+def test_two_starts_have_two_identities(hydra_config, tmp_path):
+    found = set()
+    for _ in range(2):
+        sweep.SweepStart().on_multirun_start(hydra_config())
+        found.add(sweep.read_manifest(tmp_path / "grid")["id"])
+        sweep._started.lock.release()
+    assert len(found) == 2
+
+
+def test_a_folder_in_which_a_sweep_is_at_work_is_refused(hydra_config, tmp_path):
+    (tmp_path / "grid").mkdir()
+    with (
+        FileLock(tmp_path / "grid" / ".lock"),
+        pytest.raises(SystemExit, match=r"another sweep is at work.*hydra\.sweep\.dir"),
+    ):
+        sweep.SweepStart().on_multirun_start(hydra_config())
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(hydra_config, tmp_path):
+    (tmp_path / "grid").write_text("a file")
+    with pytest.raises(SystemExit, match="cannot write to the folder of the sweep"):
+        sweep.SweepStart().on_multirun_start(hydra_config())
+
+
+def started(monkeypatch, folder):
+    sweep.write_json(folder / "sweep.json", {"id": "s1", "started": sweep.now()})
+    tracker = OmegaConf.create({"_target_": "stitching.tracking.NoTracker"})
+    lock = FileLock(folder / ".lock")
+    monkeypatch.setattr(sweep, "_started", sweep._Started(folder, lock, tracker))
+
+
+def test_a_sweep_over_another_setting_keeps_its_csv_and_says_why_there_is_no_table(
+    tmp_path, monkeypatch, capsys
+):
+    for number, rmse in enumerate((0.1, 0.2)):
+        make_cell(
+            tmp_path, "vae", "nf", number, image__rmse=rmse, dtype=f"float{32 + 32 * number}"
+        )
+    started(monkeypatch, tmp_path)
+    sweep.end_sweep(interrupted=False)
+    assert "differ in image/rmse, dtype" in capsys.readouterr().err
+    assert len((tmp_path / "grid.csv").read_text().splitlines()) == 3
+
+
+def test_the_end_is_written_down_unless_the_user_stopped_it(tmp_path, monkeypatch):
+    make_cell(tmp_path, "vae", "nf", 0)
+    started(monkeypatch, tmp_path)
+    sweep.end_sweep(interrupted=True)
+    assert "finished" not in sweep.read_manifest(tmp_path)
+    sweep.end_sweep(interrupted=False)
+    assert "finished" in sweep.read_manifest(tmp_path)
+
+
+def test_without_a_sweep_there_is_no_report(capsys):
+    sweep.end_sweep(interrupted=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_resuming_repeats_the_command_in_the_same_folder(tmp_path):
+    (tmp_path / "launch.py").write_text("")
+    folder = tmp_path / "o'dd, [dir]"
+    folder.mkdir()
+    command = ["launch.py", "-m", "encoder=vae,nf", "hydra.sweep.dir=old", "resume=false"]
+    sweep.write_json(folder / "sweep.json", {"command": command, "cwd": str(tmp_path)})
+    arguments, cwd = resume.command(folder, ["hydra/launcher=joblib"])
+    assert cwd == tmp_path
+    quoted = str(folder).replace("'", "\\'")
+    added = [f"hydra.sweep.dir='{quoted}'", "hydra/launcher=joblib"]
+    assert arguments == ["launch.py", "-m", "encoder=vae,nf", *added]
+
+
+def test_resuming_without_a_manifest_is_one_message(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing or damaged"):
+        resume.command(tmp_path)
+
+
+def test_resuming_what_is_gone_is_one_message(tmp_path):
+    sweep.write_json(tmp_path / "sweep.json", {"command": ["launch.py"], "cwd": str(tmp_path)})
+    with pytest.raises(FileNotFoundError, match="is gone"):
+        resume.command(tmp_path)
