@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from stitching import config, finished, outputs, progress
-from stitching.sweep import read_manifest
+from stitching.manifest import read_manifest
 from stitching.tracking.cells import log_cell
 
 if TYPE_CHECKING:

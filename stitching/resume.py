@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stitching.sweep import MANIFEST, read_manifest
+from stitching.manifest import FILE, read_manifest
 
 _OWN = ("hydra.sweep.dir=", "resume=")
 
@@ -29,7 +29,7 @@ def command(folder: Path, extra: Sequence[str] = ()) -> tuple[list[str], Path]:
     manifest = read_manifest(folder)
     if not manifest.get("command"):
         raise FileNotFoundError(
-            f"{folder / MANIFEST} is missing or damaged, so the command of this sweep is not "
+            f"{folder / FILE} is missing or damaged, so the command of this sweep is not "
             "known: run it again yourself, with hydra.sweep.dir set to this folder"
         )
     program, *arguments = manifest["command"]

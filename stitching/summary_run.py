@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from stitching.manifest import read_manifest
 from stitching.report.cells import Cell, read_cells
 from stitching.report.grids import Grid, grid_of
 from stitching.report.measures import Measure
@@ -55,7 +56,7 @@ def write_summary(folder: Path, tracker: Tracker) -> None:
 
 
 def _write(folder: Path, tracker: Tracker) -> None:
-    manifest = _json(folder / "sweep.json")
+    manifest = read_manifest(folder)
     cells, _ = read_cells(folder)
     group = str(manifest.get("group") or manifest.get("id") or cells[0].sweep or folder.name)
     # Those of cells lie in the folders of cells. An earlier summary goes with its tables' files.

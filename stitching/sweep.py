@@ -5,7 +5,6 @@ a lock on the folder while it works.
 """
 
 import contextlib
-import json
 import logging
 import secrets
 import socket
@@ -20,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from stitching import manifest
 from stitching.finished import now, write_json
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 log = logging.getLogger(__name__)
-
-MANIFEST = "sweep.json"
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class SweepStart(Callback):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _started = _Started(folder, _lock(folder), config.tracker)
-            write_json(folder / MANIFEST, _manifest(config, folder))
+            write_json(folder / manifest.FILE, _manifest(config, folder))
         except OSError as error:
             raise SystemExit(f"cannot write to the folder of the sweep: {error}") from None
 
@@ -73,7 +71,7 @@ def _lock(folder: Path) -> "BaseFileLock":
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        other = read_manifest(folder)
+        other = manifest.read_manifest(folder)
         raise SystemExit(
             f"another sweep is at work in {folder} (process {other.get('pid')} on "
             f"{other.get('host')}): wait for its end, or give this one its own hydra.sweep.dir"
@@ -85,7 +83,7 @@ def _manifest(config: DictConfig, folder: Path) -> dict[str, Any]:
     started = datetime.now(UTC)
     choices, jobs = config.hydra.runtime.choices, planned_jobs(config)
     name = f"{folder.name}-{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    before = read_manifest(folder)
+    before = manifest.read_manifest(folder)
     same = jobs is not None and before.get("jobs") == jobs
     return {
         "id": name,
@@ -113,12 +111,16 @@ def planned_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
         return None
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
 
     params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
     assert isinstance(params, dict)
     texts = [f"{key!s}={value}" for key, value in params.items()]
-    parsed = OverridesParser.create().parse_overrides([*texts, *config.hydra.overrides.task])
-    (jobs,) = BasicSweeper.split_arguments(parsed, None)
+    try:
+        parsed = OverridesParser.create().parse_overrides([*texts, *config.hydra.overrides.task])
+        (jobs,) = BasicSweeper.split_arguments(parsed, None)
+    except HydraException:
+        return None  # the sweeper is about to refuse it, in its own words
     return [_job(number, job, config) for number, job in enumerate(jobs)]
 
 
@@ -132,28 +134,19 @@ def _job(number: int, overrides: Sequence[str], config: DictConfig) -> dict[str,
     return {"number": number, "folder": folder, **names, "overrides": list(overrides)}
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return `sweep.json` of a folder; empty where there is none, or a damaged one."""
-    try:
-        found = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def end_sweep(interrupted: bool) -> None:
     """Report the sweep that this process started, if it started one.
 
     Args:
         interrupted: Whether cells may be missing because the user stopped the sweep.
     """
-    if _started is None or not (_started.folder / MANIFEST).is_file():
+    if _started is None or not (_started.folder / manifest.FILE).is_file():
         return
     folder = _started.folder
-    manifest = read_manifest(folder)
-    if not interrupted and manifest:
+    found = manifest.read_manifest(folder)
+    if not interrupted and found:
         with contextlib.suppress(OSError):  # a full disk: the report below says more
-            write_json(folder / MANIFEST, manifest | {"finished": now()})
+            write_json(folder / manifest.FILE, found | {"finished": now()})
     _report(folder)
     if not interrupted:
         _summarise(folder, _started.tracker)
@@ -161,14 +154,18 @@ def end_sweep(interrupted: bool) -> None:
 
 
 def _report(folder: Path) -> None:
-    from stitching import report
+    from stitching import reporting
 
     try:
-        report.main([str(folder)])
+        reporting.report_sweeps([folder])
     except (ValueError, OSError) as problem:
         # No cell finished, and the cells' own messages, already shown, say why; or the sweep went
         # over another setting too, and a table of encoders by decoders cannot show it.
-        print(f"no report: {problem}", file=sys.stderr)
+        print(f"no tables: {problem}", file=sys.stderr)
+        try:
+            reporting.report_failures(folder)
+        except (ValueError, OSError) as second:
+            print(f"no page: {second}", file=sys.stderr)
 
 
 def _summarise(folder: Path, tracker: DictConfig) -> None:

@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def environment():
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TERM": "xterm"}
+    # These two would be believed before the terminal itself.
+    inherited = {k: v for k, v in os.environ.items() if k not in ("LINES", "COLUMNS")}
+    return inherited | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TERM": "xterm"}
 
 
 def in_terminal(*arguments, size=(24, 100), after=None, limit_s=30.0):

@@ -46,7 +46,7 @@ def sweep(conf, tmp_path_factory):
     """One sweep with a broken model in it."""
     cwd = tmp_path_factory.mktemp("sweep")
     arguments = ["-m", "--config-dir", str(conf), "encoder=one,gone,random", "decoder=one,two"]
-    done = launch(*arguments, *SMALL, "hydra.sweep.dir=grid", cwd=cwd)
+    done = launch(*arguments, *SMALL, "hydra.sweep.dir=grid", "cache=cache", cwd=cwd)
     return cwd, done
 
 

@@ -9,6 +9,6 @@ rule that decided and, for the last, the command to run. The first DIR gets `cla
 
 from stitching.claims.base import Answer, Claim, Number
 from stitching.claims.evidence import Evidence, read_evidence
-from stitching.claims.files import CLAIMS, main
+from stitching.claims.files import CLAIMS, answer, main
 
-__all__ = ["CLAIMS", "Answer", "Claim", "Evidence", "Number", "main", "read_evidence"]
+__all__ = ["CLAIMS", "Answer", "Claim", "Evidence", "Number", "answer", "main", "read_evidence"]

@@ -18,7 +18,7 @@ from stitching.claims.training import C5, C6
 from stitching.report.formats import aligned, markdown_table, with_interval
 from stitching.report.output import write
 
-__all__ = ["CLAIMS", "main"]
+__all__ = ["CLAIMS", "answer", "main"]
 
 CLAIMS: tuple[Claim, ...] = (C1(), C2(), C3(), C4(), C5(), C6(), C7(), C8(), C9())
 
@@ -64,15 +64,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "dirs", metavar="DIR", type=Path, nargs="+", help="folder of a sweep, with its cells in it"
     )
-    folders: list[Path] = parser.parse_args(argv).dirs
-    found = ask(list(read_evidence(folders)))
-    paths = [
-        write(folders[0] / "claims.md", markdown(found).encode()),
-        write(folders[0] / "claims.json", as_json(found).encode()),
-    ]
+    found, paths = answer(parser.parse_args(argv).dirs)
     print(console(found))
     print("\n".join(["\nwritten:", *(f"  {path}" for path in paths)]))
     return 0
+
+
+def answer(folders: Sequence[Path]) -> tuple[dict[Claim, list[Asked]], list[Path]]:
+    """Answer all claims, and write the answers down in the first folder.
+
+    Returns:
+        The answers, and the files.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: A folder without a finished cell, or two cells of one pair of models that
+            differ.
+    """
+    found = ask(list(read_evidence(folders)))
+    return found, [
+        write(folders[0] / "claims.md", markdown(found).encode()),
+        write(folders[0] / "claims.json", as_json(found).encode()),
+    ]
 
 
 def ask(evidence: Sequence[Evidence]) -> dict[Claim, list[Asked]]:

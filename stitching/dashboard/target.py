@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from stitching.manifest import read_manifest
 from stitching.report.cells import read_cells
 from stitching.report.grids import grid_of
 from stitching.report.measures import MEASURES, Measure
@@ -82,16 +82,8 @@ def target_of(folder: Path, project: str, entity: str = "") -> Target:
     return Target(
         project=project,
         entity=entity,
-        group=_group(folder) or str(cells[0].sweep),
+        group=str(read_manifest(folder).get("group") or cells[0].sweep),
         measures=tuple(shown(grid)),
         variants=tuple(v.folder for v in variants) if len(variants) > 1 else (),
         setting=setting(grid.frame),
     )
-
-
-def _group(folder: Path) -> str:
-    """The tracker's group of a sweep; "" where `sweep.json` does not tell."""
-    try:
-        return str(json.loads((folder / "sweep.json").read_text()).get("group", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""

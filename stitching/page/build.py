@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from stitching.manifest import Sweep, read_sweep
 from stitching.page.claims import read_claims
 from stitching.page.configs import Configs
 from stitching.page.details import add_details
@@ -26,7 +27,6 @@ from stitching.report.budget import left_out
 from stitching.report.cells import Cell, listed
 from stitching.report.grids import Grid
 from stitching.report.output import VARIANTS, write
-from stitching.report.sweeps import Sweep, read_sweep
 from stitching.report.variants import Variant
 
 __all__ = ["write_page"]

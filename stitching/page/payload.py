@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stitching.manifest import Sweep
 from stitching.page.configs import Configs
 from stitching.page.limits import Limits
 from stitching.page.packing import href, rounded
@@ -16,7 +17,6 @@ from stitching.report import tables
 from stitching.report.cells import Cell
 from stitching.report.marks import BEST, BIAS, FLOOR, TIE, legend
 from stitching.report.measures import MEASURES, Measure, headline
-from stitching.report.sweeps import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd

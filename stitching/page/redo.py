@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from stitching.manifest import Sweep
 from stitching.report.cells import Cell
-from stitching.report.sweeps import Sweep
 
 __all__ = ["command_of"]
 

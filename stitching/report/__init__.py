@@ -13,6 +13,7 @@ first DIR then gets `protocols.md` and `protocols.csv`: protocols side by side, 
 their switches moves.
 """
 
+from stitching.manifest import Sweep, read_sweep
 from stitching.report.cells import Cell
 from stitching.report.differences import Difference, difference
 from stitching.report.files import main
@@ -20,7 +21,6 @@ from stitching.report.grids import Grid, collect, pivot, read_grid
 from stitching.report.measures import MEASURES, Measure
 from stitching.report.plots import render_reconstructions
 from stitching.report.summary import summary_lines, summary_of
-from stitching.report.sweeps import Sweep, read_sweep
 from stitching.report.tables import print_table
 
 __all__ = [

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 from stitching.report.grids import Grid
 
-__all__ = ["LARGEST_SIDE", "MOST_CELLS", "MOST_GRIDS", "left_out"]
+__all__ = ["LARGEST_SIDE", "MOST_CELLS", "MOST_FIGURES", "MOST_GRIDS", "left_out"]
 
 #: A sheet of more models than this does not fit a screen, nor its numbers into their boxes.
 LARGEST_SIDE = 32
 
 #: Grids of one sweep whose heatmaps are drawn: each takes a second or two.
 MOST_GRIDS = 12
+
+#: Grids of one sweep that get the paper's figures: each takes four seconds.
+MOST_FIGURES = 2
 
 #: Cells whose resamples are opened to tell which numbers differ: 10 ms each.
 MOST_CELLS = 2000

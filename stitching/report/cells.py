@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stitching.manifest import Job, Sweep, read_sweep
 from stitching.report.cell import BASELINES, Cell, family
-from stitching.report.sweeps import Job, Sweep, read_sweep
 from stitching.report.values import Packer
 
 __all__ = ["BASELINES", "Cell", "family", "listed", "read_cells"]
@@ -83,9 +83,13 @@ def _planned(
     """Return the cells of a plan in its order, also those that left no files, then all others."""
     by_name = {cell.path.name: cell for cell in cells}
     others = {cell.path.name: cell for cell in stale}
+    # The plan knows models by their options; a setting of the sweep may give one another name.
+    numbered = {_number(name): name for name in by_name}
 
     def planned(job: Job) -> Cell:
         name = Path(job.folder).name
+        if name not in by_name:
+            name = numbered.get(job.number, name)
         found = by_name.pop(name, None)
         if found is None:
             reason = "it was not started"
@@ -109,8 +113,7 @@ def _cell_folders(folder: Path, *, planned: bool) -> list[Path]:
         return any(os.path.isfile(os.path.join(path, name)) for name in names)
 
     def order(path: Path) -> tuple[float, str]:
-        name = _CELL_NAME.fullmatch(path.name)
-        return (int(name["number"]) if name and name["number"] else math.inf, path.name)
+        return _number(path.name), path.name
 
     if is_cell(str(folder)):
         return [folder]
@@ -121,6 +124,12 @@ def _cell_folders(folder: Path, *, planned: bool) -> list[Path]:
         hint = f"give one of its sweeps, {', '.join(below)}" if below else "give that of a sweep"
         raise ValueError(f"no cells in the folder {folder}: {hint}")
     return sorted(found, key=order)
+
+
+def _number(name: str) -> float:
+    """Return the job's number in the name of a cell's folder; infinity where there is none."""
+    found = _CELL_NAME.fullmatch(name)
+    return int(found["number"]) if found and found["number"] else math.inf
 
 
 def _read_all(paths: Sequence[Path]) -> list[Cell]:

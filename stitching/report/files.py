@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stitching.report.budget import left_out
+from stitching.report.budget import MOST_FIGURES, left_out
 from stitching.report.cells import Cell
+from stitching.report.figures import remove_figures
 from stitching.report.grids import Grid, grid_of, read_grid
 from stitching.report.output import VARIANTS, remove_others, remove_variants, write
 from stitching.report.pages import Page, report_grid, write_raw, written
@@ -21,8 +22,22 @@ from stitching.report.variants import Variant, split
 _NOTES = 30
 
 
+class Reported(NamedTuple):
+    """What was reported of some folders.
+
+    Attributes:
+        folders: What lies in them.
+        text: For the console.
+        less: Why something was left out; "" if nothing was.
+    """
+
+    folders: list[Folder]
+    text: str
+    less: str
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write and print the report of one or more sweeps.
+    """Write and print tables and pictures of one or more sweeps.
 
     Args:
         argv: Command line arguments without the program's name; None takes those of the process.
@@ -39,43 +54,72 @@ def main(argv: Sequence[str] | None = None) -> int:
         "python -m stitching.report",
         description="Make tables and pictures from finished cells; compare protocols.",
     )
+    add_arguments(parser)
+    options = parser.parse_args(argv)
+    print(report_folders(options.dirs, pictures=options.pictures).text)
+    return 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folders of sweeps, and whether to draw what would take long."""
     parser.add_argument(
         "dirs", metavar="DIR", type=Path, nargs="+", help="folder of a sweep, with its cells in it"
     )
     parser.add_argument(
         "--pictures",
         action="store_true",
-        help="draw heatmaps and pictures, and open resamples, however many cells there are",
+        help="draw heatmaps, pictures and figures, and open resamples, however many cells there "
+        "are",
     )
-    options = parser.parse_args(argv)
-    folders = [_Folder.of(read_grid(folder)) for folder in options.dirs]
+
+
+def report_folders(dirs: Sequence[Path], *, pictures: bool = False) -> Reported:
+    """Write tables and pictures of one or more sweeps.
+
+    Args:
+        dirs: Their folders.
+        pictures: Whether to draw all of them, however many cells there are.
+
+    Raises:
+        FileNotFoundError: No such folder.
+        ValueError: No finished cell, two cells of one pair of models that differ, or protocols
+            on different data sets.
+    """
+    folders = [Folder.of(read_grid(folder)) for folder in dirs]
     grids = [grid for folder in folders for grid in folder.parts.values()]
-    less = "" if options.pictures else left_out(grids)
+    less = "" if pictures else left_out(grids)
+    figures = pictures or (not less and len(grids) <= MOST_FIGURES)
     for grid in grids:
         grid.compared = not less
         grid.notes += [less] if less else []
     compared = _comparison(folders)
     blocks, swept = [], False
     for found in folders:
-        pages = _report_folder(found, pictures=not less)
+        pages = _report_folder(found, pictures=not less, figures=figures)
         blocks += [block for page in pages for block in _blocks(page, less, brief=len(pages) > 1)]
         swept = swept or any(page.swept for page in pages)
     if compared is not None and not swept and not (less and len(compared.protocols) > 1):
         paths = _write_comparison(compared, folders[0].grid.folder, every_cell=not less)
         blocks += [summary(compared), written(paths)]
-    print("\n\n".join(block for block in [*blocks, less] if block))
-    return 0
+    return Reported(folders, "\n\n".join(block for block in [*blocks, less] if block), less)
 
 
-class _Folder(NamedTuple):
-    """A sweep: all its cells, and one grid for each protocol and seed."""
+class Folder(NamedTuple):
+    """What lies in the folder of a sweep.
+
+    Attributes:
+        grid: All its cells.
+        parts: One grid for each protocol and seed.
+        rest: Cells that tell neither.
+    """
 
     grid: Grid
     parts: dict[Variant, Grid]
     rest: list[Cell]
 
     @classmethod
-    def of(cls, grid: Grid) -> _Folder:
+    def of(cls, grid: Grid) -> Folder:
+        """Take the cells of a sweep apart."""
         parts, rest = split(grid.read)
         if len(parts) == 1:
             return cls(grid, {variant: grid for variant in parts}, rest)
@@ -83,7 +127,7 @@ class _Folder(NamedTuple):
         return cls(grid, grids, rest)
 
 
-def _comparison(folders: Sequence[_Folder]) -> Comparison | None:
+def _comparison(folders: Sequence[Folder]) -> Comparison | None:
     """Put the protocols of all folders side by side; None where there is only one."""
     if len(folders) == 1:
         parts = folders[0].parts
@@ -104,21 +148,25 @@ def _write_comparison(compared: Comparison, folder: Path, *, every_cell: bool) -
     return paths
 
 
-def _report_folder(found: _Folder, *, pictures: bool) -> list[Page]:
+def _report_folder(found: Folder, *, pictures: bool, figures: bool) -> list[Page]:
     """Write one report, or one per protocol and seed into folders below."""
     grid, parts, rest = found
     if len(parts) == 1:
         remove_variants(grid.folder, ())
-        return [report_grid(grid, grid.folder, pictures=pictures)]
+        return [report_grid(grid, grid.folder, pictures=pictures, figures=figures)]
     whole = Raw(grid)
     paths = write_raw(whole, grid.folder)
     remove_others(grid.folder, paths)
+    remove_figures(grid.folder)
     remove_variants(grid.folder, [variant.folder for variant in parts])
     notes = [f"{cell.path.name} {cell.state}: {cell.reason}" for cell in rest]
     pages = [Page(f"{grid.folder}: {len(parts)} protocols or seeds", "", notes, paths)]
     for variant, part in parts.items():
         out = grid.folder / VARIANTS / variant.folder
-        pages.append(report_grid(part, out, variant.label, whole=whole, pictures=pictures))
+        page = report_grid(
+            part, out, variant.label, whole=whole, pictures=pictures, figures=figures
+        )
+        pages.append(page)
     return pages
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stitching.report import tables
 from stitching.report.budget import LARGEST_SIDE
 from stitching.report.curves import setting_curve
+from stitching.report.figures import remove_figures, write_figures
 from stitching.report.grids import Grid, Pair
 from stitching.report.heatmaps import heatmap
 from stitching.report.latex import latex
@@ -47,7 +48,13 @@ class Page:
 
 
 def report_grid(
-    grid: Grid, out: Path, name: str = "", *, whole: Raw | None = None, pictures: bool = True
+    grid: Grid,
+    out: Path,
+    name: str = "",
+    *,
+    whole: Raw | None = None,
+    pictures: bool = True,
+    figures: bool = False,
 ) -> Page:
     """Write the report of a grid into a folder, and remove what an earlier one left there.
 
@@ -58,6 +65,7 @@ def report_grid(
         whole: Raw values of all of these.
         pictures: Whether to draw heatmaps and the sheet of pictures, and to make tables of all
             measures; else of those of the console.
+        figures: Whether to draw the paper's figures.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results, or show different
@@ -71,6 +79,8 @@ def report_grid(
     else:
         if pictures:
             paths += _write_heatmaps(grid, out) + _write_pictures(grid, out)
+        if figures:
+            paths += write_figures(grid, out)
         measures = [m for m in tables.shown(grid) if pictures or m.printed]
         paths.append(write(out / "table.md", tables.markdown(grid, measures).encode()))
         paths.append(write(out / "table.tex", latex(grid, name, measures).encode()))
@@ -81,6 +91,7 @@ def report_grid(
         page = Page(heading, _console(grid), notes, [])
     paths += page.paths
     remove_others(out, paths)
+    remove_figures(out, paths)
     return Page(page.heading, page.body, page.notes, paths, page.swept)
 
 

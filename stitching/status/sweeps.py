@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from stitching.report.sweeps import Sweep as Manifest
-from stitching.report.sweeps import read_sweep
+from stitching.manifest import Sweep as Manifest
+from stitching.manifest import read_sweep
 from stitching.status.cells import Cell, Entry, moment
 from stitching.status.machine import Machine
 

@@ -1,9 +1,9 @@
 import json
 import shlex
 
+from stitching.manifest import read_sweep
 from stitching.page.redo import command_of
 from stitching.report.cells import read_cells
-from stitching.report.sweeps import read_sweep
 from tests.page.made import cell, read
 
 

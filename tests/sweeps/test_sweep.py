@@ -5,7 +5,7 @@ from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
-from stitching import composition, resume, sweep
+from stitching import composition, manifest, resume, sweep
 from tests.report.made import make_cell
 
 
@@ -55,18 +55,18 @@ def test_the_command_line_replaces_parameters_of_a_preset(hydra_config):
 
 def test_the_start_of_a_sweep_is_written_down(hydra_config, tmp_path):
     sweep.SweepStart().on_multirun_start(hydra_config(task=["encoder=vae,nf"]))
-    manifest = json.loads((tmp_path / "grid" / "sweep.json").read_text())
-    assert manifest["id"].startswith("grid-")
-    assert manifest["launcher"] == manifest["sweeper"] == "basic"
-    assert len(manifest["jobs"]) == 2
-    assert "finished" not in manifest
+    found = json.loads((tmp_path / "grid" / "sweep.json").read_text())
+    assert found["id"].startswith("grid-")
+    assert found["launcher"] == found["sweeper"] == "basic"
+    assert len(found["jobs"]) == 2
+    assert "finished" not in found
 
 
 def test_two_starts_have_two_identities(hydra_config, tmp_path):
     found = set()
     for _ in range(2):
         sweep.SweepStart().on_multirun_start(hydra_config())
-        found.add(sweep.read_manifest(tmp_path / "grid")["id"])
+        found.add(manifest.read_manifest(tmp_path / "grid")["id"])
         sweep._started.lock.release()
     assert len(found) == 2
 
@@ -110,9 +110,9 @@ def test_the_end_is_written_down_unless_the_user_stopped_it(tmp_path, monkeypatc
     make_cell(tmp_path, "vae", "nf", 0)
     started(monkeypatch, tmp_path)
     sweep.end_sweep(interrupted=True)
-    assert "finished" not in sweep.read_manifest(tmp_path)
+    assert "finished" not in manifest.read_manifest(tmp_path)
     sweep.end_sweep(interrupted=False)
-    assert "finished" in sweep.read_manifest(tmp_path)
+    assert "finished" in manifest.read_manifest(tmp_path)
 
 
 def test_without_a_sweep_there_is_no_report(capsys):

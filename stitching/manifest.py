@@ -1,4 +1,7 @@
-"""What the starting process of a sweep wrote down: `sweep.json`."""
+"""What the starting process of a sweep wrote down: `sweep.json`.
+
+Read by what looks at sweeps, and light, so that looking costs little.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["Job", "Sweep", "read_sweep"]
+__all__ = ["FILE", "Job", "Sweep", "read_manifest", "read_sweep"]
+
+FILE = "sweep.json"
 
 
 class Job(NamedTuple):
@@ -34,10 +39,12 @@ class Sweep:
 
     Attributes:
         id: What its cells call it.
+        group: What the tracker calls it; where a sweep was resumed, the id of its first start.
         started: When, as ISO 8601 text; "" where the file does not say, as in all that follow.
         host: On which machine.
         pid: Of the starting process; None where the file does not say.
         launcher: Name of Hydra's launcher.
+        sweeper: Name of Hydra's sweeper.
         command: Command line.
         cwd: Where it was started.
         overrides: What the command line set for all jobs.
@@ -46,10 +53,12 @@ class Sweep:
     """
 
     id: str
+    group: str = ""
     started: str = ""
     host: str = ""
     pid: int | None = None
     launcher: str = ""
+    sweeper: str = ""
     command: tuple[str, ...] = ()
     cwd: str = ""
     overrides: tuple[str, ...] = ()
@@ -63,7 +72,7 @@ def read_sweep(folder: Path) -> Sweep | None:
     Raises:
         ValueError: The file is damaged.
     """
-    path = folder / "sweep.json"
+    path = folder / FILE
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -78,15 +87,26 @@ def read_sweep(folder: Path) -> Sweep | None:
         ) from error
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return `sweep.json` as it is; empty where there is none, or a damaged one."""
+    try:
+        found = json.loads((folder / FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _sweep(found: dict[str, Any]) -> Sweep:
     jobs = found.get("jobs")
     pid, finished = found.get("pid"), found.get("finished")
     return Sweep(
         id=str(found["id"]),
+        group=str(found.get("group") or found["id"]),
         started=str(found.get("started") or ""),
         host=str(found.get("host") or ""),
         pid=None if pid is None else int(pid),
         launcher=str(found.get("launcher") or ""),
+        sweeper=str(found.get("sweeper") or ""),
         command=_texts(found.get("command")),
         cwd=str(found.get("cwd") or ""),
         overrides=_texts(found.get("overrides")),

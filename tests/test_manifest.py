@@ -5,9 +5,9 @@ import os
 
 import pytest
 
+from stitching.manifest import Job
 from stitching.report import main, read_grid, read_sweep
 from stitching.report.cells import read_cells
-from stitching.report.sweeps import Job
 from stitching.report.variants import split
 from tests.report.made import make_cell, make_sweep, write
 
