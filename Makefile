@@ -70,8 +70,8 @@ test: setup  ## Run the test suite
 test-browser: setup  ## Open pages in a real browser (Debian's package chromium)
 	$(BIN)/python -m pytest -n 0 -m browser
 
-test-long: setup  ## Kill sweeps, fill disks, start other launchers: ten minutes
-	$(BIN)/python -m pytest -n auto -m long
+test-long: setup  ## Kill sweeps, fill disks, start other launchers; REPEATS=20 for more of the same
+	$(if $(REPEATS),REPEATS=$(REPEATS)) $(BIN)/python -m pytest -n auto -m long
 
 lint: setup  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

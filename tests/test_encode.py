@@ -214,6 +214,7 @@ def wait_for(condition, timeout_s=60):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_a_killed_shard_goes_on_where_it_was(slow, tmp_path):
     killed = slow()
     wait_for(lambda: len(entries(tmp_path / "cache")) >= 2)
@@ -226,6 +227,7 @@ def test_a_killed_shard_goes_on_where_it_was(slow, tmp_path):
     assert len(entries(tmp_path / "cache")) == 600 // BLOCK_IMAGES
 
 
+@pytest.mark.long
 def test_shards_at_once_fill_one_cache_and_nothing_else(slow, tmp_path):
     started = [slow("shards=2", f"shard={k}") for k in (0, 1)]
     outputs = [process.communicate(timeout=120)[0] for process in started]

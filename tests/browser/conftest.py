@@ -9,10 +9,6 @@ from tests.page.made import NASTY, cell, failed, page_of, sweep
 from tests.report.made import make_cell
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "browser: needs Chromium and playwright")
-
-
 @pytest.fixture(scope="session")
 def browser():
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -5,6 +5,8 @@ import yaml
 
 from tests.launchers.running import SMALL, cells, finish, launch, read, rows, start
 
+pytestmark = pytest.mark.long
+
 PLAIN = [*SMALL, "tracker=none", "decoder=one"]
 
 

@@ -1,9 +1,13 @@
 """Sixteen cells by eight workers again and again, and a real search by Optuna."""
 
+import os
+
 import pytest
 import yaml
 
 from tests.launchers.running import SMALL, Reader, cells, launch, read, rows
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -11,8 +15,7 @@ def cwd(tmp_path_factory):
     return tmp_path_factory.mktemp("many")
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("repeat", range(20))
+@pytest.mark.parametrize("repeat", range(int(os.environ.get("REPEATS", "2"))))
 def test_no_row_is_lost_or_torn_and_none_is_double(conf, cwd, repeat):
     # From the second repeat on, finished cells are taken from before: hardly more than writing.
     sweep = cwd / f"grid-{repeat}"
@@ -44,7 +47,6 @@ def tuned(conf, tmp_path_factory):
     return cwd / "grid"
 
 
-@pytest.mark.slow
 def test_a_search_ends_with_the_map_that_did_best_on_held_out_fit_images(tuned):
     best = yaml.safe_load((tuned / "optimization_results.yaml").read_text())
     scores = {
@@ -56,7 +58,6 @@ def test_a_search_ends_with_the_map_that_did_best_on_held_out_fit_images(tuned):
     assert set(best["best_params"]) <= {"map", "map.rank"}
 
 
-@pytest.mark.slow
 def test_a_search_tries_the_options_of_each_kind(tuned):
     maps = [
         yaml.safe_load((path / "config.yaml").read_text())["map"] for path in cells(tuned).values()

@@ -6,6 +6,8 @@ import pytest
 
 from tests.launchers.running import SMALL, Reader, cells, launch, processes_in, read, rows
 
+pytestmark = pytest.mark.long
+
 #: Of the user's folder, of this project, and one whose YAML names another model.
 GRID = ["encoder=one,two,random,untrained", "decoder=one,two"]
 PAIRS = [(e, d) for e in ("one", "two", "random", "untrained-vae") for d in ("one", "two")]
@@ -90,7 +92,6 @@ def test_the_table_at_the_end_has_every_cell_once(parallel):
     assert [(row["encoder"], row["decoder"]) for row in rows(parallel[0])] == PAIRS
 
 
-@pytest.mark.slow
 def test_ray_gives_the_same(conf, sequential, tmp_path):
     pytest.importorskip("ray")
     pytest.importorskip("hydra_plugins.hydra_ray_launcher")

@@ -4,6 +4,8 @@ import pytest
 
 from tests.launchers.running import cells, launch, read, rows
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def sweep(conf, tmp_path_factory):

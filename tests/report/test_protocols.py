@@ -119,7 +119,7 @@ def test_each_protocol_has_its_own_files(tmp_path, capsys):
     assert main([str(tmp_path)]) == 0
     for name in ("strict", "strict_probe=lasso"):
         written = {path.name for path in (tmp_path / "report" / name).iterdir()}
-        assert written == TABLES | {"pictures.png", "heatmap_image_lpips.png",
+        assert written == TABLES | {"figures", "pictures.png", "heatmap_image_lpips.png",
                            "heatmap_image_rmse.png"}  # fmt: skip
         assert len(rows_of(tmp_path / "report" / name / "grid.csv")) == 4
     top = {path.name for path in tmp_path.iterdir() if path.is_file()}

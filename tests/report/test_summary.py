@@ -4,7 +4,7 @@ import pytest
 
 from stitching.report import summary_lines
 from tests.report.made import make_cell, make_sweep, write
-from tests.report.test_sweeps import plan
+from tests.test_manifest import plan
 
 
 def test_all_cells_well_are_one_line(tmp_path):
