@@ -87,6 +87,11 @@ def is_whole(folder: Path, key: str) -> bool:
         return False
 
 
+def holds_finished(folder: Path) -> bool:
+    """Return whether a folder holds a cell that was finished, whole or not, of any identity."""
+    return bool(_finished(folder))
+
+
 def keep(folder: Path, sweep: str) -> None:
     """Make a whole cell one of the present sweep, and of no other."""
     (folder / "error.txt").unlink(missing_ok=True)

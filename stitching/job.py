@@ -58,8 +58,8 @@ def run_job(cfg: DictConfig) -> float | None:
     sweep = manifest.get("id", folder.name)
     job = _Job(folder, sweep, manifest.get("group", sweep), finished.now())
     try:
-        # One that is whole keeps its files until another identity is known to need the place.
-        if finished.read_status(folder).get("state") != "done":
+        # A finished cell keeps its files until another identity is known to need the place.
+        if not finished.holds_finished(folder):
             finished.clear(folder)
             finished.mark(folder, "running", job.sweep, job.started)
         with _warnings_to_log(), progress.follow(folder):
@@ -107,7 +107,7 @@ def _run(cfg: DictConfig, job: _Job) -> str:
             cell = config.build_cell(cfg)
             key = cell_identity(plain, cell)
         except BaseException:
-            if finished.read_status(folder).get("state") != "done":
+            if not finished.holds_finished(folder):
                 begin()  # so that a cell that fails early has its failed run
             raise
         with index.claim(key):

@@ -5,6 +5,9 @@ import os
 import pytest
 from hypothesis import settings
 
+# Processes that tests start would else use all cores each, beside each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A run that failed fails again: examples depend on the test alone.
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")

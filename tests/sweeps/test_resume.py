@@ -121,6 +121,34 @@ def test_another_number_in_the_settings_reuses_nothing(place, repaired, elsewher
 
 
 @pytest.mark.long
+def test_finished_cells_outlive_starts_that_cannot_see_the_data(conf, tmp_path):
+    from PIL import Image
+
+    pictures, away = tmp_path / "pictures", tmp_path / "away"
+    pictures.mkdir()
+    for i in range(60):
+        Image.new("RGB", (40, 40), (4 * i, 80, 200)).save(pictures / f"{i}.png")
+    arguments = ["encoder=one,two", "decoder=one", "hydra.sweep.dir=grid", "data=folder",
+                 "data.root=pictures", "data.n_train=9", "data.n_test=3"]  # fmt: skip
+
+    def launch():
+        return toys.launch(*arguments, cwd=tmp_path, conf=conf, cache=tmp_path / "cache")
+
+    assert launch().returncode == 0
+    before = metrics(tmp_path / "grid")
+    pictures.rename(away)
+    for _ in range(2):
+        assert launch().returncode == 1
+        assert {x["state"] for x in statuses(tmp_path / "grid").values()} == {"failed"}
+    away.rename(pictures)
+    done = launch()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("finished before, kept") == 2
+    assert metrics(tmp_path / "grid") == before
+    assert {x["state"] for x in statuses(tmp_path / "grid").values()} == {"done"}
+
+
+@pytest.mark.long
 def test_a_sweep_killed_at_any_moment_ends_as_if_it_had_not_been(conf, tmp_path):
     kills = int(os.environ.get("REPEATS", "6"))
     script = Path(__file__).with_name("killing.py")
