@@ -76,7 +76,9 @@ def write_page(
     configs = Configs(cells)
     views, rest = views_of(folder, cells, configs, grids)
     notes = [*notes, *_spare(views)] if grids is None else notes
-    measures = measures_of(views)
+    every = measures_of(views)
+    few = [measure for measure in every if measure.printed]
+    measures = few if few and len(cells) * len(every) > limits.values else every
     facts = Facts(cells, measures)
     chunks = Chunks()
     for number, view in enumerate(views):
@@ -94,6 +96,10 @@ def write_page(
         f"pictures of {unseen} cells are not in this page (it holds at most "
         f"{limits.pictures_bytes / 2**20:g} MiB): their files are linked"
     ] * bool(unseen)
+    caps += [
+        f"the grids show {len(few)} of {len(every)} measures (this page holds at most "
+        f"{limits.values:,} numbers): grid.csv and grid.parquet have all"
+    ] * (len(measures) < len(every))
     names = listed([cell.path.name for cell in rest])
     caps += [f"in none of the grids, as they do not tell their settings: {names}"] * bool(rest)
     missing = _unplanned(views)

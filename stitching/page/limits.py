@@ -22,6 +22,8 @@ class Limits:
         pictures_first: See `pictures_cells`.
         picture_width: Pictures are made smaller by a whole factor until they fit, in pixels.
         picture_quality: Of WebP, 0-100.
+        values: Numbers in the grids of all measures; of a larger sweep the grids show the
+            measures that the console does.
         details_bytes: Attributes, curves and tracebacks of all cells together.
         figures_bytes: The paper's figures together.
         traceback: Characters of a traceback, counted from its end.
@@ -35,7 +37,8 @@ class Limits:
     pictures_first: int = 40
     picture_width: int = 1000
     picture_quality: int = 85
-    details_bytes: int = MIB
+    values: int = 150_000
+    details_bytes: int = MIB // 2
     figures_bytes: int = 2 * MIB
     traceback: int = 6000
     numbers: int = 40

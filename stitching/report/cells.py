@@ -7,20 +7,18 @@ cell, ten thousand cells would take a minute. Who copies a cell checks them.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from stitching.manifest import Job, Sweep, read_sweep
 from stitching.report.cell import BASELINES, Cell, family
-from stitching.report.values import Packer
+from stitching.report.values import Packer, decoded
 
 __all__ = ["BASELINES", "Cell", "family", "listed", "read_cells"]
 
@@ -139,12 +137,12 @@ def _read_all(paths: Sequence[Path]) -> list[Cell]:
 
     parts = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
     workers = Parallel(n_jobs=min(_PROCESSES, cpu_count()), batch_size=1)
-    read = delayed(partial(_read_part, texts=True))
+    read = delayed(_read_part)
     return [cell for cells in workers(map(read, parts)) for cell in cells]
 
 
-def _read_part(paths: Sequence[Path], *, texts: bool = False) -> list[Cell]:
-    packer = Packer(texts=texts)
+def _read_part(paths: Sequence[Path]) -> list[Cell]:
+    packer = Packer()
     return [_read_cell(path, packer) for path in paths]
 
 
@@ -160,8 +158,7 @@ def _read_cell(path: Path, packer: Packer) -> Cell:
     ):
         try:
             with open(os.path.join(folder, file), "rb") as opened:
-                decode = json.loads if target is status else packer.decode
-                target.update(decode(opened.read().decode()))
+                target.update(decoded(opened.read()))
         except (OSError, ValueError, TypeError) as error:
             state, reason = "invalid", f"{file} cannot be read ({type(error).__name__}: {error})"
     names = os.listdir(folder)

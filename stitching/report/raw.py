@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Raw"]
 
+#: Cells from which on the faster of two ways to write numbers is taken.
+_MANY = 1000
+
 
 class Raw:
     """Raw values of cells, one row each, as the contents of files.
@@ -44,9 +47,9 @@ class Raw:
     def _lines(self) -> list[bytes]:
         if self._whole is not None:
             return [self._whole._lines[place] for place in self._places(self._whole)]
-        rows = [x for x in self._values if isinstance(x, Values) and x.texts is not None]
-        written = len(rows) == len(self.frame)
-        return [*(_written(rows, self.frame) if written else _rows(self.frame))]
+        rows = [x for x in self._values if isinstance(x, Values)]
+        many = len(rows) == len(self.frame) >= _MANY
+        return [*(_fast_rows(rows, self.frame) if many else _rows(self.frame))]
 
     def parquet(self) -> bytes:
         """Return the table as Parquet, with columns of one type each.
@@ -94,21 +97,25 @@ def _texts(column: pd.Series[Any]) -> list[str]:
     return [*map(_field, values)]
 
 
-def _written(rows: Sequence[Values], frame: pd.DataFrame) -> Iterator[bytes]:
-    """Yield the same lines made of numbers as they were written, in a tenth of the time."""
+def _fast_rows(rows: Sequence[Values], frame: pd.DataFrame) -> Iterator[bytes]:
+    """Yield the same lines in a tenth of the time; exponents are written 1e-5, not 1e-05."""
+    import orjson
+
     columns = [*map(str, frame.columns)]
     # Whole numbers in a column with gaps are floats in the table.
     floats = {key for key, kind in zip(columns, frame.dtypes, strict=True) if kind == "float64"}
     orders: dict[int, tuple[itemgetter[Any], list[bool]]] = {}
     for row in rows:
         layout = row.layout
+        n = len(layout.numbers)
         if id(layout) not in orders:
-            n = len(layout.numbers)
             place = dict(layout.numbers) | {key: n + at for key, at in layout.others.items()}
             order = itemgetter(*(place.get(key, len(place)) for key in columns))
             orders[id(layout)] = order, [key in floats for key in layout.others]
         order, as_float = orders[id(layout)]
-        parts = row.texts.split(b",") if row.texts else []
+        # Digits are the fewest that give back the number, as Python's own.
+        parts = orjson.dumps(row.numbers, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
+        parts = [b"invalid" if part == b"null" else part for part in parts] if n else []
         parts += [
             repr(float(value)).encode() if whole and value is not None else _field(value).encode()
             for value, whole in zip(row.others, as_float, strict=True)

@@ -7,16 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stitching.report.values import Packer, frame_of
+from stitching.report.values import Packer, decoded, frame_of
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text() | st.floats()
 
 
-@pytest.mark.parametrize("texts", [False, True])
-@given(found=st.dictionaries(st.text(), SCALARS))
-def test_packed_values_are_those_of_the_file(texts, found):
-    packer = Packer(texts=texts)
-    packed = packer.pack(packer.decode(json.dumps(found)))
+@given(st.dictionaries(st.text(), SCALARS))
+def test_packed_values_are_those_of_the_file(found):
+    packed = Packer().pack(decoded(json.dumps(found).encode()))
     assert list(packed) == list(found)
     for key, value in found.items():
         assert type(packed[key]) is type(value)
@@ -32,9 +30,13 @@ def test_a_key_that_is_not_there_is_told():
 
 
 def test_a_number_too_large_for_a_float_is_infinite_as_in_python():
-    packer = Packer(texts=True)
-    packed = packer.pack(packer.decode('{"a": 1e999, "b": 0.25}'))
-    assert (packed["a"], packed["b"], packed.texts) == (math.inf, 0.25, b"invalid,0.25")
+    packed = Packer().pack(decoded(b'{"a": 1e999, "b": 0.25}'))
+    assert (packed["a"], packed["b"]) == (math.inf, 0.25)
+
+
+def test_what_is_no_json_is_an_error():
+    with pytest.raises(ValueError, match="Expecting"):
+        decoded(b'{"a": 1')
 
 
 def test_cells_with_the_same_keys_share_them():
