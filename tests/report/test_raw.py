@@ -31,11 +31,9 @@ def test_the_csv_is_what_pandas_writes_of_the_table(mixed, monkeypatch, many):
         monkeypatch.setattr(raw, "_MANY", 1)
     grid = read_grid(mixed)
     expected = grid.frame.to_csv(index=False, lineterminator="\n")
-    if many:  # 5e300 for 5e+300, 1e-7 for 1e-07
+    if many:  # 1e-7 for 1e-07
         assert csv_of(grid) != expected
-        expected = re.sub(
-            r"(?<=\d)e([+-])0?(\d+)", lambda x: f"e{x[1].strip('+')}{x[2]}", expected
-        )
+        expected = re.sub(r"(?<=\de-)0", "", expected)
     assert csv_of(grid) == expected
 
 
