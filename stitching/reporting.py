@@ -70,7 +70,7 @@ def report_sweeps(folders: Sequence[Path], *, pictures: bool = False) -> list[Pa
     for found in reported.folders:
         folder = found.grid.folder
         if not reported.less:
-            claims.answer(_asked(folder))
+            _answer_claims(folder)
         pages.append(write_page(folder, found.grid.read, found.grid.notes, grids=found.parts))
         print("\n" + "\n".join([*summary_of(found.grid.read), f"page: {pages[-1]}"]))
     return pages
@@ -89,8 +89,17 @@ def report_failures(folder: Path) -> Path:
     return page
 
 
+def _answer_claims(folder: Path) -> None:
+    """Ask the claims of a sweep, and of those that they were last asked of together with it."""
+    try:
+        claims.answer(_asked(folder))
+    except (ValueError, OSError) as error:
+        for name in ("claims.json", "claims.md"):  # of cells that are no more
+            (folder / name).unlink(missing_ok=True)
+        print(f"no claims: {error}")
+
+
 def _asked(folder: Path) -> list[Path]:
-    """Return the folders that the claims of a sweep were last asked of, itself first."""
     try:
         known = json.loads((folder / "claims.json").read_text(encoding="utf-8"))["claims"]
         others = {str(answer["folder"]) for claim in known for answer in claim["answers"]}

@@ -5,6 +5,7 @@ python tests/benchmarks/published.py zoo ZOO.json    # docs/ZOO.md, from benchma
 python tests/benchmarks/published.py bench B.json    # docs/BENCHMARKS.md, from benchmarks/maps.py
 python tests/benchmarks/published.py measures M.json # docs/BENCHMARKS.md, of measures.py
 python tests/benchmarks/published.py protocols SWEEP # docs/MEASURES.md, from experiment=protocols
+python tests/benchmarks/published.py sweeps S.json   # docs/SWEEPS.md, from benchmarks/sweeps.py
 """
 
 import json
@@ -197,6 +198,40 @@ def protocols(folder):
     replace(ROOT / "docs" / "MEASURES.md", "protocols", f"{sizes}.\n{section.rstrip()}\n")
 
 
+def sweeps(path):
+    """What a sweep costs beside its cells, in parallel, and when it is large."""
+    found = json.loads(path.read_text())
+    parts = found["overhead"]
+    order = sorted((k for k in parts if k not in ("wall", "overhead")), key=lambda k: -parts[k])
+    text = f"{found['machine']}; medians.\n\n"
+    text += "A warm grid of 16 cells, seconds per cell: "
+    text += ", ".join(f"{key} {parts[key]:.2f}" for key in order if parts[key] >= 0.005)
+    text += f"; in all {parts['wall']:.2f}, without decoding and scoring "
+    text += f"**{parts['overhead']:.2f}**.\n\n"
+    runs = found["parallel"]
+    kinds = [key for key in runs["sequential"]["counts"] if "computed" in key]
+    names = [key.rpartition("computed_")[2] for key in kinds]
+    head = ["16 cells from nothing, 300 / 64 images", "seconds", "numbers", *names]
+    rows = [
+        [name, f"{run['seconds']:.0f}", "equal to the byte" if run["equal"] else "differ",
+         *(run["counts"].get(kind, 0) for kind in kinds)]
+        for name, run in runs.items()
+    ]  # fmt: skip
+    text += table(head, rows, ["---", "---:", "---"] + ["---:"] * len(kinds))
+    text += (
+        "\nColumns count how often shared work was done, over all cells. One thread a process.\n\n"
+    )
+    forms = {"seconds": ".1f", "mib": ".0f", "page_mib": ".1f"}
+    rows = [
+        [name, *(format(x[key], form) if key in x else "" for key, form in forms.items())]
+        for name, x in found["scale"].items()
+    ]  # fmt: skip
+    head = ["10,000 finished cells", "seconds", "MiB of memory", "MiB of page"]
+    text += table(head, rows, ["---", "---:", "---:", "---:"])
+    text += "\nsquare: 100 x 100 models; seeds: 25 x 25 models by 16 seeds.\n"
+    replace(ROOT / "docs" / "SWEEPS.md", "sweeps", text)
+
+
 if __name__ == "__main__":
     {
         "grid": grid,
@@ -204,4 +239,5 @@ if __name__ == "__main__":
         "bench": bench,
         "measures": measures,
         "protocols": protocols,
+        "sweeps": sweeps,
     }[sys.argv[1]](Path(sys.argv[2]))

@@ -1,9 +1,12 @@
-"""What a sweep costs beside its cells: `python tests/benchmarks/sweeps.py [--out sweeps.json]`.
+"""What a sweep costs beside its cells: `python tests/benchmarks/sweeps.py [PART ...]`.
+
+Parts are `overhead`, `parallel` and `scale`, by default all; they are put into `--out`.
 
 1. A warm grid of 16 cells of the packaged models, everything cached: seconds per cell that are
    neither decoding nor scoring, by what they are.
 2. The same 16 cells cold, one after the other, by two workers and by eight: seconds, whether the
    numbers are equal to the byte, and how often each kind of shared work was done.
+3. Reports, pages and status of 10,000 finished cells that were made up: seconds and memory.
 """
 
 import argparse
@@ -19,6 +22,8 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+
+from report import make
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 MODELS = "vae,nf,vqvae,dm"
@@ -88,7 +93,7 @@ def overhead(place, rounds):
     return {key: statistics.median(x[key] for x in found) for key in found[0]}
 
 
-def parallel(place):
+def parallel(place, _):
     """The same cells one after the other, by two workers and by eight, each from nothing."""
     found, numbers = {}, {}
     for name, arguments in (
@@ -110,18 +115,45 @@ def parallel(place):
     return found
 
 
+def scale(place, rounds):
+    """Seconds and memory of commands on 10,000 cells; medians, after a first look at the files."""
+    found = {}
+    for layout in ("square", "seeds"):
+        folder = place / layout
+        make(folder, 10_000, layout)
+        for command in ("report", "status"):
+            runs = [_run("-m", f"stitching.{command}", str(folder)) for _ in range(rounds + 1)]
+            found[f"{command}, {layout}"] = {
+                "seconds": statistics.median(run[0] for run in runs[1:]),
+                "mib": max(run[1] for run in runs),
+            }
+        found[f"report, {layout}"]["page_mib"] = (folder / "report.html").stat().st_size / 2**20
+    return found
+
+
+def _run(*arguments):
+    """Run Python; return its seconds, and the most memory that it held, of one process in MiB."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    _, _, used = os.wait4(process.pid, 0)
+    return time.perf_counter() - started, used.ru_maxrss / 1024
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", default=["overhead", "parallel", "scale"]
+    )
     parser.add_argument("--out", type=Path, default=Path("sweeps.json"))
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    found = json.loads(options.out.read_text()) if options.out.exists() else {}
+    found["machine"] = f"{os.cpu_count()} cores, {platform.machine()}"
     with tempfile.TemporaryDirectory() as place:
-        found = {
-            "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-            "overhead": overhead(Path(place), options.rounds),
-            "parallel": parallel(Path(place)),
-        }
-    options.out.write_text(json.dumps(found, indent=1) + "\n")
+        for part in options.parts:
+            run = {"overhead": overhead, "parallel": parallel, "scale": scale}[part]
+            found[part] = run(Path(place), options.rounds)
+            options.out.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 
