@@ -199,7 +199,7 @@ class Cell:
             resources[f"count/computed_{kind}"] = number
         values, draws = flatten(metrics)
         found = {name: table for name, table in curves.items() if table}
-        original = items.of(quantise(test.images(slice(None)))[0])
+        original = items.of(self._test_pixels(test))
         pictures = Pictures(original, quantise(own)[0], quantise(stitched)[0])
         return Result(values, draws, resources, pictures, fitted, found)
 
@@ -207,6 +207,13 @@ class Cell:
         test = self.data.split("test")
         wanted = self.protocol.test_images
         return test if wanted is None else test.subset(wanted)
+
+    def _test_pixels(self, test: ImageSet) -> Tensor:
+        """Return the test images as bytes; they are the same in all cells of a sweep."""
+        parts = {"images": test.fingerprint}
+        return self.cache.kept(
+            "shown", parts, lambda: {"pixels": quantise(test.images(slice(None)))[0]}
+        )["pixels"]
 
     def _encode(self, subject: Subject, test: ImageSet) -> tuple[Space, int]:
         """Return a model's latents, and how many images were encoded for them."""

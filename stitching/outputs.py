@@ -87,7 +87,7 @@ def _write_pictures(pictures: "Pictures", folder: Path, picture: int) -> None:
     for name, image in images.items():
         path = folder / f"{name}.png"
         partial = path.with_suffix(".partial")
-        image.save(partial, format="png")
+        image.save(partial, format="png", compress_level=3)  # half the time, a tenth larger
         partial.replace(path)
 
 

@@ -5,6 +5,7 @@ a lock on the folder while it works.
 """
 
 import contextlib
+import importlib.util
 import logging
 import secrets
 import socket
@@ -26,6 +27,24 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 log = logging.getLogger(__name__)
+
+#: Plugins of Hydra by the option that needs them: module, and how to install it.
+_PLUGINS = {
+    "hydra/launcher=joblib": ("hydra_joblib_launcher", "pip install 'stitching[joblib]'"),
+    "hydra/launcher=submitit_local": (
+        "hydra_submitit_launcher",
+        "pip install 'stitching[submitit]'",
+    ),
+    "hydra/launcher=submitit_slurm": (
+        "hydra_submitit_launcher",
+        "pip install 'stitching[submitit]'",
+    ),
+    "hydra/launcher=ray": (
+        "hydra_ray_launcher",
+        "pip install 'stitching[ray]' && pip install --no-deps hydra-ray-launcher",
+    ),
+    "hydra/sweeper=optuna": ("hydra_optuna_sweeper", "pip install 'stitching[optuna]'"),
+}
 
 
 @dataclass(frozen=True)
@@ -51,10 +70,11 @@ class SweepStart(Callback):
         """Called by Hydra once, before the first job.
 
         Raises:
-            SystemExit: Another sweep is at work in the folder. (Hydra would make a warning of
-                another exception.)
+            SystemExit: A plugin is not installed, or another sweep is at work in the folder.
+                (Hydra would make a warning of another exception.)
         """
         global _started
+        _check_plugins(config)
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -62,6 +82,21 @@ class SweepStart(Callback):
             write_json(folder / manifest.FILE, _manifest(config, folder))
         except OSError as error:
             raise SystemExit(f"cannot write to the folder of the sweep: {error}") from None
+
+
+def _check_plugins(config: DictConfig) -> None:
+    for group in ("hydra/launcher", "hydra/sweeper"):
+        option = f"{group}={config.hydra.runtime.choices.get(group)}"
+        module, install = _PLUGINS.get(option, ("", ""))
+        if module and not _is_installed(f"hydra_plugins.{module}"):
+            raise SystemExit(f"{option} needs a plugin of Hydra that is not installed: {install}")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even its parent
+        return False
 
 
 def _lock(folder: Path) -> "BaseFileLock":

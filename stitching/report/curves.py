@@ -35,6 +35,8 @@ def penalty_curve(table: pd.DataFrame) -> bytes:
 
     def draw(axes: Axes) -> None:
         axes.set(xscale="log", xlabel="penalty alpha (squared source units)")
+        # Powers as mathematics would take longer to set than all else to draw.
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.plot(table["alpha"], table["cv_mse"], color=_FIRST)
         axes.set_ylabel("cross-validated squared error per element", color=_FIRST)
         # Without a penalty the error can be many times that of the mean: show the lower part.
@@ -44,13 +46,12 @@ def penalty_curve(table: pd.DataFrame) -> bytes:
         picked = table[table["chosen"] > 0]
         sizes = 20 + 60 * picked["chosen"] / picked["chosen"].max()
         x, y = picked["alpha"], picked["cv_mse"]
-        axes.scatter(x, y, s=sizes, color=_CHOSEN, zorder=3, label="chosen")
-        axes.legend(frameon=False, fontsize=8)
+        axes.scatter(x, y, s=sizes, color=_CHOSEN, zorder=3)
         other = axes.twinx()
         other.plot(table["alpha"], table["dof"], color=_SECOND, linestyle="--")
         other.set_ylabel("degrees of freedom", color=_SECOND)
 
-    return _figure("Choice of the ridge penalty", draw)
+    return _figure("Choice of the ridge penalty (dot: chosen)", draw)
 
 
 def rank_curve(table: pd.DataFrame) -> bytes:
@@ -138,9 +139,10 @@ def _figure(title: str, draw: Callable[[Axes], None]) -> bytes:
     from matplotlib.figure import Figure
 
     with style.context("default"):
-        figure = Figure(figsize=(6.4, 4.0), dpi=160, layout="constrained")
+        figure = Figure(figsize=(6.4, 4.0), dpi=160)
         FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
+        # Fixed, because to find margins takes as long as to draw, and every cell has a curve.
+        axes = figure.add_axes((0.13, 0.13, 0.74, 0.77))
         draw(axes)
         axes.grid(color="#e4e4e4", linewidth=0.6)
         axes.set_axisbelow(True)

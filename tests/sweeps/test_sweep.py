@@ -80,6 +80,24 @@ def test_a_folder_in_which_a_sweep_is_at_work_is_refused(hydra_config, tmp_path)
         sweep.SweepStart().on_multirun_start(hydra_config())
 
 
+def test_a_plugin_that_is_not_installed_is_named_before_anything_else(
+    hydra_config, tmp_path, monkeypatch
+):
+    config = hydra_config("hydra/launcher=joblib")
+    monkeypatch.setattr(sweep.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match=r"hydra/launcher=joblib needs .* 'stitching\[joblib\]'"):
+        sweep.SweepStart().on_multirun_start(config)
+    assert not (tmp_path / "grid").exists()
+
+
+def test_every_preset_of_hydra_names_its_plugin():
+    presets = {
+        f"hydra/{path.parent.name}={path.stem}"
+        for path in (composition.conf_dir() / "hydra").glob("*/*.yaml")
+    }
+    assert presets == set(sweep._PLUGINS)
+
+
 def test_a_folder_that_cannot_be_written_is_one_message(hydra_config, tmp_path):
     (tmp_path / "grid").write_text("a file")
     with pytest.raises(SystemExit, match="cannot write to the folder of the sweep"):
