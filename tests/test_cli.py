@@ -5,22 +5,10 @@ import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-LAUNCH = Path(__file__).parent.parent / "launch.py"
-
-MODEL = """
-_target_: stitching.models.vae.VAE
-name: {name}
-image_size: ${{data.image_size}}
-patch_size: 4
-latent_dim: {width}
-channels: [8, 8]
-value_range: [0.0, 1.0]
-weights: {weights}
-"""
+from tests.toys import LAUNCH, write_models
 
 SMALL = ["data.image_size=32", "data.n_train=24", "data.n_test=6", "metric=[rmse,lpips]",
          "probe.attributes=[Male,Smiling]"]  # fmt: skip
@@ -34,11 +22,7 @@ def launch(*arguments, cwd):
 @pytest.fixture(scope="module")
 def conf(tmp_path_factory):
     folder = tmp_path_factory.mktemp("conf")
-    (folder / "model").mkdir()
-    for name, width, weights in (("one", 8, "null"), ("two", 24, "null"), ("gone", 8, "no.bin")):
-        text = MODEL.format(name=name, width=width, weights=weights)
-        (folder / "model" / f"{name}.yaml").write_text(text)
-    return folder
+    return write_models(folder, broken=["gone"], one=8, two=24, gone=8)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -14,22 +13,11 @@ from stitching.report.cells import BASELINES
 from stitching.report.figures import write_figures
 from stitching.report.figures.facts import AT
 from stitching.report.grids import read_grid
+from tests.toys import LAUNCH, write_models
 
 CONF = config.conf_dir()
-LAUNCH = Path(__file__).parent.parent / "launch.py"
 FIGURES = [f"figure{number}" for number in range(1, 7)]
 PRESETS = [*FIGURES, "paper", "grid-celeba"]
-
-MODEL = """
-_target_: stitching.models.vae.VAE
-name: {name}
-image_size: ${{data.image_size}}
-patch_size: 4
-latent_dim: {width}
-channels: [8, 8]
-value_range: [0.0, 1.0]
-weights: null
-"""
 
 
 def composed(*overrides):
@@ -130,10 +118,7 @@ def test_the_grid_on_celeba_asks_for_its_folder():
 def launched(tmp_path_factory):
     """The preset of figure 3 on two toy models."""
     cwd = tmp_path_factory.mktemp("launched")
-    (cwd / "my" / "model").mkdir(parents=True)
-    for name, width in (("one", 8), ("two", 24)):
-        text = MODEL.format(name=name, width=width)
-        (cwd / "my" / "model" / f"{name}.yaml").write_text(text)
+    write_models(cwd / "my", one=8, two=24)
     arguments = ["--config-dir", "my", "experiment=figure3", "encoder=random,one,two",
                  "decoder=one,two", "metric=[rmse,lpips]", "data.image_size=32", "data.n_train=24",
                  "data.n_test=6", "tracker=none", "hydra.sweep.dir=grid"]  # fmt: skip

@@ -9,30 +9,9 @@ import threading
 from pathlib import Path
 
 from stitching import report
-
-LAUNCH = Path(__file__).parents[2] / "launch.py"
-
-MODEL = """
-_target_: stitching.models.vae.VAE
-name: {name}
-image_size: ${{data.image_size}}
-patch_size: 4
-latent_dim: {width}
-channels: [8, 8]
-value_range: [0.0, 1.0]
-weights: {weights}
-"""
+from tests.toys import LAUNCH
 
 SMALL = ["data.image_size=32", "data.n_train=24", "data.n_test=6", "metric=[rmse]", "probe=none"]
-
-
-def write_models(folder):
-    """A user's configuration folder, with two models and one whose weights are missing."""
-    (folder / "model").mkdir(parents=True)
-    for name, width, weights in (("one", 8, "null"), ("two", 24, "null"), ("gone", 8, "no.bin")):
-        text = MODEL.format(name=name, width=width, weights=weights)
-        (folder / "model" / f"{name}.yaml").write_text(text)
-    return folder
 
 
 def start(*arguments, cwd, module=None):

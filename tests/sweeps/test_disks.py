@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from stitching.cache import Cache
-from tests.sweeps import toys
+from tests import toys
+from tests.sweeps import running
 
 pytestmark = pytest.mark.long
 
@@ -39,19 +40,19 @@ def states(folder):
 
 @pytest.fixture(scope="module")
 def conf(tmp_path_factory):
-    return toys.write_models(tmp_path_factory.mktemp("conf"))
+    return toys.write_models(tmp_path_factory.mktemp("conf"), **running.MODELS)
 
 
 def test_a_full_cache_ends_cells_with_one_message_and_room_lets_them_go_on(conf, tmp_path):
     with mounted(tmp_path / "cache", "size=16k") as cache:
         arguments = ["encoder=one,two", "decoder=one", "hydra.sweep.dir=grid"]
-        done = toys.launch(*arguments, cwd=tmp_path, conf=conf, cache=cache)
+        done = running.launch(*arguments, cwd=tmp_path, conf=conf, cache=cache)
         assert done.returncode == 1
         assert "the cache cannot be written to" in done.stdout
         assert "cache=DIR" in done.stdout
         assert ("one-to-one_0", "failed") in states(tmp_path / "grid")
         remount(cache, "size=64m")
-        done = toys.launch(*arguments, cwd=tmp_path, conf=conf, cache=cache)
+        done = running.launch(*arguments, cwd=tmp_path, conf=conf, cache=cache)
         assert done.returncode == 0, done.stderr
         assert {state for _, state in states(tmp_path / "grid")} == {"done"}
 
@@ -59,14 +60,14 @@ def test_a_full_cache_ends_cells_with_one_message_and_room_lets_them_go_on(conf,
 def test_a_read_only_cache_serves_what_it_has_and_refuses_what_it_lacks(conf, tmp_path):
     with mounted(tmp_path / "cache", "size=64m") as cache:
         arguments = ["encoder=one", "decoder=one"]
-        assert toys.launch(*arguments, cwd=tmp_path, conf=conf, cache=cache).returncode == 0
+        assert running.launch(*arguments, cwd=tmp_path, conf=conf, cache=cache).returncode == 0
         remount(cache, "ro")
-        served = toys.launch(
+        served = running.launch(
             *arguments, "resume=false", "hydra.sweep.dir=served",
             cwd=tmp_path, conf=conf, cache=cache,
         )  # fmt: skip
         assert served.returncode == 0, served.stderr
-        refused = toys.launch(
+        refused = running.launch(
             "encoder=two", "decoder=one", "hydra.sweep.dir=refused",
             cwd=tmp_path, conf=conf, cache=cache,
         )  # fmt: skip
@@ -78,11 +79,11 @@ def test_a_read_only_cache_serves_what_it_has_and_refuses_what_it_lacks(conf, tm
 def test_a_full_disk_for_results_fails_cells_and_room_lets_them_go_on(conf, tmp_path):
     with mounted(tmp_path / "out", "size=120k") as out:
         arguments = ["encoder=one,two", "decoder=one", f"hydra.sweep.dir={out}/grid"]
-        done = toys.launch(*arguments, cwd=tmp_path, conf=conf, cache=tmp_path / "cache")
+        done = running.launch(*arguments, cwd=tmp_path, conf=conf, cache=tmp_path / "cache")
         assert done.returncode == 1
         assert "No space left on device" in done.stdout
         remount(out, "size=64m")
-        done = toys.launch(*arguments, cwd=tmp_path, conf=conf, cache=tmp_path / "cache")
+        done = running.launch(*arguments, cwd=tmp_path, conf=conf, cache=tmp_path / "cache")
         assert done.returncode == 0, done.stderr
         assert states(out / "grid") == [("one-to-one_0", "done"), ("two-to-one_1", "done")]
 

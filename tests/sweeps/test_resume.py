@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweeps import toys
+from tests import toys
+from tests.sweeps import running
 
 PAIRS = ["encoder=one,two", "decoder=one,two"]
 
 
 @pytest.fixture(scope="module")
 def conf(tmp_path_factory):
-    return toys.write_models(tmp_path_factory.mktemp("conf"))
+    return toys.write_models(tmp_path_factory.mktemp("conf"), **running.MODELS)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def place(tmp_path_factory, conf):
     cwd = tmp_path_factory.mktemp("place")
 
     def launch(*arguments, folder="grid"):
-        return toys.launch(
+        return running.launch(
             *arguments, f"hydra.sweep.dir={folder}", cwd=cwd, conf=conf, cache=cwd / "cache"
         )
 
@@ -132,7 +133,7 @@ def test_finished_cells_outlive_starts_that_cannot_see_the_data(conf, tmp_path):
                  "data.root=pictures", "data.n_train=9", "data.n_test=3"]  # fmt: skip
 
     def launch():
-        return toys.launch(*arguments, cwd=tmp_path, conf=conf, cache=tmp_path / "cache")
+        return running.launch(*arguments, cwd=tmp_path, conf=conf, cache=tmp_path / "cache")
 
     assert launch().returncode == 0
     before = metrics(tmp_path / "grid")
