@@ -38,7 +38,7 @@ class Limits:
     picture_width: int = 1000
     picture_quality: int = 85
     values: int = 150_000
-    details_bytes: int = MIB // 2
+    details_bytes: int = MIB // 4
     figures_bytes: int = 2 * MIB
     traceback: int = 6000
     numbers: int = 40
