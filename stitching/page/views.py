@@ -63,7 +63,12 @@ def views_of(
         Grids in order of appearance, and cells that have not finished and tell too little to
         belong to one of several.
     """
-    parts, rest = split(cells)
+    if grids:
+        parts = {variant: list(grid.read) for variant, grid in grids.items()}
+        told = {id(cell) for members in parts.values() for cell in members}
+        rest = [cell for cell in cells if id(cell) not in told]
+    else:
+        parts, rest = split(cells)
     if not parts:
         return [View({}, _bare(folder, cells), None, {})], []
     views: list[View] = []

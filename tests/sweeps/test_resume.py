@@ -151,7 +151,7 @@ def test_finished_cells_outlive_starts_that_cannot_see_the_data(conf, tmp_path):
 
 @pytest.mark.long
 def test_a_sweep_killed_at_any_moment_ends_as_if_it_had_not_been(conf, tmp_path):
-    kills = int(os.environ.get("REPEATS", "6"))
+    kills = int(os.environ.get("REPEATS", "4"))
     script = Path(__file__).with_name("killing.py")
     command = [sys.executable, str(script), str(toys.LAUNCH), str(conf), str(kills), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
