@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stitching.manifest import read_json
+
 STATUS = "status.json"
 
 #: What a cell may leave besides its pictures and tables, and what another attempt replaces.
@@ -45,11 +47,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 def read_status(folder: Path) -> dict[str, Any]:
     """Return what `status.json` says; empty where there is none, or a damaged one."""
-    try:
-        status = json.loads((folder / STATUS).read_text())
-    except (OSError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
+    return read_json(folder / STATUS)
 
 
 def mark(folder: Path, state: str, sweep: str, started: str, **facts: Any) -> None:
@@ -157,11 +155,10 @@ class Index:
 
     def find(self, key: str) -> Path | None:
         """Return the folder of a whole cell of this identity, if there is one."""
-        try:
-            folder = Path(json.loads(self._entry(key).read_text())["folder"])
-        except (OSError, ValueError, KeyError, TypeError):
+        folder = read_json(self._entry(key)).get("folder")
+        if not isinstance(folder, str) or not is_whole(Path(folder), key):
             return None
-        return folder if is_whole(folder, key) else None
+        return Path(folder)
 
     def record(self, key: str, folder: Path) -> None:
         """Remember where a cell was finished."""

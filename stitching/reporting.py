@@ -100,6 +100,7 @@ def _answer_claims(folder: Path) -> None:
 
 
 def _asked(folder: Path) -> list[Path]:
+    """Return the folders that the claims of a sweep were last asked of, itself first."""
     try:
         known = json.loads((folder / "claims.json").read_text(encoding="utf-8"))["claims"]
         others = {str(answer["folder"]) for claim in known for answer in claim["answers"]}

@@ -7,7 +7,6 @@ it wrote before.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 from collections import Counter
@@ -15,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from stitching.manifest import read_manifest
+from stitching.manifest import read_json, read_manifest
 from stitching.report.cells import Cell, read_cells
 from stitching.report.grids import Grid, grid_of
 from stitching.report.measures import Measure
@@ -79,19 +78,12 @@ def _write(folder: Path, tracker: Tracker) -> None:
         others = {str(x): str(x) for x in states if x not in names.values()}
         tracker.log({f"grid/{name}": states[x] for name, x in (names | others).items()})
         tracker.table("grid/cells", columns, rows)
-        claims = _claims(_json(folder / "claims.json"))
+        claims = _claims(read_json(folder / "claims.json"))
         if claims:
             names_of_claims = ["claim", "text", "where", "verdict", "reason"]
             tracker.table("grid/claims", names_of_claims, claims)
         for key, path in _pictures(folder, list(grids)).items():
             tracker.image(key, path)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return found if isinstance(found, dict) else {}
 
 
 def _table(

@@ -138,3 +138,16 @@ def test_a_sweep_file_does_not_change_the_table(tmp_path):
     main([str(tmp_path)])
     assert (tmp_path / "grid.csv").read_bytes() == before
     assert json.loads((tmp_path / "sweep.json").read_text())["id"] == "s1"
+
+
+def test_a_planned_cell_under_another_name_is_found_by_its_number(tmp_path):
+    # As where `decoder.name=nf-${.checkpoint}` names what the plan calls nf.
+    plan(tmp_path, [("a", "nf"), ("b", "nf")])
+    make_cell(tmp_path, "a", "nf-500", 0)
+    make_cell(tmp_path, "b", "nf-500", 1)
+    make_cell(tmp_path, "old", "nf", 0, sweep="s0")
+    cells, _ = read_cells(tmp_path)
+    assert [(x.path.name, x.state, x.job) for x in cells] == [
+        ("a-to-nf-500_0", "done", 0),
+        ("b-to-nf-500_1", "done", 1),
+    ]

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stitching.manifest import Job, Sweep, read_sweep
+from stitching.manifest import Job, Sweep, folders_of, job_number, read_sweep
 from stitching.report.cell import BASELINES, Cell, family
 from stitching.report.values import Packer, decoded
 
@@ -81,13 +81,9 @@ def _planned(
     """Return the cells of a plan in its order, also those that left no files, then all others."""
     by_name = {cell.path.name: cell for cell in cells}
     others = {cell.path.name: cell for cell in stale}
-    # The plan knows models by their options; a setting of the sweep may give one another name.
-    numbered = {_number(name): name for name in by_name}
+    jobs = sorted(sweep.jobs or ())
 
-    def planned(job: Job) -> Cell:
-        name = Path(job.folder).name
-        if name not in by_name:
-            name = numbered.get(job.number, name)
+    def planned(job: Job, name: str) -> Cell:
         found = by_name.pop(name, None)
         if found is None:
             reason = "it was not started"
@@ -101,8 +97,8 @@ def _planned(
             found, encoder=names[0], decoder=names[1], job=job.number, overrides=job.overrides
         )
 
-    jobs = [planned(job) for job in sorted(sweep.jobs or ())]
-    return [*jobs, *by_name.values()]
+    places = folders_of(jobs, set(by_name))
+    return [*map(planned, jobs, places), *by_name.values()]
 
 
 def _cell_folders(folder: Path, *, planned: bool) -> list[Path]:
@@ -111,7 +107,8 @@ def _cell_folders(folder: Path, *, planned: bool) -> list[Path]:
         return any(os.path.isfile(os.path.join(path, name)) for name in names)
 
     def order(path: Path) -> tuple[float, str]:
-        return _number(path.name), path.name
+        number = job_number(path.name)
+        return (math.inf if number is None else number), path.name
 
     if is_cell(str(folder)):
         return [folder]
@@ -122,12 +119,6 @@ def _cell_folders(folder: Path, *, planned: bool) -> list[Path]:
         hint = f"give one of its sweeps, {', '.join(below)}" if below else "give that of a sweep"
         raise ValueError(f"no cells in the folder {folder}: {hint}")
     return sorted(found, key=order)
-
-
-def _number(name: str) -> float:
-    """Return the job's number in the name of a cell's folder; infinity where there is none."""
-    found = _CELL_NAME.fullmatch(name)
-    return int(found["number"]) if found and found["number"] else math.inf
 
 
 def _read_all(paths: Sequence[Path]) -> list[Cell]:

@@ -9,7 +9,6 @@ A cell whose status is "running" is alive
 Otherwise it is dead.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from stitching.manifest import read_json
 from stitching.status.machine import Machine
 
 State = Literal["done", "failed", "running", "dead", "missing"]
@@ -182,15 +182,6 @@ class Entry:
         if age is not None and age <= DEAD_AFTER_S:
             return ""
         return f"no heartbeat for more than {DEAD_AFTER_S:.0f} s"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; empty where there is none, or a damaged one."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def moment(text: object) -> float | None:

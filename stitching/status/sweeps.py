@@ -15,8 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from stitching.manifest import Job, folders_of, job_number, read_json, read_sweep
 from stitching.manifest import Sweep as Manifest
-from stitching.manifest import read_sweep
 from stitching.status.cells import Cell, Entry, moment
 from stitching.status.machine import Machine
 
@@ -182,7 +182,12 @@ def look(folder: Path, machine: Machine | None = None) -> Sweep:
     if planned is None:
         entries = _found(folder)
     else:
-        entries = [Entry.read(folder, job.folder, (job.encoder, job.decoder)) for job in planned]
+        assert manifest is not None
+        places = folders_of(planned, _of_start(folder, planned, manifest.id))
+        entries = [
+            Entry.read(folder, place, (job.encoder, job.decoder))
+            for job, place in zip(planned, places, strict=True)
+        ]
     if not entries and manifest is None:
         below = sorted({str(path.parent.parent) for path in folder.glob("*/*/status.json")})
         hint = f"give one of its sweeps, {', '.join(below)}" if below else "give that of a sweep"
@@ -225,12 +230,23 @@ def _manifest(folder: Path) -> tuple[Manifest | None, list[str]]:
         return None, [str(error)]
 
 
+def _of_start(folder: Path, planned: Sequence[Job], sweep: str) -> set[str]:
+    """Return the folders that are planned, and others whose cells are of this start."""
+    names = {path.name for path in folder.iterdir() if path.is_dir()}
+    expected = {job.folder for job in planned}
+    return (names & expected) | {
+        name
+        for name in names - expected
+        if read_json(folder / name / "status.json").get("sweep") == sweep
+    }
+
+
 def _found(folder: Path) -> list[Entry]:
     """Return the cells that lie in a folder, in order of their job numbers."""
 
     def order(name: str) -> tuple[float, str]:
-        number = name.rpartition("_")[2]
-        return (float(number) if number.isdecimal() else float("inf"), name)
+        number = job_number(name)
+        return (float("inf") if number is None else number, name)
 
     names = sorted((path.name for path in folder.iterdir() if path.is_dir()), key=order)
     entries = (Entry.read(folder, name) for name in names)

@@ -212,3 +212,12 @@ def test_a_damaged_plan_is_said_so_and_cells_are_read_without_it(tmp_path):
     sweep = look(tmp_path, MACHINE)
     assert sweep.state == "finished"
     assert "sweep.json cannot be read" in sweep.notes[0]
+
+
+def test_a_planned_cell_under_another_name_is_found_by_its_number(tmp_path):
+    plan(tmp_path, pairs())
+    cell(tmp_path, "vae-to-vae-500_0")
+    cell(tmp_path, "old-to-vae_0", sweep="s-0")
+    sweep = look(tmp_path, MACHINE)
+    assert (sweep.counts["done"], sweep.counts["missing"]) == (1, 3)
+    assert sweep.cells[0].folder == "vae-to-vae-500_0"
