@@ -40,7 +40,10 @@ def versions() -> Facts:
     """Return the versions that results depend on, keys `version/...`."""
     from importlib.metadata import version
 
-    names = ("torch", "torchvision", "diffusers", "lpips", "torchmetrics", "numpy", "scikit-learn")
+    names = (
+        "torch", "torchvision", "diffusers", "lpips", "torchmetrics", "numpy", "scipy",
+        "scikit-learn",
+    )  # fmt: skip
     python = ".".join(map(str, sys.version_info[:3]))
     return {
         "version/stitching": version("stitching"),

@@ -19,11 +19,12 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from stitching.linalg import add_gram, by_columns, eigh
 from stitching.maps.matrix import (
     BLOCK,
+    PANEL,
     Kept,
     Rows,
-    add_gram,
     blocks,
     centred,
     checked_matrix,
@@ -69,7 +70,7 @@ class Factorisation:
     _coordinates: Kept = field(default_factory=Kept, init=False, repr=False)
 
     #: Names the algorithm for cache keys: change it when the stored numbers change.
-    identity: ClassVar[str] = "gram-eigh-float64/2"
+    identity: ClassVar[str] = "gram-eigh-float64/3"
 
     @property
     def width(self) -> int:
@@ -132,7 +133,7 @@ class Factorisation:
                 f"eigenvalues and {size} x {size} eigenvectors, got {tuple(values.shape)} and "
                 f"{tuple(vectors.shape)}: delete and redo it"
             )
-        return cls(mean, values, vectors, n_train, chunk)
+        return cls(mean, values, by_columns(vectors), n_train, chunk)
 
     def to(self, device: torch.device) -> "Factorisation":
         """Return it with its tensors on a device; itself where they are there already."""
@@ -215,7 +216,7 @@ class Factorisation:
         assert isinstance(target, Tensor)
         left = self._left(source, dtype)
         root, centre = self.eigenvalues.sqrt()[:, None], mean.to(dtype)
-        for cols in blocks(width, lines(self.n_train)):
+        for cols in blocks(width, PANEL):
             # What rounding of the mean leaves is the same in all rows, and columns of U and of
             # S V sum to 0: it drops out.
             torch.mm(left.T, target[:, cols].to(dtype) - centre[cols], out=out[:, cols])
@@ -264,7 +265,7 @@ class Factorisation:
             return centred(latents, self.mean) @ self.eigenvectors
         assert source is not None  # maps in dual form keep their training latents
         kernel = self.mean.new_zeros(latents.shape[0], self.n_train)
-        for cols in blocks(self.width):
+        for cols in blocks(self.width, PANEL):
             mean = self.mean[cols]
             kernel.addmm_(centred(latents[:, cols], mean), centred(source[:, cols], mean).T)
         return (kernel @ self.eigenvectors).mul_(self.inverse_root())
@@ -361,13 +362,12 @@ def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
     gram = mean.new_zeros(size, size)
     if dual:
         assert isinstance(source, Tensor)
-        for cols in blocks(width):
+        for cols in blocks(width, PANEL):
             add_gram(gram, centred(source[:, cols], mean[cols]).T)
     else:
         for rows in blocks(n, chunk or BLOCK):
             add_gram(gram, centred(source[rows], mean))
-    values, vectors = torch.linalg.eigh(gram, UPLO="L")
-    vectors = vectors.contiguous()  # as it is when read from a file, so that products are too
+    values, vectors = eigh(gram, overwrite=True)
     # Centred rows span N - 1 directions, whatever the rounding of the mean.
     values[: max(0, size - (n - 1))] = 0
     floor = eigenvalue_tolerance(n, width, max(float(values[-1]), 0.0))

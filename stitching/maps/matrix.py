@@ -9,11 +9,11 @@ from torch import Tensor
 #: Rows or columns of a matrix product in float64 at a time: 200 MB for 12,288 columns.
 BLOCK = 2048
 
-#: Values that other passes convert to float64 at a time: 16 MB, which stays in a cache.
-_VALUES = 2**21
+#: Columns of a matrix product in float32 at a time: a multiple of what its kernels take at once.
+PANEL = 1024
 
-#: Columns of a Gram matrix computed at a time; what lies right of them is its mirror image.
-_PANEL = 768
+#: Values that other passes convert to float64 at a time: 4 MB, which stays in a cache.
+_VALUES = 2**19
 
 
 @runtime_checkable
@@ -135,16 +135,3 @@ def same_values(kept: Tensor | None, x: Tensor) -> bool:
 def working_dtype(x: Rows) -> torch.dtype:
     """Return the dtype of products and predictions with x: its own, float32 at least."""
     return torch.promote_types(x.dtype, torch.float32)
-
-
-def add_gram(gram: Tensor, part: Tensor) -> None:
-    """Add part' part to the lower triangle of `gram`; what is above it is left undefined.
-
-    Half the work of the full product, in panels large enough for its full speed.
-
-    Args:
-        gram: Shape (K, K), changed in place.
-        part: Shape (M, K).
-    """
-    for rows in blocks(gram.shape[0], _PANEL):
-        gram[rows, : rows.stop].addmm_(part[:, rows].T, part[:, : rows.stop])

@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from stitching.linalg import eigh
 from stitching.maps.matrix import blocks, centred
 from stitching.maps.ridge import Ridge
 from stitching.maps.selection import Selection
@@ -167,7 +168,7 @@ class ReducedRank(Ridge):
             for cols in blocks(width):
                 part = coefficients[:, cols].double() * scale
                 gram.addmm_(part, part.T)
-        squares, vectors = torch.linalg.eigh(gram)
+        squares, vectors = eigh(gram, overwrite=True)
         squares, vectors = squares.flip(0), vectors.flip(1)
         # Up to here the fitted values are rounding, which has no direction.
         rounding = max(torch.finfo(coefficients.dtype).eps ** 2, torch.finfo(torch.float64).eps)
