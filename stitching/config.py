@@ -228,17 +228,24 @@ def build_cell(cfg: DictConfig) -> "Cell":
         )
     data.check()
     drawn_with = plain["seed"] if protocol.latents == "sampled" else None
+    models: dict[str, GenerativeModel] = {}
+
+    def shared_model(node: DictConfig) -> "GenerativeModel":
+        key = json.dumps(to_plain(node), sort_keys=True)
+        if key not in models:
+            models[key] = build_model(node, str(device), dtype)
+        return models[key]
+
     subjects = {}
     for role in ROLES:
         node = role_node(cfg, role)
-        model = build_model(node, str(device), dtype)
+        model = shared_model(node)
         check_role(role, model, data)
         warn_of_crop(model.name, node.get("trained_crop"), plain["data"].get("crop"))
         subjects[role] = Subject(model, model.options, dtype, drawn_with)
     via = None
     if plain["via"] is not None:
-        node = model_node(str(plain["via"]), cfg)
-        model = build_model(node, str(device), dtype)
+        model = shared_model(model_node(str(plain["via"]), cfg))
         check_role("via", model, data)
         via = Subject(model, model.options, dtype, drawn_with)
     template = build(cfg.map)

@@ -6,6 +6,7 @@ order.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -173,6 +174,12 @@ def _greyness(age: float) -> float:
     return max(0.0, (age - 0.72) / 0.28)
 
 
+@lru_cache(maxsize=4)
+def _labels(seed: int, indices: range) -> tuple[tuple[dict[str, bool], dict[str, float]], ...]:
+    """Labels of faces; the cells of a sweep ask for the same ones."""
+    return tuple(describe(seed, i)[1:] for i in indices)
+
+
 class Faces(ImageData):
     """Drawn faces; every split is cut from its own range of indices.
 
@@ -218,7 +225,7 @@ class Faces(ImageData):
         start = SPLIT_START[split]
         indices = range(start, start + self.sizes[split])
         # Labels of a large training pool are not needed and would take a while to describe.
-        described = [] if split == "pretrain" else [describe(self.seed, i)[1:] for i in indices]
+        described = () if split == "pretrain" else _labels(self.seed, indices)
         attributes = {
             name: np.array([labels[name] for labels, _ in described], dtype=np.bool_)
             for name in (ATTRIBUTES if described else ())

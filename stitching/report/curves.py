@@ -32,11 +32,13 @@ def penalty_curve(table: pd.DataFrame) -> bytes:
     Returns:
         A PNG file, the same bytes for the same table.
     """
+    from matplotlib.ticker import NullLocator
 
     def draw(axes: Axes) -> None:
         axes.set(xscale="log", xlabel="penalty alpha (squared source units)")
         # Powers as mathematics would take longer to set than all else to draw.
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.plot(table["alpha"], table["cv_mse"], color=_FIRST)
         axes.set_ylabel("cross-validated squared error per element", color=_FIRST)
         # Without a penalty the error can be many times that of the mean: show the lower part.
@@ -129,7 +131,9 @@ def _panels(title: str, draws: Sequence[Callable[[Axes], None]]) -> bytes:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    # At level 3 packing takes half the time, and the file is a tenth larger.
+    options = {"compress_level": 3}
+    figure.savefig(buffer, format="png", metadata={"Software": None}, pil_kwargs=options)
     return buffer.getvalue()
 
 
@@ -146,5 +150,9 @@ def _figure(title: str, draw: Callable[[Axes], None]) -> bytes:
         draw(axes)
         axes.grid(color="#e4e4e4", linewidth=0.6)
         axes.set_axisbelow(True)
-        axes.set_title(title, size=12, loc="left")
+        # Places that are given need not be found from the sizes of all texts around them.
+        axes.set_title(title, size=12, loc="left", y=1.02)
+        axes.xaxis.set_label_coords(0.5, -0.1)
+        for place, side in zip((-0.11, 1.12), figure.axes, strict=False):
+            side.yaxis.set_label_coords(place, 0.5)
         return _png(figure)

@@ -258,6 +258,7 @@ def test_diagnostics_count_changed_codes_of_a_codebook_alone(folders):
 @pytest.mark.parametrize("cls", [Autoencoder, VQVAE])
 def test_cached_latents_know_the_code_of_the_codebook(cls, monkeypatch):
     before, read = latents.code_version(cls), Path.read_bytes
+    monkeypatch.setattr(latents, "_code_of", latents._code_of.__wrapped__)  # as a new process
     changed = {"codebook.py": b"# changed"}
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + changed.get(path.name, b""))
     assert latents.code_version(cls) != before
