@@ -9,6 +9,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -52,7 +53,12 @@ def rounded(values: Iterable[float | None], digits: int) -> list[float | None]:
 
 def href(path: Path, page: Path) -> str:
     """Return a link from the page to a file beside or below it."""
-    return quote(Path(os.path.relpath(path, page.parent)).as_posix())
+    return quote(f"{_way(path.parent, page.parent)}/{path.name}".removeprefix("./"))
+
+
+@lru_cache(maxsize=256)  # the cells of a sweep lie in one folder
+def _way(to: Path, start: Path) -> str:
+    return Path(os.path.relpath(to, start)).as_posix()
 
 
 class Chunks:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stitching.manifest import Sweep
 from stitching.page.configs import Configs
@@ -17,9 +18,6 @@ from stitching.report import tables
 from stitching.report.cells import Cell
 from stitching.report.marks import BEST, BIAS, FLOOR, TIE, legend
 from stitching.report.measures import MEASURES, Measure, headline
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Facts", "columns", "describe", "grouped", "meanings", "measures_of"]
 
@@ -80,7 +78,8 @@ def columns(
     grid = view.grid
     pairs, cells = view.pairs, view.cells
     # Rows of a frame are in the order of pairs; of repeats the first is the one that is shown.
-    once = ~grid.frame.duplicated(["encoder", "decoder"]) if grid.cells else None
+    shown = set(map(id, grid.cells.values()))
+    once = [id(cell) in shown for cell in grid.done]
     commands = [command_of(cell, sweep) if cell else ("", True) for cell in cells]
     return {
         "encoders": grid.encoders,
@@ -95,18 +94,19 @@ def columns(
         "measures": {
             measure.key: _column(view, measure, once, limits)
             for measure in measures
-            if once is not None and measure.key in grid.frame
+            if measure.key in grid.frame
         },
     }
 
 
-def _column(view: View, measure: Measure, once: pd.Series[bool], limits: Limits) -> dict[str, Any]:
+def _column(view: View, measure: Measure, once: Sequence[bool], limits: Limits) -> dict[str, Any]:
     import pandas as pd
 
     texts = [entry for row in tables.grid_texts(view.grid, measure) for entry in row]
     signs = [sign for _, _, sign in texts]
-    numbers = pd.to_numeric(view.grid.frame.loc[once, measure.key], errors="coerce")
-    values = dict(zip(view.grid.cells, rounded(numbers, limits.digits), strict=True))
+    numbers = pd.to_numeric(view.grid.frame[measure.key], errors="coerce")
+    first = compress(numbers.tolist(), once)
+    values = dict(zip(view.grid.cells, rounded(first, limits.digits), strict=True))
     return {
         "text": [text for text, _, _ in texts],
         "interval": [interval[1:-1] for _, interval, _ in texts],

@@ -27,7 +27,7 @@ _CELL_NAME = re.compile(r"(?P<encoder>.+?)-to-(?P<decoder>.+?)(?:_(?P<number>\d+
 
 #: From so many cells on, several processes read them: to start these takes half a second, to
 #: read a thousand cells as long.
-_MANY, _PROCESSES, _CHUNK = 3000, 4, 500
+_MANY, _PROCESSES, _CHUNK = 3000, 4, 250
 
 #: Names that a line lists at most.
 _LISTED = 20
@@ -124,12 +124,18 @@ def _cell_folders(folder: Path, *, planned: bool) -> list[Path]:
 def _read_all(paths: Sequence[Path]) -> list[Cell]:
     if len(paths) < _MANY:
         return _read_part(paths)
-    from joblib import Parallel, cpu_count, delayed
+    from joblib import cpu_count
+    from joblib.externals.loky import get_reusable_executor
 
     parts = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
-    workers = Parallel(n_jobs=min(_PROCESSES, cpu_count()), batch_size=1)
-    read = delayed(_read_part)
-    return [cell for cells in workers(map(read, parts)) for cell in cells]
+    others = max(1, min(_PROCESSES, cpu_count()) - 1)
+    waiting = [get_reusable_executor(others).submit(_read_part, part) for part in reversed(parts)]
+    # This process reads from the other end, while the others start and until all is taken.
+    found = [
+        _read_part(part) if future.cancel() else future.result()
+        for part, future in zip(parts, reversed(waiting), strict=True)
+    ]
+    return [cell for cells in found for cell in cells]
 
 
 def _read_part(paths: Sequence[Path]) -> list[Cell]:

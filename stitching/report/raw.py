@@ -79,8 +79,12 @@ class Raw:
         return pa.table(columns)
 
     def _places(self, whole: Raw) -> list[int]:
-        place = {name: number for number, name in enumerate(whole.frame["folder"])}
-        return [place[name] for name in self.frame["folder"]]
+        return [whole._row_of[name] for name in self.frame["folder"]]
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        """The row of each cell's folder."""
+        return {name: row for row, name in enumerate(self.frame["folder"].tolist())}
 
 
 def _rows(frame: pd.DataFrame) -> Iterator[bytes]:
@@ -114,8 +118,8 @@ def _fast_rows(rows: Sequence[Values], frame: pd.DataFrame) -> Iterator[bytes]:
             orders[id(layout)] = order, [key in floats for key in layout.others]
         order, as_float = orders[id(layout)]
         # Digits are the fewest that give back the number, as Python's own.
-        parts = orjson.dumps(row.numbers, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1].split(b",")
-        parts = [b"invalid" if part == b"null" else part for part in parts] if n else []
+        numbers = orjson.dumps(row.numbers, option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+        parts = numbers.replace(b"null", b"invalid").split(b",") if n else []
         parts += [
             repr(float(value)).encode() if whole and value is not None else _field(value).encode()
             for value, whole in zip(row.others, as_float, strict=True)
@@ -142,10 +146,13 @@ def _known(values: list[Any]) -> Sequence[Any]:
 
 def _typed(key: str, column: pd.Series[Any]) -> dict[str, Any]:
     """Return a column as an array of one type, and beside it which of its values are invalid."""
+    import pandas as pd
     import pyarrow as pa
 
     if column.dtype == "float64":
         return {key: pa.array(column.to_numpy(), pa.float64(), from_pandas=True)}
+    if isinstance(column.dtype, pd.StringDtype) and not (column == "invalid").any():
+        return {key: pa.array(column, pa.string(), from_pandas=True)}
     values = _known(column.tolist())
     kinds = {type(value) for value in values if value is not None and value != "invalid"}
     if "invalid" in values and kinds <= {int, float}:

@@ -5,7 +5,8 @@ Nothing is averaged over protocols or seeds: each has its own tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from stitching.report.cells import Cell
@@ -51,10 +52,12 @@ def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]
     """
     cells = list(cells)
     done = [cell for cell in cells if cell.state == "done"]
-    axes = _seed_axes(done)
+    seeds = cache(seeds_of)  # which reads a file
+    axes = _seed_axes(done, seeds)
     parts: dict[Variant, list[Cell]] = {}
     for cell in done:
-        parts.setdefault(_variant(cell, axes), []).append(cell)
+        values = tuple((key, seeds(cell).get(key)) for key in axes)
+        parts.setdefault(Variant(cell.protocol, values), []).append(cell)
     one = next(iter(parts)) if len(parts) == 1 else None
     signs = {} if one else {variant: _sign(part[0], axes) for variant, part in parts.items()}
     plans = {_plan(cell): variant for variant, part in parts.items() for cell in part}
@@ -77,11 +80,6 @@ def _plan(cell: Cell) -> tuple[str, ...] | None:
     return tuple(x for x in cell.overrides if not x.startswith(("encoder=", "decoder=")))
 
 
-def _variant(cell: Cell, axes: Sequence[str]) -> Variant:
-    seeds = seeds_of(cell) if axes else {}
-    return Variant(cell.protocol, tuple((key, seeds.get(key)) for key in axes))
-
-
 def _sign(cell: Cell, axes: Sequence[str]) -> object:
     """Return what tells the variant of a cell from its configuration."""
     if not cell.config:
@@ -90,7 +88,7 @@ def _sign(cell: Cell, axes: Sequence[str]) -> object:
     return [cell.config.get(key) for key in ("protocol", "probe")], [seeds.get(x) for x in axes]
 
 
-def _seed_axes(done: Sequence[Cell]) -> list[str]:
+def _seed_axes(done: Sequence[Cell], seeds_of: Callable[[Cell], dict[str, object]]) -> list[str]:
     """Return the seeds in which cells of one pair and protocol differ."""
     groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in done:
