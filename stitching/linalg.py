@@ -13,7 +13,7 @@ _LARGEST = 32_000
 
 
 def add_gram(gram: Tensor, part: Tensor) -> None:
-    """Add part' part to the lower triangle of `gram`; what is above it is left undefined.
+    """Add part' part to the upper triangle of `gram`; what is below it is left undefined.
 
     Args:
         gram: Shape (K, K), float64, contiguous; changed in place.
@@ -24,31 +24,31 @@ def add_gram(gram: Tensor, part: Tensor) -> None:
         return
     from scipy.linalg.blas import dsyrk  # takes a quarter of a second to import
 
-    # BLAS counts by columns. A transposed view needs no copy, and the upper triangle of the
-    # transposed matrix is the lower one of `gram`.
+    # BLAS counts by columns. A transposed view needs no copy, and the lower triangle of the
+    # transposed matrix is the upper one of `gram`; LAPACK is faster on the lower one.
     by_rows = part.is_contiguous()
     a = part.numpy().T if by_rows else part.T.contiguous().numpy().T
-    dsyrk(1.0, a, 1.0, gram.numpy().T, trans=not by_rows, lower=False, overwrite_c=True)
+    dsyrk(1.0, a, 1.0, gram.numpy().T, trans=not by_rows, lower=True, overwrite_c=True)
 
 
 def eigh(symmetric: Tensor, overwrite: bool = False) -> tuple[Tensor, Tensor]:
     """Return the eigenvalues of a symmetric matrix, ascending, and its eigenvectors.
 
     Args:
-        symmetric: Shape (n, n); its lower triangle is read.
+        symmetric: Shape (n, n); its upper triangle is read.
         overwrite: The matrix may be used as workspace, which saves n * n values of memory.
 
     Returns:
         Shapes (n,) and (n, n), one eigenvector per column, stored by columns.
     """
     if symmetric.device.type != "cpu":
-        values, vectors = torch.linalg.eigh(symmetric, UPLO="L")
+        values, vectors = torch.linalg.eigh(symmetric, UPLO="U")
         return values, by_columns(vectors)
     from scipy.linalg import eigh as lapack_eigh
 
     values, vectors = lapack_eigh(
         symmetric.contiguous().numpy().T,
-        lower=False,
+        lower=True,
         driver="evd" if symmetric.shape[0] <= _LARGEST else "evr",
         overwrite_a=overwrite,
         check_finite=False,
