@@ -98,7 +98,9 @@ def test_wrong_input_is_refused_when_built(overrides, error, message):
 def test_one_model_in_two_roles_is_built_once():
     same = config.build_cell(composed("encoder=vqvae", "decoder=vqvae", "via=vqvae"))
     assert same.encoder.model is same.decoder.model is same.via.model
-    other = config.build_cell(composed("encoder=vqvae", "decoder=vqvae", "decoder.space=continuous"))
+    other = config.build_cell(
+        composed("encoder=vqvae", "decoder=vqvae", "decoder.space=continuous")
+    )
     assert other.encoder.model is not other.decoder.model
 
 
