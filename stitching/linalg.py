@@ -18,7 +18,12 @@ def add_gram(gram: Tensor, part: Tensor) -> None:
     Args:
         gram: Shape (K, K), float64, contiguous; changed in place.
         part: Shape (M, K), float64.
+
+    Raises:
+        ValueError: `gram` is of another type or layout, of which BLAS would change a copy.
     """
+    if gram.dtype != torch.float64 or not gram.is_contiguous():
+        raise ValueError(f"gram must be contiguous and float64, got {gram.dtype}, {gram.stride()}")
     if gram.device.type != "cpu":
         gram.addmm_(part.T, part)
         return

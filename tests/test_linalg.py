@@ -26,6 +26,16 @@ def test_gram_matrices_add_up_in_the_upper_triangle(shape, layout):
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize(
+    "gram",
+    [torch.zeros(3, 3), torch.zeros(3, 4, dtype=torch.float64)[:, :3]],
+    ids=["type", "layout"],
+)
+def test_what_blas_would_change_a_copy_of_is_refused(gram):
+    with pytest.raises(ValueError, match="gram must be contiguous and float64"):
+        add_gram(gram, rows(5, 3))
+
+
 @pytest.mark.parametrize("size", [1, 2, 30, 257])
 @pytest.mark.parametrize("layout", ["rows", "columns"])
 def test_eigenvectors_come_from_the_upper_triangle(size, layout):
