@@ -350,7 +350,8 @@ def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
 
     Raises:
         TypeError: Not floating point.
-        ValueError: Not a matrix, fewer than 2 rows, or values that are not finite.
+        ValueError: Not a matrix, fewer than 2 rows, or values that are not finite, also when they
+            are squared.
     """
     source = checked_matrix("source", source, chunk)
     n, width = source.shape
@@ -367,6 +368,11 @@ def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
     else:
         for rows in blocks(n, chunk or BLOCK):
             add_gram(gram, centred(source[rows], mean))
+    if not bool(gram.diagonal().sum().isfinite()):
+        raise ValueError(
+            "source has values so large that their squares are not finite in float64: scale the "
+            "latents down, or look at the model that encoded them"
+        )
     values, vectors = eigh(gram, overwrite=True)
     # Centred rows span N - 1 directions, whatever the rounding of the mean.
     values[: max(0, size - (n - 1))] = 0

@@ -307,3 +307,10 @@ def test_filters_of_any_shape_add_up_to_the_degrees_of_freedom(n, width, offset,
     left *= alpha if basis.residual_rank == 0 else 1
     assert dof + left == pytest.approx(basis.rank, rel=1e-12)
     assert dof == pytest.approx(float(basis.eigenvalues @ basis.shrinkage(penalty)), rel=1e-12)
+
+
+@pytest.mark.parametrize("width", [3, 9])
+def test_values_whose_squares_overflow_are_refused(width):
+    source = 1e200 * torch.randn(5, width, generator=torch.Generator().manual_seed(0)).double()
+    with pytest.raises(ValueError, match="squares are not finite in float64: scale the latents"):
+        factorise(source)
