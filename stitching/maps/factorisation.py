@@ -214,29 +214,30 @@ class Factorisation:
             return out
         assert isinstance(source, Tensor)
         assert isinstance(target, Tensor)
-        left = self._left(source, dtype)
-        root, centre = self.eigenvalues.sqrt()[:, None], mean.to(dtype)
+        left, centre = self._left(source, dtype), mean.to(dtype)
         for cols in blocks(width, PANEL):
             # What rounding of the mean leaves is the same in all rows, and columns of U and of
             # S V sum to 0: it drops out.
             torch.mm(left.T, target[:, cols].to(dtype) - centre[cols], out=out[:, cols])
-            if self.dual:
-                out[:, cols] = out[:, cols] * root
         return out
 
     def _left(self, source: Tensor, dtype: torch.dtype) -> Tensor:
-        """U of the dual form, S V = U diag(s) of the primal, shape (N, K), rounded and kept.
+        """S V = U diag(s), shape (N, K), rounded and kept.
 
         Each column is exact to its own length, however short.
         """
         if dtype not in self._rounded:
             if self.dual:
-                exact = self.eigenvectors
+                root = self.eigenvalues.sqrt()
+                columns = torch.empty_like(self.eigenvectors.T, dtype=dtype)  # stored by columns
+                for part in blocks(self.n_train, lines(self.n_train)):
+                    columns[part] = self.eigenvectors.T[part] * root[part, None]
+                self._rounded[dtype] = columns.T
             else:
                 exact = source.new_empty(self.n_train, self.width, dtype=torch.float64)
                 for rows in blocks(self.n_train):
                     torch.mm(centred(source[rows], self.mean), self.eigenvectors, out=exact[rows])
-            self._rounded[dtype] = exact.to(dtype)
+                self._rounded[dtype] = exact.to(dtype)
         return self._rounded[dtype]
 
     def left_rows(self, source: Rows) -> Iterator[tuple[slice, Tensor]]:
@@ -244,8 +245,7 @@ class Factorisation:
         if self.chunk is None:
             assert isinstance(source, Tensor)
             left = self._left(source, torch.float64)
-            scale = (self.eigenvalues > 0).double() if self.dual else self.inverse_root()
-            yield from ((rows, left[rows] * scale) for rows in self._rows())
+            yield from ((rows, left[rows] * self.inverse_root()) for rows in self._rows())
             return
         for rows in self._rows():
             part = centred(source[rows], self.mean)

@@ -104,8 +104,8 @@ def column_moments(x: Rows, chunk: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 def centred(x: Tensor, mean: Tensor) -> Tensor:
-    """Return x - mean in float64."""
-    return x.to(torch.float64) - mean
+    """Return x - mean in float64, stored by rows, without another array of that size."""
+    return torch.empty(x.shape, dtype=torch.float64, device=x.device).copy_(x).sub_(mean)
 
 
 class Kept:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from stitching.maps.base import Map, Summary, checked_pair, dtype_carrier
 from stitching.maps.factorisation import Factorisation, factorise
-from stitching.maps.matrix import BLOCK, Rows, blocks, centred, lines
+from stitching.maps.matrix import BLOCK, Rows, blocks, centred
 from stitching.maps.selection import Problem
 
 #: A fit interpolates when at most this share of its N - 1 degrees of freedom is left over.
@@ -85,10 +85,7 @@ class SpectralMap(Map):
         choice = self._choose(problem)
         self._facts = self._describe(problem, choice)
         coefficients = problem.rotated  # its memory serves again
-        shrink = basis.shrinkage(choice.alpha)
-        for cols in blocks(coefficients.shape[1], lines(coefficients.shape[0])):
-            columns = shrink if shrink.shape[1] == 1 else shrink[:, cols]
-            coefficients[:, cols] = coefficients[:, cols] * columns
+        coefficients *= basis.shrinkage(choice.alpha).to(coefficients)
         self._basis = basis
         self._tensors = basis.to_tensors() | choice.curve
         self._tensors |= {
