@@ -216,6 +216,7 @@ def run(cfg: DictConfig) -> Path:
         "image_size": str(data.image_size),
         "seed": str(plain["seed"]),
         "weights": trainer.recipe.averaging,
+        "objective": trainer.recipe.objective,
         "stitching": __version__,
         "torch": torch.__version__,
     }

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from stitching.models.base import WARMUP_END, GenerativeModel
 from stitching.models.weights import architecture
+from stitching.perceptual import PerceptualLoss
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Recipe:
         ema: Decay per step of the averaged weights that are saved, or None.
         ema_images: The same as a half-life in images, in place of `ema`. With neither, the raw
             weights are saved.
+        lpips: Weight of the perceptual distance that is minimised beside the objective, see
+            `stitching.perceptual`; 0: the objective alone.
     """
 
     n_images: int
@@ -39,6 +42,7 @@ class Recipe:
     lr: float
     ema: float | None = None
     ema_images: float | None = None
+    lpips: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -57,6 +61,8 @@ class Recipe:
             raise ValueError(f"training.ema must lie between 0 and 1, got {self.ema}")
         if self.ema_images is not None and self.ema_images <= 0:
             raise ValueError(f"training.ema_images must be > 0, got {self.ema_images}")
+        if self.lpips < 0:
+            raise ValueError(f"training.lpips must be >= 0, got {self.lpips}")
         if self.ema is not None and self.ema_images is not None:
             raise ValueError(
                 f"training.ema={self.ema} and training.ema_images={self.ema_images} both say how "
@@ -69,6 +75,11 @@ class Recipe:
         if self.ema_images is not None:
             return float(0.5 ** (self.batch_size / self.ema_images))
         return self.ema
+
+    @property
+    def objective(self) -> str:
+        """What was minimised, in words."""
+        return f"own + {self.lpips:g} LPIPS (VGG)" if self.lpips else "own"
 
     @property
     def averaging(self) -> str:
@@ -109,6 +120,13 @@ class Trainer:
         self.model, self.recipe, self.seed, self.minutes = model, recipe, seed, minutes
         self.autocast, self.warm = dtype == "bfloat16", warm
         self.average = copy.deepcopy(model) if recipe.decay is not None else model
+        if recipe.lpips > 0:
+            if not model.learns_perceptually:
+                raise ValueError(
+                    f"training.lpips={recipe.lpips}: the objective of model {model.name} makes no "
+                    "images that could be compared; set training.lpips=0"
+                )
+            model.perceptual = PerceptualLoss(recipe.lpips, model.device)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=self.betas)
         # Options such as the prediction of a diffusion model leave no trace in tensors' shapes.
         self.architecture = json.dumps(architecture(options or {}), sort_keys=True)

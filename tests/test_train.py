@@ -136,6 +136,7 @@ def test_divergence_stops_with_a_message(pixels):
         ({"n_images": 1}, "n_images >= batch_size"),
         ({"lr": 0}, "training.lr must be > 0"),
         ({"ema": 1.0}, "training.ema"),
+        ({"lpips": -1.0}, "training.lpips must be >= 0"),
     ],
 )
 def test_impossible_recipes_are_refused(recipe, message):

@@ -47,6 +47,11 @@ class NetworkSpace(FeatureSpace):
         """Return the frozen network and the files it came from, by label."""
 
     @property
+    def network(self) -> nn.Module | None:
+        """What computes the features, frozen; None where its weights cannot be had."""
+        return self._network
+
+    @property
     @abstractmethod
     def _settings(self) -> str:
         """All that determines the features beside weight files and code."""

@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from stitching.batching import in_fixed_batches
 from stitching.images import rescale, to_unit
 from stitching.models.containers import WeightFile
 from stitching.seeding import item_noise
+
+if TYPE_CHECKING:
+    from stitching.models.prior import FittedPrior
 
 #: Images per pass on the CPU, whatever the caller's batch size: results are then the same to the
 #: bit. 16 is a third faster than 8 on processors without AVX-512, and larger passes hardly more
@@ -55,6 +58,10 @@ class GenerativeModel(nn.Module, ABC):
     #: Whether an image has a distribution of latents, which `encode` can draw from; see
     #: `_posterior`.
     has_posterior = False
+    #: Whether its objective makes images, which `perceptual` can compare.
+    learns_perceptually = False
+    #: Training images that `fitted_prior` is fitted to.
+    prior_images: int = 6400
 
     def __init__(
         self,
@@ -75,6 +82,11 @@ class GenerativeModel(nn.Module, ABC):
         self.latent_shape = tuple(latent_shape)
         self.value_range = (float(value_range[0]), float(value_range[1]))
         self.autocast_dtype: torch.dtype | None = None
+        #: Density of the noise of samples; None: the standard normal distribution.
+        self.fitted_prior: FittedPrior | None = None
+        #: While training, a distance of images made from real ones, (N, 3, S, S) in [0, 1] both,
+        #: to be minimised beside the objective; see `learns_perceptually`.
+        self.perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
         #: What it was built with, including what its weight file said; empty if built by hand.
         self.options: dict[str, Any] = {}
         #: SHA-256 of the weight file, or of the values of an untrained model; None without any.
@@ -204,19 +216,26 @@ class GenerativeModel(nn.Module, ABC):
         x = torch.where(x.isfinite(), x, torch.nan).float()
         return rescale(x, self.value_range, (0.0, 1.0))
 
-    def sample(self, n: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
-        """Draw new images from the model's own prior.
+    @torch.inference_mode()
+    def sample(
+        self, n: int, seed: int = 0, temperature: float = 1.0, fitted: bool = True
+    ) -> Tensor:
+        """Draw new images.
 
         Args:
             n: Number of images.
             seed: Image i depends on (seed, i) alone.
             temperature: Factor on the prior's standard deviation.
+            fitted: From the density that was fitted to latents after training, where the model
+                has one (`fitted_prior`); if false, from the prior that it was trained with.
 
         Returns:
             Shape (n, 3, S, S), float32 in [0, 1].
         """
-        noise = item_noise(seed, range(n), self.latent_shape).to(self.device)
-        return self.decode(self._prior(noise * temperature).flatten(1))
+        noise = temperature * item_noise(seed, range(n), self.latent_shape).to(self.device)
+        if fitted and self.fitted_prior is not None:
+            noise = self.fitted_prior(noise.flatten(1)).unflatten(1, self.latent_shape)
+        return self.decode(self._prior(noise).flatten(1))
 
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
         """Return family-specific figures on mapped latents, keys `latent/...`; none by default."""
@@ -237,11 +256,22 @@ class GenerativeModel(nn.Module, ABC):
         raise TypeError(f"model {self.name} has no training objective in this project")
 
     def finish_training(self, batches: Iterable[Tensor]) -> None:
-        """Estimate what is left to estimate once the weights are final; nothing by default.
+        """Estimate what is left once the weights are final: the `fitted_prior`, if there is one.
 
         Args:
             batches: Training images, each (N, 3, S, S) float32 in [0, 1].
         """
+        if self.fitted_prior is None:
+            return
+        self.eval()
+        found: list[Tensor] = []
+        for x in batches:
+            if sum(map(len, found)) >= self.prior_images:
+                break
+            with torch.inference_mode():
+                own = rescale(x.to(self.device), (0.0, 1.0), self.value_range)
+                found.append(self._batched(self._noise_of, own).flatten(1))
+        self.fitted_prior.fit(torch.cat(found))
 
     def freeze(self) -> "GenerativeModel":
         """Switch to evaluation mode without gradients, and return self."""
@@ -262,6 +292,19 @@ class GenerativeModel(nn.Module, ABC):
     def _prior(self, noise: Tensor) -> Tensor:
         """Standard normal noise (N, *latent_shape) to latents of the model's prior."""
         return noise
+
+    def _perceived(self, made: Tensor, real: Tensor) -> Tensor:
+        """The `perceptual` distance of images in own range; 0 without it, or without images."""
+        if self.perceptual is None or len(made) == 0:
+            return made.new_zeros(())
+        unit = (0.0, 1.0)
+        return self.perceptual(
+            rescale(made, self.value_range, unit), rescale(real, self.value_range, unit)
+        )
+
+    def _noise_of(self, x: Tensor) -> Tensor:
+        """The noise from which `_prior` makes the latents of images (N, 3, S, S) in own range."""
+        return self._encode(x)
 
     def _require_fit(self) -> None:
         if self.needs_fit and self.weights_hash is None:

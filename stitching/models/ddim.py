@@ -11,6 +11,11 @@ import torch
 from torch import Tensor
 
 from stitching.models.base import GenerativeModel
+from stitching.models.prior import FittedPrior
+
+#: Share of an image's power in a noisy one (cumulative alpha) above which a predicted clean image
+#: is compared by features.
+_PERCEPTUAL_LEVEL = 0.2
 
 #: A network: noisy images (N, C, H, W) and their time steps (N,) to a prediction.
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -126,8 +131,13 @@ class PixelDiffusion(GenerativeModel):
         size_multiple: See `GenerativeModel`.
         ddim: Schedule and steps.
         clip_x0: Clamp predicted clean images while decoding.
+        prior_rank: Rank of the density that samples are drawn from, fitted to latents of training
+            images; None: the standard normal distribution.
     """
 
+    learns_perceptually = True
+    #: Inversion takes its time.
+    prior_images = 2000
     decode_options = frozenset({"clip_x0"})
 
     def __init__(
@@ -138,11 +148,14 @@ class PixelDiffusion(GenerativeModel):
         size_multiple: int,
         ddim: DDIM,
         clip_x0: bool,
+        prior_rank: int | None = None,
     ) -> None:
         shape = (3, image_size, image_size)
         super().__init__(name, image_size, shape, value_range, size_multiple)
         self.ddim = ddim
         self.clip_x0 = clip_x0
+        if prior_rank is not None:
+            self.fitted_prior = FittedPrior(self.latent_dim, prior_rank)
 
     @abstractmethod
     def network(self, x: Tensor, t: Tensor) -> Tensor:
@@ -155,7 +168,11 @@ class PixelDiffusion(GenerativeModel):
         return self.ddim.generate(self.network, z, self.clip_x0)
 
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Mean squared error of the prediction at uniformly drawn time steps."""
+        """Mean squared error of the prediction at uniformly drawn time steps.
+
+        With `perceptual` also that distance of the predicted clean images, where noise leaves
+        enough of an image for one to be predicted.
+        """
         del progress
         low, high = self.value_range
         x = x * (high - low) + low
@@ -169,5 +186,15 @@ class PixelDiffusion(GenerativeModel):
         target = noise
         if self.ddim.prediction == "v":
             target = level.sqrt() * noise - (1 - level).sqrt() * x
-        loss = (self.network(noisy, t).float() - target).square().mean()
-        return loss, {"mse": float(loss.detach())}
+        out = self.network(noisy, t).float()
+        loss = (out - target).square().mean()
+        seen = level.flatten() > _PERCEPTUAL_LEVEL
+        if self.ddim.prediction == "v":
+            clean = level.sqrt() * noisy - (1 - level).sqrt() * out
+        else:
+            clean = (noisy - (1 - level).sqrt() * out) / level.sqrt()
+        perceived = self._perceived(clean[seen], x[seen]) * seen.float().mean()
+        return loss + perceived, {
+            "mse": float(loss.detach()),
+            "perceived": float(perceived.detach()),
+        }

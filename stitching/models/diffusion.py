@@ -47,6 +47,7 @@ class Diffusion(PixelDiffusion):
         downsample_padding: Zeros around what is halved; 0 pads at the right and bottom alone.
         norm_eps: Added to the variance in normalisation layers.
         dropout: Share of activations dropped while training.
+        prior_rank: See `PixelDiffusion`.
         ema: Of a published checkpoint with two weight sets, take the averaged one; if false, the
             raw one.
 
@@ -81,6 +82,7 @@ class Diffusion(PixelDiffusion):
         downsample_padding: int = 1,
         norm_eps: float = 1e-5,
         dropout: float = 0.0,
+        prior_rank: int | None = None,
         ema: bool = True,
     ) -> None:
         if sigma_data is not None and (prediction != "v" or sigma_data <= 0):
@@ -96,7 +98,7 @@ class Diffusion(PixelDiffusion):
             )
         multiple = patch_size * 2 ** (levels - 1)
         ddim = DDIM(n_train_steps, beta_start, beta_end, n_steps, prediction, inversion_iterations)
-        super().__init__(name, image_size, value_range, multiple, ddim, clip_x0)
+        super().__init__(name, image_size, value_range, multiple, ddim, clip_x0, prior_rank)
         # diffusers takes seconds to import and only this family and the VQ-VAE need it.
         from diffusers import UNet2DModel
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from stitching.models.base import GenerativeModel
 from stitching.models.containers import WeightFile
+from stitching.models.prior import FittedPrior
 from stitching.models.published import complete
 
 
@@ -192,7 +193,8 @@ class Block(nn.Module):
             ZeroConv2d(half, channels * 4) if split else ZeroConv2d(squeezed, channels * 8)
         )
 
-    def _prior_moments(self, kept: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    def prior_moments(self, kept: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log standard deviation of a latent, given what went on."""
         condition = torch.zeros_like(like) if kept is None else kept
         mean, log_sd = self.prior(condition).to(like.dtype).chunk(2, 1)
         return mean, log_sd
@@ -205,7 +207,7 @@ class Block(nn.Module):
             x, more = flow(x)
             log_det = log_det + more
         kept, z = x.chunk(2, 1) if self.split else (None, x)
-        mean, log_sd = self._prior_moments(kept, z)
+        mean, log_sd = self.prior_moments(kept, z)
         standard = (z - mean) * torch.exp(-log_sd)
         log_p = -0.5 * math.log(2 * math.pi) - log_sd - 0.5 * standard.square()
         return kept, z, log_p.flatten(1).sum(1), log_det
@@ -213,7 +215,7 @@ class Block(nn.Module):
     def inverse(self, kept: Tensor | None, z: Tensor, noise: bool) -> Tensor:
         """Return the input of this scale; `noise` says that z is standard normal noise."""
         if noise:
-            mean, log_sd = self._prior_moments(kept, z)
+            mean, log_sd = self.prior_moments(kept, z)
             z = mean + torch.exp(log_sd) * z
         x = z if kept is None else torch.cat([kept, z], 1)
         for flow in reversed(cast("list[Flow]", list(self.flows))):
@@ -234,6 +236,8 @@ class Glow(GenerativeModel):
         value_range: See `GenerativeModel`; Glow's own is [-0.5, 0.5].
         noise: Width of the uniform noise added to training pixels, in the model's range
             (1/32 for 5-bit pixels).
+        prior_rank: Rank of the density that samples are drawn from, fitted to the noise of
+            training images; None: the prior of the training.
     """
 
     thread_safe = True
@@ -248,10 +252,13 @@ class Glow(GenerativeModel):
         width: int,
         value_range: tuple[float, float],
         noise: float = 1 / 32,
+        prior_rank: int | None = None,
     ) -> None:
         pixels = 3 * image_size * image_size
         super().__init__(name, image_size, (pixels,), value_range, 2**n_block)
         self.noise = noise
+        if prior_rank is not None:
+            self.fitted_prior = FittedPrior(pixels, prior_rank)
         # Rotations of the seed alone: an untrained model is the same in every process.
         generator = torch.Generator("cpu").manual_seed(torch.initial_seed())
         self.blocks = nn.ModuleList(
@@ -326,6 +333,16 @@ class Glow(GenerativeModel):
     def _prior(self, noise: Tensor) -> Tensor:
         with torch.inference_mode():
             return self._encode(self.invert(self._split(noise), noise=True))
+
+    def _noise_of(self, x: Tensor) -> Tensor:
+        parts = []
+        rest: Tensor | None = x
+        for block in cast("list[Block]", list(self.blocks)):
+            assert rest is not None
+            rest, z, _, _ = block(rest)
+            mean, log_sd = block.prior_moments(rest, z)
+            parts.append(((z - mean) * torch.exp(-log_sd)).flatten(1))
+        return torch.cat(parts, 1)
 
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Negative log likelihood in bits per dimension, under uniform pixel noise."""

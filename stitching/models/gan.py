@@ -148,12 +148,15 @@ class GAN(GenerativeModel):
         # / 2 half up gives. Rounding 127.5 x + 128 instead would brighten all by half a level.
         return latents, to_uint8(self.decode(latents))
 
-    def sample(self, n: int, seed: int = 0, temperature: float = 1.0) -> Tensor:
+    def sample(
+        self, n: int, seed: int = 0, temperature: float = 1.0, fitted: bool = True
+    ) -> Tensor:
         """Draw new images from the prior; see `GenerativeModel.sample`.
 
         Raises:
             ValueError: temperature is not 1.
         """
+        del fitted  # there is one prior
         if temperature != 1:
             raise ValueError(
                 f"model {self.name}: temperature={temperature} has no effect on z, which is "

@@ -1,13 +1,14 @@
 """A convolutional variational autoencoder with a flat Gaussian latent."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from stitching.models.base import WARMUP_END, GenerativeModel
+from stitching.models.prior import FittedPrior
 
 
 class ResidualBlock(nn.Module):
@@ -30,12 +31,34 @@ class ResidualBlock(nn.Module):
         return out
 
 
+class Refinement(nn.Module):
+    """Adds a correction found on patches of 2 x 2 pixels; at first it is zero."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        last = nn.Conv2d(channels, 12, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        assert last.bias is not None
+        nn.init.zeros_(last.bias)
+        layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(12, channels, 3, padding=1)]
+        for _ in range(2):
+            layers += [nn.SiLU(), nn.Conv2d(channels, channels, 3, padding=1)]
+        self.net = nn.Sequential(*layers, nn.SiLU(), last, nn.PixelShuffle(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, 3, S, S) in and out."""
+        out: Tensor = x + self.net(x)
+        return out
+
+
 class VAE(GenerativeModel):
     """Gaussian VAE; its latent is the posterior mean, unless a draw is asked for.
 
     Trained with the optimal decoder variance in closed form (sigma-VAE), which balances
     reconstruction and KL term without a hand-picked beta. Samples come from a Gaussian fitted to
     the training latents afterwards: in 512 dimensions these fill a small part of the prior only.
+
+    Trained with `perceptual`, the decoder also minimises that distance, of half of a batch.
 
     Args:
         name: See `GenerativeModel`.
@@ -44,6 +67,8 @@ class VAE(GenerativeModel):
         latent_dim: Width of the latent.
         channels: Widths of the levels, from image_size / patch_size downwards.
         value_range: See `GenerativeModel`.
+        refine_channels: Width of a network that goes over what the decoder made of patches, at
+            half the images' resolution; None: without one.
 
     Source: Kingma and Welling (2014), arXiv 1312.6114; Rybkin et al. (2021), arXiv 2006.13202;
     Ghosh et al. (2020), arXiv 1903.12436, on the density fitted afterwards.
@@ -51,9 +76,7 @@ class VAE(GenerativeModel):
 
     thread_safe = True
     has_posterior = True
-
-    latent_mean: Tensor
-    latent_factor: Tensor
+    learns_perceptually = True
 
     def __init__(
         self,
@@ -63,14 +86,16 @@ class VAE(GenerativeModel):
         latent_dim: int,
         channels: Sequence[int],
         value_range: Sequence[float],
+        refine_channels: int | None = None,
     ) -> None:
         factor = patch_size * 2 ** (len(channels) - 1)
         super().__init__(name, image_size, (latent_dim,), value_range, factor)
         bottom = (channels[-1], image_size // factor, image_size // factor)
         self.encoder = _encoder(patch_size, channels, math.prod(bottom), latent_dim)
         self.decoder = _decoder(patch_size, channels, bottom, latent_dim)
-        self.register_buffer("latent_mean", torch.zeros(latent_dim))
-        self.register_buffer("latent_factor", torch.eye(latent_dim))
+        if refine_channels is not None:
+            self.decoder.append(Refinement(refine_channels))
+        self.fitted_prior = FittedPrior(latent_dim, latent_dim)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance, each (N, D), of images (N, 3, S, S) in own range."""
@@ -89,34 +114,23 @@ class VAE(GenerativeModel):
         out: Tensor = self.decoder(z)
         return out
 
-    def _prior(self, noise: Tensor) -> Tensor:
-        return self.latent_mean + noise @ self.latent_factor.T
-
-    @torch.no_grad()
-    def finish_training(self, batches: Iterable[Tensor]) -> None:
-        """Fit the Gaussian that samples are drawn from to the training latents."""
-        low, high = self.value_range
-        self.eval()
-        means = [self.posterior(x.to(self.device) * (high - low) + low)[0] for x in batches]
-        z = torch.cat(means).double()
-        self.latent_mean.copy_(z.mean(0))
-        # The small diagonal keeps the factor real where the latents do not vary.
-        covariance = torch.cov(z.T) + 1e-6 * torch.eye(z.shape[1], device=z.device)
-        self.latent_factor.copy_(torch.linalg.cholesky(covariance))
-
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Negative evidence lower bound in nats per pixel value, KL term warmed up."""
         low, high = self.value_range
         x = x * (high - low) + low
         mean, log_variance = self.posterior(x)
         z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
-        mse = (self.decoder(z).float() - x).square().mean()
+        made = self.decoder(z).float()
+        mse = (made - x).square().mean()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         weight = min(1.0, progress / WARMUP_END)
         loss = 0.5 * torch.log(mse + 1e-6) + weight * kl / x[0].numel()
-        return loss, {
+        half = slice(0, (len(x) + 1) // 2)
+        perceived = self._perceived(made[half], x[half])
+        return loss + perceived, {
             "rmse": math.sqrt(float(mse.detach())) / (high - low),
             "kl_nats": float(kl.detach()),
+            "perceived": float(perceived.detach()),
         }
 
 

@@ -36,6 +36,7 @@ class VQVAE(Codebook, GenerativeModel):
     """
 
     thread_safe = True
+    learns_perceptually = True
 
     def __init__(
         self,
@@ -130,7 +131,10 @@ class VQVAE(Codebook, GenerativeModel):
         out = self._to_images(quantized).float()
         mse = (out - x).square().mean()
         logs["rmse"] = float(mse.detach().sqrt()) / (high - low)
-        return mse + 0.25 * extra, logs
+        half = slice(0, (len(x) + 1) // 2)
+        perceived = self._perceived(out[half], x[half])
+        logs["perceived"] = float(perceived.detach())
+        return mse + 0.25 * extra + perceived, logs
 
     def _nearest_codes(self, z: Tensor) -> Tensor:
         """Numbers of the nearest codes, (N, h, w); fast, for training alone."""

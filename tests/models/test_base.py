@@ -92,12 +92,14 @@ def test_samples_come_from_the_fitted_density_and_the_seed():
     model = small_vae()
     model.finish_training([images(64)])
     z = model.encode(images(64))
-    torch.testing.assert_close(model.latent_mean, z.mean(0), atol=1e-5, rtol=1e-4)
-    factor = model.latent_factor.double()
+    prior = model.fitted_prior
+    torch.testing.assert_close(prior.mean, z.mean(0), atol=1e-5, rtol=1e-4)
+    factor = prior.factor.double()
     expected = torch.cov(z.double().T)
     torch.testing.assert_close(factor @ factor.T, expected, atol=1e-5, rtol=1e-3)
     few, many = model.sample(2, seed=3), model.sample(5, seed=3)
     torch.testing.assert_close(few, many[:2], atol=1e-5, rtol=0)
+    assert not torch.equal(few, model.sample(2, seed=3, fitted=False))
 
 
 def test_a_model_without_objective_says_so():

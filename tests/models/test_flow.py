@@ -86,6 +86,29 @@ def test_samples_go_through_the_prior_and_come_back_by_the_exact_inverse():
     torch.testing.assert_close(x[:2], model.sample(2, seed=0), atol=1e-4, rtol=0)
 
 
+def test_the_noise_of_an_image_is_what_the_prior_makes_it_from():
+    model = glow()
+    x = image(4) - 0.5
+    with torch.no_grad():
+        noise = model._noise_of(x)
+        back = model._decode(model._prior(noise))
+    torch.testing.assert_close(back, x, atol=1e-5, rtol=0)
+    assert not torch.allclose(noise, model._encode(x), atol=1e-2)
+
+
+def test_a_fitted_prior_draws_from_the_noise_of_training_images():
+    model = Glow("nf", 16, 1, 2, False, 8, (-0.5, 0.5), prior_rank=2).freeze()
+    x = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    model.finish_training(x.split(8))
+    with torch.no_grad():
+        expected = model._noise_of(x - 0.5).mean(0)
+    torch.testing.assert_close(model.fitted_prior.mean, expected, atol=1e-5, rtol=1e-4)
+    drawn, own = model.sample(3, seed=0), model.sample(3, seed=0, fitted=False)
+    assert not torch.allclose(drawn, own, atol=1e-3)
+    assert "fitted_prior.factor" in model.state_dict()
+    assert not any("fitted" in key for key in glow().state_dict())
+
+
 def test_an_untrained_model_does_not_adapt_to_what_it_encodes():
     model = Glow("nf", 16, 1, 2, False, 8, (-0.5, 0.5)).freeze()
     before = {k: v.clone() for k, v in model.state_dict().items()}

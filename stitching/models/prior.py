@@ -1,0 +1,55 @@
+"""The density that samples are drawn from where latents do not fill the prior of the training."""
+
+import torch
+from torch import Tensor, nn
+
+from stitching.models.pca import principal_components
+
+
+class FittedPrior(nn.Module):
+    """A Gaussian of limited rank, fitted to latents once the weights of a model are final.
+
+    Small models leave most of the prior that they are trained with empty, and what they make of a
+    latent from there is no face. Along the strongest principal components of the training latents
+    this density is as wide as they are; across them it has no width at all.
+
+    Args:
+        width: Number of values D in one latent.
+        rank: Number of components R, 1..D.
+
+    Raises:
+        ValueError: The rank is out of range.
+
+    Source: Ghosh et al. (2020), arXiv 1903.12436, on densities fitted afterwards.
+    """
+
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, width: int, rank: int) -> None:
+        super().__init__()
+        if not 1 <= rank <= width:
+            raise ValueError(f"prior_rank must be null or in 1..{width}, got {rank}")
+        self.register_buffer("mean", torch.zeros(width))
+        # Until it is fitted: the standard normal distribution in as many directions.
+        self.register_buffer("factor", torch.eye(width, rank))
+
+    @property
+    def rank(self) -> int:
+        """Number of components R."""
+        return self.factor.shape[1]
+
+    @torch.no_grad()
+    def fit(self, latents: Tensor) -> None:
+        """Fit to latents, shape (N, D), N >= 2."""
+        mean = latents.double().mean(0)
+        components = principal_components(latents, mean, self.rank)
+        width = ((latents.double() - mean) @ components.T).square().sum(0) / (len(latents) - 1)
+        self.mean.copy_(mean)
+        self.factor.zero_()
+        self.factor[:, : len(components)] = (components.T * width.sqrt()).to(self.factor)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Standard normal noise to latents, (N, D) both; its first R columns count."""
+        out: Tensor = self.mean + noise[:, : self.rank] @ self.factor.T
+        return out
