@@ -15,7 +15,7 @@ class FittedPrior(nn.Module):
 
     Args:
         width: Number of values D in one latent.
-        rank: Number of components R, 1..D.
+        rank: Number of components R at most; there are no more than D.
 
     Raises:
         ValueError: The rank is out of range.
@@ -28,11 +28,11 @@ class FittedPrior(nn.Module):
 
     def __init__(self, width: int, rank: int) -> None:
         super().__init__()
-        if not 1 <= rank <= width:
-            raise ValueError(f"prior_rank must be null or in 1..{width}, got {rank}")
+        if rank < 1:
+            raise ValueError(f"prior_rank must be null or >= 1, got {rank}")
         self.register_buffer("mean", torch.zeros(width))
         # Until it is fitted: the standard normal distribution in as many directions.
-        self.register_buffer("factor", torch.eye(width, rank))
+        self.register_buffer("factor", torch.eye(width, min(rank, width)))
 
     @property
     def rank(self) -> int:

@@ -55,10 +55,8 @@ class VAE(GenerativeModel):
     """Gaussian VAE; its latent is the posterior mean, unless a draw is asked for.
 
     Trained with the optimal decoder variance in closed form (sigma-VAE), which balances
-    reconstruction and KL term without a hand-picked beta. Samples come from a Gaussian fitted to
-    the training latents afterwards: in 512 dimensions these fill a small part of the prior only.
-
-    Trained with `perceptual`, the decoder also minimises that distance, of half of a batch.
+    reconstruction and KL term without a hand-picked beta. With `perceptual`, that distance of
+    half of a batch is minimised beside it.
 
     Args:
         name: See `GenerativeModel`.
@@ -69,9 +67,11 @@ class VAE(GenerativeModel):
         value_range: See `GenerativeModel`.
         refine_channels: Width of a network that goes over what the decoder made of patches, at
             half the images' resolution; None: without one.
+        prior_rank: Rank of the density that samples are drawn from, fitted to latents of training
+            images; None: the prior of the training, of which a latent of so many dimensions fills
+            a small part only.
 
-    Source: Kingma and Welling (2014), arXiv 1312.6114; Rybkin et al. (2021), arXiv 2006.13202;
-    Ghosh et al. (2020), arXiv 1903.12436, on the density fitted afterwards.
+    Source: Kingma and Welling (2014), arXiv 1312.6114; Rybkin et al. (2021), arXiv 2006.13202.
     """
 
     thread_safe = True
@@ -87,6 +87,7 @@ class VAE(GenerativeModel):
         channels: Sequence[int],
         value_range: Sequence[float],
         refine_channels: int | None = None,
+        prior_rank: int | None = None,
     ) -> None:
         factor = patch_size * 2 ** (len(channels) - 1)
         super().__init__(name, image_size, (latent_dim,), value_range, factor)
@@ -95,7 +96,8 @@ class VAE(GenerativeModel):
         self.decoder = _decoder(patch_size, channels, bottom, latent_dim)
         if refine_channels is not None:
             self.decoder.append(Refinement(refine_channels))
-        self.fitted_prior = FittedPrior(latent_dim, latent_dim)
+        if prior_rank is not None:
+            self.fitted_prior = FittedPrior(latent_dim, prior_rank)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance, each (N, D), of images (N, 3, S, S) in own range."""

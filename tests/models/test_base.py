@@ -89,7 +89,7 @@ def test_bfloat16_is_close_but_not_equal():
 
 
 def test_samples_come_from_the_fitted_density_and_the_seed():
-    model = small_vae()
+    model = small_vae(prior_rank=16)
     model.finish_training([images(64)])
     z = model.encode(images(64))
     prior = model.fitted_prior
@@ -100,6 +100,16 @@ def test_samples_come_from_the_fitted_density_and_the_seed():
     few, many = model.sample(2, seed=3), model.sample(5, seed=3)
     torch.testing.assert_close(few, many[:2], atol=1e-5, rtol=0)
     assert not torch.equal(few, model.sample(2, seed=3, fitted=False))
+
+
+def test_a_refinement_starts_as_nothing_and_corrects_what_was_decoded():
+    plain, refined = small_vae(), small_vae(refine_channels=8)
+    state = plain.state_dict()
+    refined.load_state_dict({**refined.state_dict(), **state})
+    z = plain.encode(images(2))
+    assert torch.equal(refined.decode(z), plain.decode(z))
+    refined.decoder[-1].net[-2].bias.data.fill_(0.125)
+    torch.testing.assert_close(refined.decode_unclamped(z), plain.decode_unclamped(z) + 0.125)
 
 
 def test_a_model_without_objective_says_so():

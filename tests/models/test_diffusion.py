@@ -197,3 +197,37 @@ def test_a_network_that_knows_the_clean_image_gives_the_true_v(t, sigma_data):
 def test_preconditioning_needs_the_v_parametrisation():
     with pytest.raises(ValueError, match="needs prediction=v, got sigma_data=0"):
         model(prediction="epsilon", sigma_data=0.1)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v"])
+def test_features_are_compared_of_the_predicted_clean_image_below_much_noise(prediction):
+    x = torch.rand(16, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    knowing = model(prediction=prediction)
+
+    def network(noisy, t):
+        level = knowing.ddim.alphas_cumprod.float()[t][:, None, None, None]
+        clean = 2 * x - 1
+        noise = (noisy - level.sqrt() * clean) / (1 - level).sqrt()
+        v = level.sqrt() * noise - (1 - level).sqrt() * clean
+        return noise if prediction == "epsilon" else v
+
+    compared = []
+    knowing.network = network
+    knowing.perceptual = lambda made, real: compared.append((made, real)) or made.mean()
+    loss, figures = knowing.training_loss(x, 0.0)
+    (made, real), share = compared[0], len(compared[0][0]) / 16
+    torch.testing.assert_close(made, real, atol=1e-3, rtol=0)
+    # Items come in the order of their noise, the least first.
+    torch.testing.assert_close(real, x[: len(real)], atol=1e-6, rtol=0)
+    assert 0.2 < share < 0.8
+    assert figures["perceived"] == pytest.approx(share * float(made.mean()), rel=1e-5)
+    assert float(loss) == pytest.approx(figures["mse"] + figures["perceived"], rel=1e-5)
+
+
+def test_samples_come_from_a_density_fitted_to_inverted_images():
+    fitted = model(prior_rank=2)
+    x = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    fitted.finish_training(x.split(3))
+    torch.testing.assert_close(fitted.fitted_prior.mean, fitted.encode(x).mean(0))
+    assert not torch.equal(fitted.sample(1), fitted.sample(1, fitted=False))
+    assert torch.equal(fitted.sample(1, fitted=False), model().sample(1))
