@@ -84,7 +84,9 @@ def test_the_checkpoint_at_0_is_the_initialisation(tmp_path):
     Run(tmp_path).train(0)
     own = small_vae().state_dict()
     for key, value in load_file(tmp_path / "vae-0.safetensors").items():
-        if not key.startswith("fitted_prior."):  # fitted to the training images, whatever the weights
+        if not key.startswith(
+            "fitted_prior."
+        ):  # fitted to the training images, whatever the weights
             assert torch.equal(value, own[key].half()), key
 
 

@@ -68,13 +68,27 @@ def zoo(path):
     n, rows = found.pop("n"), []
     for name, row in found.items():
         if not isinstance(row, dict):
-            rows.append([name, "", "", f"{row:.0f}"])
+            rows.append([name, "", "", f"{row:.0f}", ""])
             continue
-        keys = {"rmse": "#.2g", "fd_effnet_reconstructions": ".0f", "fd_effnet_samples": ".0f"}
+        keys = {
+            "rmse": "#.2g",
+            "fd_effnet_reconstructions": ".0f",
+            "fd_effnet_samples_fitted": ".0f",
+            "fd_effnet_samples": ".0f",
+        }
         shown = [format(row[key], form) if key in row else "" for key, form in keys.items()]
+        if "prior_rank" in row:
+            shown[2] += f" (rank {row['prior_rank']})"
         rows.append([f"`{name}`", *shown])
-    head = ["model", "own reconstruction, RMSE", "reconstructions, Fréchet", "samples, Fréchet"]
-    text = table(head, rows, ["---", "---:", "---:", "---:"])
+    head = [
+        "model",
+        "own reconstruction, RMSE",
+        "reconstructions, Fréchet",
+        "samples of a fitted Gaussian, Fréchet",
+        "samples of the trained prior, Fréchet",
+    ]
+    text = table(head, rows, ["---", "---:", "---:", "---:", "---:"])
+    shutil.copyfile(path.parent / "samples.png", ROOT / "docs" / "samples.png")
     replace(ROOT / "docs" / "ZOO.md", "zoo", text + f"\n{n} held-out faces.\n")
 
 

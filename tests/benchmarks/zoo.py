@@ -4,7 +4,8 @@
 
 Prints RMSE of each model's own reconstruction (0-1 scale), and the Fréchet distance in
 EfficientNet features of its samples to held-out images, beside that of its reconstructions, of
-samples of Gaussians fitted in PCA space, and of other real images. Writes sheets to look at.
+samples of Gaussians fitted in PCA space, and of other real images. Writes sheets to look at, in
+`samples.png` a row of held-out images and one of samples of each model.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from stitching.metrics.frechet import frechet_distance
 from stitching.train import load_pixels
 
 #: 512 is the width of the VAE's latent.
-RANKS = (64, 256, 512, 1024)
+RANKS = (16, 32, 64, 256, 512, 1024)
 
 
 def sheet(x, path, columns=16):
@@ -75,6 +76,7 @@ def main():
         sheet(gaussian[:64], out / f"samples-pca-{rank}.png")
         result[f"PCA Gaussian, rank {rank}"] = distance(gaussian)
     print(json.dumps(result, indent=1), flush=True)
+    shown = [x[:16]]
     for name in args.models:
         row = {}
         model = config.build_model(config.compose_config([f"encoder={name}", *overrides]).encoder)
@@ -94,13 +96,18 @@ def main():
         if name not in ("vqvae", "pca"):  # have no prior
             samples = model.sample(args.n, seed=0)
             sheet(samples[:64], out / f"samples-{name}.png")
-            row["fd_effnet_samples"] = distance(samples)
-            if name == "nf":
-                cool = model.sample(args.n, seed=0, temperature=0.7)
-                sheet(cool[:64], out / f"samples-{name}-t0.7.png")
-                row["fd_effnet_samples_t0.7"] = distance(cool)
+            shown.append(samples[:16])
+            if model.fitted_prior is None:
+                row["fd_effnet_samples"] = distance(samples)
+            else:
+                row["prior_rank"] = model.fitted_prior.rank
+                row["fd_effnet_samples_fitted"] = distance(samples)
+                own = model.sample(args.n, seed=0, fitted=False)
+                sheet(own[:64], out / f"samples-{name}-unfitted.png")
+                row["fd_effnet_samples"] = distance(own)
         result[name] = row
         print(name, json.dumps(row), flush=True)
+    sheet(torch.cat(shown), out / "samples.png")
     (out / "zoo.json").write_text(json.dumps({"n": args.n, **result}, indent=1) + "\n")
 
 
