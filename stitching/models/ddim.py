@@ -137,7 +137,7 @@ class PixelDiffusion(GenerativeModel):
 
     learns_perceptually = True
     #: Inversion takes its time.
-    prior_images = 2000
+    prior_images = 1000
     decode_options = frozenset({"clip_x0"})
 
     def __init__(
