@@ -232,7 +232,8 @@ class GenerativeModel(nn.Module, ABC):
         Returns:
             Shape (n, 3, S, S), float32 in [0, 1].
         """
-        noise = temperature * item_noise(seed, range(n), self.latent_shape).to(self.device)
+        noise = item_noise(seed, range(n), self.latent_shape).to(self.device, self._dtype())
+        noise = noise * temperature
         if fitted and self.fitted_prior is not None:
             noise = self.fitted_prior(noise.flatten(1)).unflatten(1, self.latent_shape)
         return self.decode(self._prior(noise).flatten(1))
