@@ -85,7 +85,7 @@ class SpectralMap(Map):
         choice = self._choose(problem)
         self._facts = self._describe(problem, choice)
         coefficients = problem.rotated  # its memory serves again
-        coefficients *= basis.shrinkage(choice.alpha).to(coefficients)
+        coefficients *= _narrowed(basis.shrinkage(choice.alpha), coefficients.dtype)
         self._basis = basis
         self._tensors = basis.to_tensors() | choice.curve
         self._tensors |= {
@@ -204,3 +204,10 @@ class SpectralMap(Map):
             "interpolates": int(spare <= INTERPOLATION_SHARE * (n - 1)),
             "at_edge": choice.at_edge,
         }
+
+
+def _narrowed(factors: Tensor, dtype: torch.dtype) -> Tensor:
+    """Factors in a narrower type, in which products are faster, unless one leaves its range."""
+    narrow = factors.to(dtype)
+    normal = narrow.isfinite() & (narrow.abs() >= torch.finfo(dtype).tiny)
+    return narrow if bool((normal | (factors == 0)).all()) else factors

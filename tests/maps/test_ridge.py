@@ -298,3 +298,12 @@ def test_any_shape_and_dtype_is_solved_like_an_explicit_solution(
     tolerance = 1e-9 if dtype == torch.float64 else 1e-6
     error = (fitted.predict(source) - expected).abs().max() / target.double().abs().max()
     assert float(error) < tolerance
+
+
+@pytest.mark.parametrize("width", [5, 60])  # primal and dual
+@pytest.mark.parametrize("scale", [2.0**-70, 2.0**50])
+def test_the_unit_of_the_source_does_not_matter_where_its_squares_leave_float32(width, scale):
+    source, target = (x.float() for x in paired(40, width, 3))
+    fitted, scaled = (Ridge().fit(source * factor, target) for factor in (1.0, scale))
+    assert float(scaled.alpha_) == pytest.approx(scale**2 * float(fitted.alpha_), rel=1e-5)
+    assert relative(scaled.predict(source * scale), fitted.predict(source)) < 1e-5
