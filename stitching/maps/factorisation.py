@@ -242,6 +242,10 @@ class Factorisation:
 
     def left_rows(self, source: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Yield U in float64, 0 where s is 0, some rows at a time with their slice."""
+        if self.dual:
+            present = (self.eigenvalues > 0).double()
+            yield from ((rows, self.eigenvectors[rows] * present) for rows in self._rows())
+            return
         if self.chunk is None:
             assert isinstance(source, Tensor)
             left = self._left(source, torch.float64)
