@@ -78,6 +78,12 @@ class DDIM:
             x = point
         return x
 
+    def clean(self, out: Tensor, x: Tensor, level: float | Tensor) -> Tensor:
+        """Return the clean image that a prediction for x at a level (cumulative alpha) implies."""
+        if self.prediction == "v":
+            return level**0.5 * x - (1 - level) ** 0.5 * out
+        return (x - (1 - level) ** 0.5 * out) / level**0.5
+
     def generate(self, network: Network, x: Tensor, clip_x0: bool = False) -> Tensor:
         """Move latents at the last step to clean images.
 
@@ -89,10 +95,7 @@ class DDIM:
         for i in reversed(range(len(self.steps))):
             low, high = self.levels[i], self.levels[i + 1]
             out = network(x, self._time(x, self.steps[i]))
-            if self.prediction == "v":
-                clean = high**0.5 * x - (1 - high) ** 0.5 * out
-            else:
-                clean = (x - (1 - high) ** 0.5 * out) / high**0.5
+            clean = self.clean(out, x, high)
             if clip_x0:
                 clean = clean.clamp(-1, 1)
                 noise = (x - high**0.5 * clean) / (1 - high) ** 0.5
@@ -189,10 +192,7 @@ class PixelDiffusion(GenerativeModel):
         out = self.network(noisy, t).float()
         loss = (out - target).square().mean()
         seen = level.flatten() > _PERCEPTUAL_LEVEL
-        if self.ddim.prediction == "v":
-            clean = level.sqrt() * noisy - (1 - level).sqrt() * out
-        else:
-            clean = (noisy - (1 - level).sqrt() * out) / level.sqrt()
+        clean = self.ddim.clean(out, noisy, level)
         perceived = self._perceived(clean[seen], x[seen]) * seen.float().mean()
         return loss + perceived, {
             "mse": float(loss.detach()),

@@ -193,8 +193,7 @@ class Block(nn.Module):
             ZeroConv2d(half, channels * 4) if split else ZeroConv2d(squeezed, channels * 8)
         )
 
-    def prior_moments(self, kept: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log standard deviation of a latent, given what went on."""
+    def _prior_moments(self, kept: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
         condition = torch.zeros_like(like) if kept is None else kept
         mean, log_sd = self.prior(condition).to(like.dtype).chunk(2, 1)
         return mean, log_sd
@@ -207,15 +206,19 @@ class Block(nn.Module):
             x, more = flow(x)
             log_det = log_det + more
         kept, z = x.chunk(2, 1) if self.split else (None, x)
-        mean, log_sd = self.prior_moments(kept, z)
-        standard = (z - mean) * torch.exp(-log_sd)
+        standard, log_sd = self.standardise(kept, z)
         log_p = -0.5 * math.log(2 * math.pi) - log_sd - 0.5 * standard.square()
         return kept, z, log_p.flatten(1).sum(1), log_det
+
+    def standardise(self, kept: Tensor | None, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the noise that the prior makes a latent from, and its log standard deviation."""
+        mean, log_sd = self._prior_moments(kept, z)
+        return (z - mean) * torch.exp(-log_sd), log_sd
 
     def inverse(self, kept: Tensor | None, z: Tensor, noise: bool) -> Tensor:
         """Return the input of this scale; `noise` says that z is standard normal noise."""
         if noise:
-            mean, log_sd = self.prior_moments(kept, z)
+            mean, log_sd = self._prior_moments(kept, z)
             z = mean + torch.exp(log_sd) * z
         x = z if kept is None else torch.cat([kept, z], 1)
         for flow in reversed(cast("list[Flow]", list(self.flows))):
@@ -340,8 +343,7 @@ class Glow(GenerativeModel):
         for block in cast("list[Block]", list(self.blocks)):
             assert rest is not None
             rest, z, _, _ = block(rest)
-            mean, log_sd = block.prior_moments(rest, z)
-            parts.append(((z - mean) * torch.exp(-log_sd)).flatten(1))
+            parts.append(block.standardise(rest, z)[0].flatten(1))
         return torch.cat(parts, 1)
 
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:

@@ -42,12 +42,12 @@ class FittedPrior(nn.Module):
     @torch.no_grad()
     def fit(self, latents: Tensor) -> None:
         """Fit to latents, shape (N, D), N >= 2."""
-        mean = latents.double().mean(0)
+        mean = latents.mean(0, dtype=torch.float64)
         components = principal_components(latents, mean, self.rank)
-        width = ((latents.double() - mean) @ components.T).square().sum(0) / (len(latents) - 1)
+        width = (latents.double() @ components.T).std(0)
         self.mean.copy_(mean)
         self.factor.zero_()
-        self.factor[:, : len(components)] = (components.T * width.sqrt()).to(self.factor)
+        self.factor[:, : len(components)] = (components.T * width).to(self.factor)
 
     def forward(self, noise: Tensor) -> Tensor:
         """Standard normal noise to latents, (N, D) both; its first R columns count."""
