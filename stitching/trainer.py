@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from stitching.models.base import WARMUP_END, GenerativeModel
+from stitching.models.flow import Glow
 from stitching.models.weights import architecture
 from stitching.perceptual import PerceptualLoss
 
@@ -35,6 +36,7 @@ class Recipe:
             weights are saved.
         lpips: Weight of the perceptual distance that is minimised beside the objective, see
             `stitching.perceptual`; 0: the objective alone.
+        inverse: Weight of the steepness of a flow's inverse, see `Glow.inverse_gain`; 0: none.
     """
 
     n_images: int
@@ -43,6 +45,7 @@ class Recipe:
     ema: float | None = None
     ema_images: float | None = None
     lpips: float = 0.0
+    inverse: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -61,8 +64,9 @@ class Recipe:
             raise ValueError(f"training.ema must lie between 0 and 1, got {self.ema}")
         if self.ema_images is not None and self.ema_images <= 0:
             raise ValueError(f"training.ema_images must be > 0, got {self.ema_images}")
-        if self.lpips < 0:
-            raise ValueError(f"training.lpips must be >= 0, got {self.lpips}")
+        for name, weight in (("lpips", self.lpips), ("inverse", self.inverse)):
+            if weight < 0:
+                raise ValueError(f"training.{name} must be >= 0, got {weight}")
         if self.ema is not None and self.ema_images is not None:
             raise ValueError(
                 f"training.ema={self.ema} and training.ema_images={self.ema_images} both say how "
@@ -79,7 +83,10 @@ class Recipe:
     @property
     def objective(self) -> str:
         """What was minimised, in words."""
-        return f"own + {self.lpips:g} LPIPS (VGG)" if self.lpips else "own"
+        terms = {"LPIPS (VGG)": self.lpips, "gain of the inverse": self.inverse}
+        return " + ".join(
+            ["own", *(f"{weight:g} {name}" for name, weight in terms.items() if weight)]
+        )
 
     @property
     def averaging(self) -> str:
@@ -127,6 +134,13 @@ class Trainer:
                     "images that could be compared; set training.lpips=0"
                 )
             model.perceptual = PerceptualLoss(recipe.lpips, model.device)
+        if recipe.inverse > 0:
+            if not isinstance(model, Glow):
+                raise ValueError(
+                    f"training.inverse={recipe.inverse}: model {model.name} is no flow, it has no "
+                    "exact inverse; set training.inverse=0"
+                )
+            model.inverse_weight = recipe.inverse
         self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=self.betas)
         # Options such as the prediction of a diffusion model leave no trace in tensors' shapes.
         self.architecture = json.dumps(architecture(options or {}), sort_keys=True)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from stitching.models.flow import Glow
 from stitching.tracking import NoTracker
 from stitching.train import load_pixels, train
 from stitching.trainer import Recipe, Trainer
@@ -137,11 +138,31 @@ def test_divergence_stops_with_a_message(pixels):
         ({"lr": 0}, "training.lr must be > 0"),
         ({"ema": 1.0}, "training.ema"),
         ({"lpips": -1.0}, "training.lpips must be >= 0"),
+        ({"inverse": -0.5}, "training.inverse must be >= 0, got -0.5"),
     ],
 )
 def test_impossible_recipes_are_refused(recipe, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**(RECIPE | recipe))
+
+
+def test_the_objective_is_told_in_words():
+    assert Recipe(**RECIPE).objective == "own"
+    both = Recipe(**RECIPE, lpips=0.5, inverse=50).objective
+    assert both == "own + 0.5 LPIPS (VGG) + 50 gain of the inverse"
+
+
+def test_a_flow_is_trained_with_the_gain_of_its_inverse(pixels):
+    flow = Glow("nf", 32, 1, 2, False, 8, (-0.5, 0.5))
+    t = Trainer(flow, Recipe(**RECIPE, inverse=2.0), seed=0)
+    figures = t.advance(pixels)
+    expected = figures["bits_per_dim"] + 2 * figures["inverse_gain"]
+    assert figures["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_model_that_is_no_flow_has_no_inverse_to_train():
+    with pytest.raises(ValueError, match="model vae is no flow"):
+        Trainer(small_vae(), Recipe(**RECIPE, inverse=2.0), seed=0)
 
 
 def test_training_images_are_bytes_and_made_once(tmp_path):

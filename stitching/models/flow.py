@@ -16,6 +16,10 @@ from stitching.models.containers import WeightFile
 from stitching.models.prior import FittedPrior
 from stitching.models.published import complete
 
+#: Standard deviation of the noise on latents by which a training judges how steep the inverse is:
+#: about the error that linear maps leave in them.
+_INVERSE_STEP = 0.6
+
 
 class ActNorm(nn.Module):
     """Per-channel affine map y = scale * (x + loc), set from the first training batch."""
@@ -260,6 +264,8 @@ class Glow(GenerativeModel):
         pixels = 3 * image_size * image_size
         super().__init__(name, image_size, (pixels,), value_range, 2**n_block)
         self.noise = noise
+        #: While training, weight of `inverse_gain` beside the objective.
+        self.inverse_weight = 0.0
         if prior_rank is not None:
             self.fitted_prior = FittedPrior(pixels, prior_rank)
         # Rotations of the seed alone: an untrained model is the same in every process.
@@ -346,13 +352,32 @@ class Glow(GenerativeModel):
             parts.append(block.standardise(rest, z)[0].flatten(1))
         return torch.cat(parts, 1)
 
+    def inverse_gain(self, x: Tensor, latents: list[Tensor]) -> Tensor:
+        """Mean square by which noise on latents moves an image, per mean square of the noise.
+
+        The likelihood says nothing about latents that no image has, such as those that a map
+        returns: there the inverse may be as steep as it likes. This is small where it is not.
+
+        Args:
+            x: Images in own range, (N, 3, S, S).
+            latents: What `transform` returns for them.
+
+        Source: Behrmann et al. (2021), arXiv 2006.09347.
+        """
+        noisy = [z + _INVERSE_STEP * torch.randn_like(z) for z in latents]
+        return (self.invert(noisy) - x).square().mean() / _INVERSE_STEP**2
+
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Negative log likelihood in bits per dimension, under uniform pixel noise."""
         del progress
         low, high = self.value_range
         x = x * (high - low) + low
         x = x + (torch.rand_like(x) - 0.5) * self.noise
-        _, log_p, log_det = self.transform(x)
+        latents, log_p, log_det = self.transform(x)
         dims = x[0].numel()
         bits = -((log_p + log_det).mean() / dims + math.log(self.noise)) / math.log(2)
-        return bits, {"bits_per_dim": float(bits.detach())}
+        figures = {"bits_per_dim": float(bits.detach())}
+        if self.inverse_weight == 0:
+            return bits, figures
+        gain = self.inverse_gain(x, latents)
+        return bits + self.inverse_weight * gain, {**figures, "inverse_gain": float(gain.detach())}

@@ -51,6 +51,41 @@ class Refinement(nn.Module):
         return out
 
 
+class LinearPath(nn.Module):
+    """Linear maps from images to latents and back, beside the networks; at first both are zero.
+
+    What a principal component analysis of as many dimensions finds need not pass through a deep
+    network then, which has only the rest to do. Patches of 8 x 8 pixels are reduced to a few
+    channels on the way, for the sake of size.
+    """
+
+    #: Side of the patches, of which an image's size is a multiple.
+    size_multiple = 8
+
+    def __init__(self, image_size: int, channels: int, latent_dim: int) -> None:
+        super().__init__()
+        patch = self.size_multiple
+        side, values = image_size // patch, 3 * patch**2
+        grid = (channels, side, side)
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(patch),
+            nn.Conv2d(values, channels, 1),
+            nn.Flatten(),
+            nn.Linear(math.prod(grid), latent_dim),
+        )
+        self.decoder = nn.Sequential(
+            nn.Linear(latent_dim, math.prod(grid)),
+            nn.Unflatten(1, grid),
+            nn.Conv2d(channels, values, 1),
+            nn.PixelShuffle(patch),
+        )
+        for layer in (self.encoder[3], self.decoder[2]):
+            assert isinstance(layer, nn.Linear | nn.Conv2d)
+            assert layer.bias is not None
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+
 class VAE(GenerativeModel):
     """Gaussian VAE; its latent is the posterior mean, unless a draw is asked for.
 
@@ -60,13 +95,16 @@ class VAE(GenerativeModel):
 
     Args:
         name: See `GenerativeModel`.
-        image_size: A multiple of `patch_size` times 2 to the number of levels less one.
+        image_size: A multiple of `patch_size` times 2 to the number of levels less one, and of 8
+            with a linear path.
         patch_size: The network works on patches of this side, folded into channels.
         latent_dim: Width of the latent.
         channels: Widths of the levels, from image_size / patch_size downwards.
         value_range: See `GenerativeModel`.
         refine_channels: Width of a network that goes over what the decoder made of patches, at
             half the images' resolution; None: without one.
+        linear_channels: Width of a linear path beside encoder and decoder, see `LinearPath`;
+            None: without one.
         prior_rank: Rank of the density that samples are drawn from, fitted to latents of training
             images; None: the prior of the training, of which a latent of so many dimensions fills
             a small part only.
@@ -87,26 +125,34 @@ class VAE(GenerativeModel):
         channels: Sequence[int],
         value_range: Sequence[float],
         refine_channels: int | None = None,
+        linear_channels: int | None = None,
         prior_rank: int | None = None,
     ) -> None:
         factor = patch_size * 2 ** (len(channels) - 1)
-        super().__init__(name, image_size, (latent_dim,), value_range, factor)
+        multiple = math.lcm(factor, 1 if linear_channels is None else LinearPath.size_multiple)
+        super().__init__(name, image_size, (latent_dim,), value_range, multiple)
         bottom = (channels[-1], image_size // factor, image_size // factor)
         self.encoder = _encoder(patch_size, channels, math.prod(bottom), latent_dim)
         self.decoder = _decoder(patch_size, channels, bottom, latent_dim)
         if refine_channels is not None:
             self.decoder.append(Refinement(refine_channels))
+        self.linear: LinearPath | None = None
+        if linear_channels is not None:
+            self.linear = LinearPath(image_size, linear_channels, latent_dim)
         if prior_rank is not None:
             self.fitted_prior = FittedPrior(latent_dim, prior_rank)
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log variance, each (N, D), of images (N, 3, S, S) in own range."""
-        mean, log_variance = self.encoder(x).float().chunk(2, dim=1)
-        return mean, log_variance.clamp(-20, 10)
+        mean, log_variance = self._moments(x)
+        return mean.float(), log_variance.float().clamp(-20, 10)
+
+    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_variance = self.encoder(x).chunk(2, dim=1)
+        return mean if self.linear is None else mean + self.linear.encoder(x), log_variance
 
     def _encode(self, x: Tensor) -> Tensor:
-        mean: Tensor = self.encoder(x)[:, : self.latent_dim]
-        return mean
+        return self._moments(x)[0]
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_variance = self.posterior(x)
@@ -114,7 +160,7 @@ class VAE(GenerativeModel):
 
     def _decode(self, z: Tensor) -> Tensor:
         out: Tensor = self.decoder(z)
-        return out
+        return out if self.linear is None else out + self.linear.decoder(z)
 
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Negative evidence lower bound in nats per pixel value, KL term warmed up."""
@@ -122,7 +168,7 @@ class VAE(GenerativeModel):
         x = x * (high - low) + low
         mean, log_variance = self.posterior(x)
         z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
-        made = self.decoder(z).float()
+        made = self._decode(z).float()
         mse = (made - x).square().mean()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         weight = min(1.0, progress / WARMUP_END)

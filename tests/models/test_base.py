@@ -112,6 +112,31 @@ def test_a_refinement_starts_as_nothing_and_corrects_what_was_decoded():
     torch.testing.assert_close(refined.decode_unclamped(z), plain.decode_unclamped(z) + 0.125)
 
 
+def test_a_linear_path_starts_as_nothing_and_adds_linear_maps():
+    plain, both = small_vae(), small_vae(linear_channels=4)
+    both.load_state_dict({**both.state_dict(), **plain.state_dict()})
+    x = images(3)
+    z = plain.encode(x)
+    assert torch.equal(both.encode(x), z)
+    assert torch.equal(both.decode(z), plain.decode(z))
+    for layer in (both.linear.encoder[3], both.linear.decoder[2]):
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    assert both.latent_dim == z.shape[1]
+    added = both.encode(x) - z
+    torch.testing.assert_close(both.posterior(x)[0], both.encode(x))
+    # Affine: the value of a mean of images is the mean of the values.
+    middle = both.linear.encoder((x[:1] + x[1:2]) / 2)
+    torch.testing.assert_close(middle, (added[:1] + added[1:2]) / 2, atol=1e-5, rtol=0)
+    shift = both.decode_unclamped(z) - plain.decode_unclamped(z)
+    assert float(shift.abs().max()) > 1e-3
+    torch.testing.assert_close(shift, both.linear.decoder(z).detach(), atol=1e-5, rtol=0)
+
+
+def test_a_linear_path_needs_whole_patches():
+    with pytest.raises(ValueError, match="multiple of 8, got 12"):
+        small_vae(image_size=12, linear_channels=4)
+
+
 def test_a_model_without_objective_says_so():
     with pytest.raises(TypeError, match="no training objective"):
         Pixels().training_loss(images(1), 0.0)

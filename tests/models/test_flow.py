@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from stitching.models.flow import Glow
+from stitching.models.flow import ActNorm, Glow
 
 
 def glow(affine=False, **options):
@@ -122,6 +122,42 @@ def test_training_starts_from_normalised_activations():
     assert torch.isfinite(loss)
     assert figures["bits_per_dim"] == pytest.approx(float(loss.detach()))
     assert all(int(m.initialized) for m in model.modules() if hasattr(m, "initialized"))
+
+
+def test_the_gain_of_the_inverse_of_a_linear_flow_is_that_of_its_matrix():
+    # Couplings that are zero leave a linear map, whose inverse has the mean square of its entries.
+    model = Glow("nf", 4, 1, 1, False, 8, (-0.5, 0.5)).double().freeze()
+    for module in model.modules():
+        if isinstance(module, ActNorm):
+            module.scale.data = torch.linspace(0.5, 3, module.scale.numel()).view_as(module.scale)
+    x = image(1, 4).double() - 0.5
+    flat = torch.eye(48, dtype=torch.float64)
+    zero = model.invert(model._split(torch.zeros(1, 48, dtype=torch.float64)))
+    rows = (model.invert(model._split(flat)) - zero).flatten(1)
+    expected = rows.square().sum(0).mean()
+    many = x.expand(20000, 3, 4, 4)
+    torch.manual_seed(0)
+    gain = model.inverse_gain(many, model.transform(many)[0])
+    torch.testing.assert_close(gain, expected, rtol=0.02, atol=0)
+
+
+def test_training_lowers_the_gain_of_the_inverse_where_it_is_asked_to():
+    gains = []
+    for weight in (0.0, 100.0):
+        torch.manual_seed(0)
+        model = Glow("nf", 16, 2, 2, True, 8, (-0.5, 0.5)).train()
+        model.inverse_weight = weight
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        for _ in range(30):
+            loss, figures = model.training_loss(image(8), 0.0)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert ("inverse_gain" in figures) == (weight > 0)
+        x = image(8) - 0.5
+        with torch.no_grad():
+            gains.append(float(model.inverse_gain(x, model.transform(x)[0])))
+    assert gains[1] < 0.8 * gains[0]
 
 
 def test_a_size_that_cannot_be_squeezed_is_refused():
