@@ -1,0 +1,1 @@
+"""Records of what this project wrote, kept beside the files themselves."""
