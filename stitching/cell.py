@@ -34,7 +34,7 @@ from stitching.maps.matrix import Rows
 from stitching.metrics.base import ImageMetric
 from stitching.metrics.latent import latent_scores
 from stitching.protocol import Protocol
-from stitching.provenance import of_data, of_weights, peak_memory, versions
+from stitching.provenance import of_data, of_options, of_weights, peak_memory, versions
 from stitching.readouts import Question, Readouts
 from stitching.scoring import TestItems, geometry_scores, image_scores, valid_items
 from stitching.tuning import validation_r2
@@ -265,6 +265,7 @@ class Cell:
         return {
             "encoder": self.encoder.model.name,
             "decoder": self.decoder.model.name,
+            **of_options(encoder=self.encoder, decoder=self.decoder),
             "data": self.data.name,
             **{key: summary.get(key) for key in top},
             "n_test": len(test),

@@ -6,10 +6,12 @@ Each raises a ValueError whose message says which two do not, and what to change
 import copy
 import functools
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stitching.data.base import ImageData
+    from stitching.latents import Subject
     from stitching.maps import Map
     from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
@@ -46,10 +48,43 @@ def check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
         )
 
 
-def check_map(template: "Map", encoder: "GenerativeModel", decoder: "GenerativeModel") -> None:
-    """Check that the map can connect latents of these shapes, both ways."""
-    shapes = encoder.latent_shape, decoder.latent_shape
-    copy.deepcopy(template).set_shapes(*shapes)
+def check_pair(template: "Map", encoder: "Subject", decoder: "Subject") -> None:
+    """Check that the map can connect two spaces, both ways, and that names tell them apart.
+
+    Raises:
+        ValueError: Shapes that the map cannot connect, `map=identity` between spaces that differ,
+            or one name for two models.
+    """
+    names = encoder.model.name, decoder.model.name
+    if names[0] == names[1]:
+        apart = _differing(encoder.identity(decoding=True), decoder.identity(decoding=True))
+        if apart:
+            raise ValueError(
+                f"encoder and decoder are both called {names[0]}, but differ in "
+                f"{', '.join(apart)}: leave encoder.name and decoder.name out, or make them differ"
+            )
+    apart = _differing(encoder.identity(), decoder.identity())
+    if not apart:
+        return
+    if template.name == "identity":
+        raise ValueError(
+            f"map=identity is for one space, but encoder={names[0]} and decoder={names[1]} "
+            f"differ in {', '.join(apart)}: use another map, or make them equal"
+        )
+    copy.deepcopy(template).set_shapes(encoder.model.latent_shape, decoder.model.latent_shape)
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return what two identities of models differ in, options by name and value."""
+    options = one["options"], other["options"]
+    found = [
+        f"{key} ({options[0].get(key)} and {options[1].get(key)})"
+        for key in dict.fromkeys([*options[0], *options[1]])
+        if options[0].get(key) != options[1].get(key)
+    ]
+    rest = [key for key in dict.fromkeys([*one, *other]) if key != "options"]
+    # Other options bring other weights and other code: what was chosen says it all.
+    return found or [key for key in rest if one.get(key) != other.get(key)]
 
 
 def check_rank_curve(wanted: Any, template: "Map") -> str | list[int] | None:

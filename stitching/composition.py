@@ -3,6 +3,7 @@
 With `config`, which builds what was composed, the only place that knows Hydra and OmegaConf.
 """
 
+import functools
 import json
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -16,17 +17,20 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.types import RunMode
 from hydra.utils import to_absolute_path
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 ROLES = ("encoder", "decoder")
 #: The group of `data=drawn`, with a dot so that the option reads like any other of the data.
 DRAWING = "data.model"
 
+#: Key that `labels` adds to a role's model: the name of its YAML.
+CHOICE = "_model_"
+
 #: Keys of a model's YAML that its constructor does not take.
 NOT_OPTIONS = (
     "weights", "subfolder", "revision", "source", "checkpoint", "trained_crop", "training",
-    "init_seed",
+    "init_seed", CHOICE,
 )  # fmt: skip
 
 
@@ -96,12 +100,10 @@ def _choice(group: str, *, _root_: DictConfig) -> str:
     return chosen
 
 
-def compose_config(overrides: list[str], config_name: str = "config") -> DictConfig:
-    """Compose the configuration from Python, without a command line.
-
-    Args:
-        overrides: As on the command line, such as `["encoder=nf", "data.n_test=64"]`.
-        config_name: `config` (a cell) or `train`.
+def compose_with_choices(
+    overrides: list[str], config_name: str = "config"
+) -> tuple[DictConfig, dict[str, Any]]:
+    """Compose a configuration; return it, and which option was chosen for each group.
 
     Raises:
         ValueError: An override does not fit.
@@ -113,9 +115,13 @@ def compose_config(overrides: list[str], config_name: str = "config") -> DictCon
         raise ValueError("stitching's Python functions cannot compose inside a Hydra application")
     try:
         with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
-            return compose(config_name, overrides)
+            cfg = compose(config_name, overrides, return_hydra_config=True)
     except HydraException as error:
         raise ValueError(str(error)) from error
+    choices = {str(key): value for key, value in cfg.hydra.runtime.choices.items()}
+    with open_dict(cfg):
+        del cfg["hydra"]
+    return cfg, choices
 
 
 def _hydra() -> AbstractContextManager[object]:
@@ -188,22 +194,30 @@ def model_node(name: str, cfg: DictConfig) -> DictConfig:
     if HydraConfig.initialized():
         sources = HydraConfig.get().runtime.config_sources
         folders = [s.path for s in sources if s.provider != "hydra" and s.schema == "file"]
-    # `train` is the configuration with one model, and Hydra itself knows defaults and packages.
-    path = json.dumps([f"file://{folder}" for folder in folders])
-    overrides = [f"model={name}", f"hydra.searchpath={path}"]
     try:
-        with _hydra():
-            named = compose("train", overrides).model
+        named = _model_alone(name, tuple(folders))
     except HydraException as error:
         # Hydra lists the options, and then its folders, which do not help here.
         reason = " ".join(str(error).partition("Config search path")[0].split())
         raise ValueError(f"no model {name!r}: {reason}") from error
     whole = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(whole, dict)
-    whole["_named"] = OmegaConf.to_container(named, resolve=False)
+    whole["_named"] = named
     node = OmegaConf.create(whole)._named
     assert isinstance(node, DictConfig)
     return node
+
+
+@functools.lru_cache(maxsize=1024)
+def _model_alone(name: str, folders: tuple[str, ...]) -> dict[str, Any]:
+    """Return the unresolved configuration of a model; composed once, since cells share it."""
+    # `train` is the configuration with one model, and Hydra itself knows defaults and packages.
+    path = json.dumps([f"file://{folder}" for folder in folders])
+    with _hydra():
+        named = compose("train", [f"model={name}", f"hydra.searchpath={path}"]).model
+    found = OmegaConf.to_container(named, resolve=False)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 def role_node(cfg: DictConfig, role: str) -> DictConfig:

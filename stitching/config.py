@@ -14,7 +14,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from stitching.compatibility import (
-    check_map,
+    check_pair,
     check_penalty,
     check_rank_curve,
     check_role,
@@ -26,7 +26,7 @@ from stitching.composition import (
     ROLES,
     absolute,
     cache_root,
-    compose_config,
+    compose_with_choices,
     conf_dir,
     job_number,
     model_node,
@@ -42,6 +42,8 @@ from stitching.devices import (
     pick_device,
     warn_of_slow_dtype,
 )
+
+from stitching.labels import changed_options, label_models, model_name
 
 if TYPE_CHECKING:
     import torch
@@ -61,13 +63,28 @@ log = logging.getLogger(__name__)
 __all__ = [
     "DTYPES", "ROLES", "USER_ERRORS", "SlowDtypeWarning", "absolute", "build", "build_cell",
     "build_data", "build_model", "build_protocol", "cache_root", "check_dtype", "compose_config",
-    "conf_dir",
+    "conf_dir", "label_models",
     "model_node", "model_options", "open_cache", "pick_device", "register_roles", "role_node",
     "to_plain", "warn_of_slow_dtype", "weight_file",
 ]  # fmt: skip
 
 #: Errors whose message is meant for the user; a traceback would only hide it.
 USER_ERRORS = (ValueError, TypeError, OSError, ModuleNotFoundError)
+
+
+def compose_config(overrides: list[str], config_name: str = "config") -> DictConfig:
+    """Compose the configuration from Python, without a command line.
+
+    Args:
+        overrides: As on the command line, such as `["encoder=nf", "data.n_test=64"]`.
+        config_name: `config` (a cell) or `train`.
+
+    Raises:
+        ValueError: An override does not fit, or a name belongs to another model.
+    """
+    cfg, choices = compose_with_choices(overrides, config_name)
+    label_models(cfg, choices)
+    return cfg
 
 
 def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
@@ -207,6 +224,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
     from stitching.latents import Subject
     from stitching.seeding import set_numerics
 
+    label_models(cfg)
     plain = to_plain(cfg)
     if plain["batch_size"] < 1:
         raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
@@ -242,15 +260,21 @@ def build_cell(cfg: DictConfig) -> "Cell":
         model = shared_model(node)
         check_role(role, model, data)
         warn_of_crop(model.name, node.get("trained_crop"), plain["data"].get("crop"))
-        subjects[role] = Subject(model, model.options, dtype, drawn_with)
+        subjects[role] = Subject(
+            model,
+            model.options,
+            dtype,
+            drawn_with,
+            model_name=model_name(cfg[role]),
+            changed=changed_options(cfg, role),
+        )
     via = None
     if plain["via"] is not None:
         model = shared_model(model_node(str(plain["via"]), cfg))
         check_role("via", model, data)
         via = Subject(model, model.options, dtype, drawn_with)
     template = build(cfg.map)
-    if subjects["encoder"].identity() != subjects["decoder"].identity():
-        check_map(template, subjects["encoder"].model, subjects["decoder"].model)
+    check_pair(template, subjects["encoder"], subjects["decoder"])
     check_penalty(protocol, template)
     rank_curve = check_rank_curve(plain["rank_curve"], template)
     cache = open_cache(plain["cache"])
@@ -268,7 +292,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         protocol=protocol,
         metrics=_metrics(plain["metric"], device, data.image_size),
         readouts=_readouts(
-            cfg.probe, protocol, plain["seed"], subjects["decoder"].model.name, cache
+            cfg.probe, protocol, plain["seed"], subjects["decoder"].model_name, cache
         ),
         cache=cache,
         batch_size=plain["batch_size"],

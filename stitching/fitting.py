@@ -90,7 +90,7 @@ class Fitting:
         template: The map, unfitted; every fit is made on a copy.
         factorisations: Shared by all fits.
         device: Where fits are computed, unless latents are streamed; see `place`.
-        by_hand: Takes the names of source and target and returns the ridge penalty to use in
+        by_hand: Takes the names of the YAMLs of source and target and returns the ridge penalty to use in
             place of the template's; None to use the template as it is.
     """
 
@@ -124,7 +124,7 @@ class Fitting:
             return Identity().fit(_on(source.train, self.place), _on(target.train, self.place))
         fitted = copy.deepcopy(self.template)
         if self.by_hand is not None:
-            alpha = self.by_hand(source.subject.model.name, target.subject.model.name)
+            alpha = self.by_hand(source.subject.model_name, target.subject.model_name)
             fitted = Ridge(alpha=alpha, chunk=self.chunk)
         fitted.set_shapes(source.subject.model.latent_shape, target.subject.model.latent_shape)
         names = [space.subject.model.name for space in (source, target)]

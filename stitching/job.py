@@ -95,6 +95,7 @@ def _run(cfg: DictConfig, job: _Job) -> str:
     """Find the cell finished, or run it; return the line to show for it."""
     from stitching.identity import cell_identity
 
+    config.label_models(cfg)
     plain, folder = config.to_plain(cfg), job.folder
     name = "-to-".join(_model_name(plain[role]) for role in config.ROLES)
     index = finished.Index(config.cache_root(plain["cache"]))

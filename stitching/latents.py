@@ -9,8 +9,8 @@ import functools
 import hashlib
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -48,12 +48,16 @@ class Subject:
         dtype: Precision option it was built with.
         drawn_with: Seed of draws from the posterior, in place of its means, for a model that
             has one; None for the means.
+        model_name: Name of its YAML, whatever it is called in this run.
+        changed: The options in which it differs from that YAML.
     """
 
     model: GenerativeModel
     options: dict[str, Any]
     dtype: str
     drawn_with: int | None = None
+    model_name: str = ""
+    changed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def draws(self) -> bool:

@@ -1,11 +1,13 @@
 """Where a result comes from: data, weights, versions; and what the run took."""
 
+import json
 import resource
 import sys
 
 import torch
 
 from stitching.data.base import ImageSet, ids_hash
+from stitching.latents import Subject
 from stitching.models.base import GenerativeModel
 
 Facts = dict[str, float | int | str | None]
@@ -20,6 +22,21 @@ def of_data(image_size: int, train: ImageSet, test: ImageSet) -> Facts:
         "data/train_pixels": train.fingerprint,
         "data/test_pixels": test.fingerprint,
     }
+
+
+def of_options(**subjects: Subject) -> Facts:
+    """Return the YAML of each role's model, `ROLE/model`, and options that differ from it.
+
+    An option is a number, a text, or JSON where it is neither; its key is such as
+    `encoder/n_steps`.
+    """
+    facts: Facts = {}
+    for role, subject in subjects.items():
+        facts[f"{role}/model"] = subject.model_name or subject.model.name
+        for key, value in subject.changed.items():
+            plain = value is None or isinstance(value, str | int | float)
+            facts[f"{role}/{key}"] = value if plain else json.dumps(value)
+    return facts
 
 
 def of_weights(**models: GenerativeModel) -> Facts:

@@ -1,0 +1,179 @@
+"""Labels of models in rows, columns and files, derived from their configurations.
+
+A label is the name in a model's YAML, followed by the options that differ from that YAML:
+`dm`, `dm[n_steps=5]`. A name set on the command line replaces the label; it may not be that of
+another model.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from stitching.composition import CHOICE, ROLES, conf_dir, model_node, to_plain
+
+__all__ = ["changed_options", "check_labels", "label_models", "model_name"]
+
+#: What a name may consist of: it becomes part of folder names and of W&B run names.
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+#: Keys of a model's YAML that change none of its latents or images.
+_ASIDE = frozenset({"name", "source", "training", "trained_crop", CHOICE})
+
+#: Characters of a path in a label at most.
+_PATH_LENGTH = 40
+
+
+def label_models(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> None:
+    """Write the label of each role's model into its `name`, and its YAML's name beside it.
+
+    Args:
+        cfg: A composed configuration; modified.
+        choices: The option chosen for each group; None takes those of the running Hydra.
+
+    Raises:
+        ValueError: A name is not allowed, or belongs to another model.
+    """
+    if choices is None:
+        choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    for role in ROLES:
+        node, choice = cfg.get(role), choices.get(role)
+        if not isinstance(node, DictConfig) or "name" not in node or CHOICE in node:
+            continue
+        with open_dict(node):
+            node[CHOICE] = str(choice or node.name)
+        node.name = _label(cfg, role)
+
+
+def model_name(node: DictConfig) -> str:
+    """Return the name of the YAML that a role's model comes from, whatever its label."""
+    return str(node.get(CHOICE) or node.name)
+
+
+def changed_options(cfg: DictConfig, role: str) -> dict[str, Any]:
+    """Return the options in which a role's model differs from its own YAML, by dotted names.
+
+    Both are resolved with the same global settings, such as `data.image_size`, `seed` and `zoo`.
+    """
+    own = _own_node(cfg, role)
+    if own is None:
+        return {}
+    given, usual = (dict(_flat(to_plain(node))) for node in (cfg[role], own))
+    keys = [key for key in given | usual if key.partition(".")[0] not in _ASIDE]
+    return {key: given.get(key) for key in keys if given.get(key) != usual.get(key)}
+
+
+def check_labels(models: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
+    """Check that no label stands for two models.
+
+    Args:
+        models: Label, name of the YAML, and changed options (or else what tells models apart) of
+            each role of each cell.
+
+    Raises:
+        ValueError: One does.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    for label, name, options in models:
+        this = (name, json.dumps(options, sort_keys=True, default=str))
+        other = known.setdefault(label, this)
+        if other != this:
+            raise ValueError(
+                f"the name {label} stands for two models: {_shown(*other)}, and {_shown(*this)}. "
+                "Give each a name of its own (encoder.name=, decoder.name=), or leave the names "
+                "alone: they say by themselves which options differ"
+            )
+
+
+def _shown(name: str, options: str) -> str:
+    found = ", ".join(f"{key}={_text(value)}" for key, value in json.loads(options).items())
+    return f"{name} with {found}" if found else f"{name} as it is"
+
+
+def _label(cfg: DictConfig, role: str) -> str:
+    node = cfg[role]
+    name, choice = str(node.name), node[CHOICE]
+    own = _own_node(cfg, role)
+    if own is None:
+        return _checked(name, role)
+    raw, usual = (_raw_name(x) for x in (node, own))
+    if raw != usual:
+        _check_not_another(name, choice, cfg, role)
+        return _checked(name, role)
+    # What the name itself is made of is not said twice: `untrained-nf` for of=nf.
+    inside = set(re.findall(r"\$\{\.(\w+)\}", raw))
+    changed = {key: v for key, v in changed_options(cfg, role).items() if key not in inside}
+    return _checked(name, role) + suffix(changed)
+
+
+def suffix(changed: Mapping[str, Any]) -> str:
+    """Return options as the end of a label, such as `[n_steps=5]`; "" for none."""
+    found = ",".join(f"{key}={_text(value)}" for key, value in changed.items())
+    return f"[{found}]" if found else ""
+
+
+def _checked(name: str, role: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{role}.name={name!r} is no name: use 1 to 64 letters, digits, '.', '_' and '-', "
+            "since files and runs are named after it"
+        )
+    return name
+
+
+def _check_not_another(name: str, choice: str, cfg: DictConfig, role: str) -> None:
+    """Check a name given by hand against those of all other models there are."""
+    if name != choice and name in _models(_folders()):
+        raise ValueError(
+            f"{role}.name={name} is the name of another model than {role}={choice}: leave it "
+            f"out, or choose a name that no model has, such as {choice}-2"
+        )
+
+
+def _own_node(cfg: DictConfig, role: str) -> DictConfig | None:
+    """Return a role's model as its YAML alone has it; None where there is no such file."""
+    choice = cfg[role].get(CHOICE)
+    if choice is None or choice not in _models(_folders()):
+        return None
+    return model_node(choice, cfg)
+
+
+def _raw_name(node: DictConfig) -> str:
+    found = OmegaConf.to_container(node, resolve=False)
+    assert isinstance(found, dict)
+    return str(found.get("name"))
+
+
+def _folders() -> tuple[str, ...]:
+    """Return the folders that configurations come from: the user's, and this project's."""
+    own = str(conf_dir())
+    if not HydraConfig.initialized():
+        return (own,)
+    sources = HydraConfig.get().runtime.config_sources
+    return (*(str(s.path) for s in sources if s.schema == "file"), own)
+
+
+@functools.cache
+def _models(folders: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(p.stem for folder in folders for p in Path(folder, "model").glob("*.yaml"))
+
+
+def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        if len(value) > _PATH_LENGTH and "/" in value:
+            return "/".join(["...", *value.split("/")[-2:]])
+        return value
+    return json.dumps(value, separators=(",", ":"), default=str)
