@@ -77,6 +77,8 @@ def check_pair(template: "Map", encoder: "Subject", decoder: "Subject") -> None:
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return what two identities of models differ in, options by name and value."""
     options = one["options"], other["options"]
+    if options[0].get("_target_") != options[1].get("_target_"):
+        return ["their class of model"]
     found = [
         f"{key} ({options[0].get(key)} and {options[1].get(key)})"
         for key in dict.fromkeys([*options[0], *options[1]])

@@ -23,6 +23,7 @@ from stitching.compatibility import (
     warn_of_crop,
 )
 from stitching.composition import (
+    CHOICE,
     ROLES,
     absolute,
     cache_root,
@@ -42,7 +43,6 @@ from stitching.devices import (
     pick_device,
     warn_of_slow_dtype,
 )
-
 from stitching.labels import changed_options, label_models, model_name
 
 if TYPE_CHECKING:
@@ -249,7 +249,8 @@ def build_cell(cfg: DictConfig) -> "Cell":
     models: dict[str, GenerativeModel] = {}
 
     def shared_model(node: DictConfig) -> "GenerativeModel":
-        key = json.dumps(to_plain(node), sort_keys=True)
+        plain_node = {k: v for k, v in to_plain(node).items() if k != CHOICE}
+        key = json.dumps(plain_node, sort_keys=True)
         if key not in models:
             models[key] = build_model(node, str(device), dtype)
         return models[key]
@@ -265,7 +266,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
             model.options,
             dtype,
             drawn_with,
-            model_name=model_name(cfg[role]),
+            yaml_name=model_name(cfg[role]),
             changed=changed_options(cfg, role),
         )
     via = None

@@ -90,8 +90,8 @@ class Fitting:
         template: The map, unfitted; every fit is made on a copy.
         factorisations: Shared by all fits.
         device: Where fits are computed, unless latents are streamed; see `place`.
-        by_hand: Takes the names of the YAMLs of source and target and returns the ridge penalty to use in
-            place of the template's; None to use the template as it is.
+        by_hand: Takes the names of the YAMLs of source and target, and returns the ridge penalty
+            to use in place of the template's; None to use the template as it is.
     """
 
     template: Map

@@ -102,8 +102,13 @@ def _label(cfg: DictConfig, role: str) -> str:
     if own is None:
         return _checked(name, role)
     raw, usual = (_raw_name(x) for x in (node, own))
+    if name != choice and name in _models(_folders()):
+        where = f"{role}.name={name}" if raw != usual else f"name: {name} in {choice}.yaml"
+        raise ValueError(
+            f"{where} is the name of another model than {role}={choice}: leave it out, or choose "
+            f"a name that no model has, such as {choice}-2"
+        )
     if raw != usual:
-        _check_not_another(name, choice, cfg, role)
         return _checked(name, role)
     # What the name itself is made of is not said twice: `untrained-nf` for of=nf.
     inside = set(re.findall(r"\$\{\.(\w+)\}", raw))
@@ -124,15 +129,6 @@ def _checked(name: str, role: str) -> str:
             "since files and runs are named after it"
         )
     return name
-
-
-def _check_not_another(name: str, choice: str, cfg: DictConfig, role: str) -> None:
-    """Check a name given by hand against those of all other models there are."""
-    if name != choice and name in _models(_folders()):
-        raise ValueError(
-            f"{role}.name={name} is the name of another model than {role}={choice}: leave it "
-            f"out, or choose a name that no model has, such as {choice}-2"
-        )
 
 
 def _own_node(cfg: DictConfig, role: str) -> DictConfig | None:

@@ -48,7 +48,7 @@ class Subject:
         dtype: Precision option it was built with.
         drawn_with: Seed of draws from the posterior, in place of its means, for a model that
             has one; None for the means.
-        model_name: Name of its YAML, whatever it is called in this run.
+        yaml_name: Name of its YAML; "" where it was built without one.
         changed: The options in which it differs from that YAML.
     """
 
@@ -56,8 +56,13 @@ class Subject:
     options: dict[str, Any]
     dtype: str
     drawn_with: int | None = None
-    model_name: str = ""
+    yaml_name: str = ""
     changed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model, whatever it is called in this run."""
+        return self.yaml_name or self.model.name
 
     @property
     def draws(self) -> bool:

@@ -32,7 +32,7 @@ def of_options(**subjects: Subject) -> Facts:
     """
     facts: Facts = {}
     for role, subject in subjects.items():
-        facts[f"{role}/model"] = subject.model_name or subject.model.name
+        facts[f"{role}/model"] = subject.model_name
         for key, value in subject.changed.items():
             plain = value is None or isinstance(value, str | int | float)
             facts[f"{role}/{key}"] = value if plain else json.dumps(value)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from stitching.cache import Cache
-from stitching.composition import compose_config, to_plain
-from stitching.config import build_protocol
+from stitching.composition import to_plain
+from stitching.config import build_protocol, compose_config
 from stitching.data.faces import Faces
 from stitching.latents import Subject
 from stitching.maps import Ridge

@@ -29,7 +29,10 @@ def build(*overrides):
         (["rank_curve=auto", "map=relative"], "rank_curve needs map=ridge, ols or reduced_rank"),
         (["rank_curve=auto", "map.alpha_per_target=true"], "one penalty for all targets"),
         (["via=nobody"], "no model 'nobody'"),
-        (["map=identity"], "map=identity needs equal widths, source has 512 and target 12288"),
+        (
+            ["map=identity"],
+            "map=identity is for one space, but encoder=vae and decoder=nf differ",
+        ),
         (["map=diagonal"], "map=diagonal needs equal widths, source has 512 and target 12288"),
         (["map=conv1x1"], "map=conv1x1"),
         (["map.selection=best"], "map.selection='best': use one of gcv, loo, kfold"),

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from stitching.composition import compose_config, conf_dir, to_plain
-from stitching.config import build_protocol
+from stitching.composition import conf_dir, to_plain
+from stitching.config import build_protocol, compose_config
 from stitching.protocol import PRESETS, Protocol
 
 

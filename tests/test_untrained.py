@@ -45,7 +45,8 @@ def test_it_is_the_named_model_without_its_weights(of, options):
     model = load(f"encoder.of={of}", *(f"+{value}" for value in values))
     same = stitching.load_model(of, "data.image_size=32", "encoder.weights=null", *values)
     assert type(model) is type(same)
-    assert (model.name, same.name) == (f"untrained-{of}", of)
+    said = ",".join(f"{key}={value}" for key, value in options.items())
+    assert model.name == f"untrained-{of}[{said}]"
     assert model.weights_hash == same.weights_hash
 
 
@@ -69,8 +70,8 @@ def test_it_takes_both_roles_of_a_cell(tmp_path):
                  "decoder=untrained", "+decoder.latent_dim=8", "probe=none", f"cache={tmp_path}")
     )  # fmt: skip
     result = cell.run()
-    assert result.metrics["encoder"] == "untrained-nf"
-    assert result.metrics["decoder"] == "untrained-vae"
+    assert result.metrics["encoder"] == "untrained-nf[n_flow=1,width=8]"
+    assert result.metrics["decoder"] == "untrained-vae[latent_dim=8]"
     assert result.metrics["weights/encoder"] != result.metrics["weights/decoder"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stitching.report.cells import BASELINES, Cell, family
+from stitching.report.cells import BASELINES, Cell
 from stitching.report.differences import Numbers, Quantity, combine
 from stitching.report.grids import Grid, Pair, grid_of, read_grid, require_unique
 from stitching.report.variants import Variant, split
@@ -21,6 +22,10 @@ FLOOR = "random"
 
 #: What tells how much of an image is left, and its name. RMSE is squared: squared error adds up.
 IMAGE_MEASURES = {"image/rmse": "squared error", "image/lpips": "LPIPS"}
+
+
+#: The end of a name that stands for an earlier state of a training.
+_CHECKPOINT = re.compile(r"-\d+$|[\[,]checkpoint=\d+")
 
 
 class NotRun(Exception):
@@ -71,7 +76,9 @@ class Evidence:
         """Trained generative models, of each training its last weights alone."""
         names = dict.fromkeys([*self.grid.encoders, *self.grid.decoders])
         return [
-            name for name in names if family(name) not in BASELINES and name not in self.earlier
+            name
+            for name in names
+            if self.grid.kinds[name] not in BASELINES and name not in self.earlier
         ]
 
     @cached_property
@@ -85,11 +92,11 @@ class Evidence:
             ):
                 seen = cell.number(f"weights/{role}_images_seen")
                 if seen is not None:
-                    found[name] = (family(name), cell.number(width), seen)
+                    found[name] = (self.grid.kinds[name], cell.number(width), seen)
         return [
             name
             for name, (kind, width, seen) in found.items()
-            if name.rpartition("-")[2].isdecimal()
+            if _CHECKPOINT.search(name)
             and any(x[:2] == (kind, width) and x[2] > seen for x in found.values())
         ]
 
@@ -99,19 +106,24 @@ class Evidence:
         Raises:
             NotRun: There is none, or more than one.
         """
-        found = [name for name in self.trained if family(name) == kind]
+        found = [name for name in self.trained if self.grid.kinds[name] == kind]
         if kind in found or len(found) == 1:
             return kind if kind in found else found[0]
         count = f"{len(found)} models ({', '.join(found)})" if found else "no model"
         raise NotRun(f"needs one model of the kind `{kind}`, found {count}")
 
     def pairs(self) -> list[Pair]:
-        """Return ordered pairs of different trained models with a finished cell."""
+        """Return ordered pairs of different trained models with a finished cell.
+
+        Two sets of options of one model, with the same weights, are no such pair.
+        """
         return [
             (encoder, decoder)
             for encoder in self.trained
             for decoder in self.trained
-            if encoder != decoder and self.cell(encoder, decoder) is not None
+            if encoder != decoder
+            and (cell := self.cell(encoder, decoder)) is not None
+            and not _same_weights(cell)
         ]
 
     def measured_pairs(self) -> list[Pair]:
@@ -123,7 +135,7 @@ class Evidence:
         found = [
             pair
             for pair in self.pairs()
-            if self.cell(FLOOR, pair[1]) is not None and self.cell(pair[1], pair[1]) is not None
+            if self.cell(FLOOR, pair[1]) is not None and (pair[1], pair[1]) in self.grid.own
         ]
         if not found:
             raise NotRun(
@@ -163,7 +175,7 @@ class Evidence:
         return [
             (int(seen), cell)
             for cell in self.grid.cells.values()
-            if family(cell.decoder) == kind
+            if cell.kinds[1] == kind
             and (seen := cell.number("weights/decoder_images_seen")) is not None
         ]
 
@@ -213,3 +225,8 @@ def median(parts: Sequence[Quantity]) -> Quantity:
 def _share(x: Numbers) -> Numbers:
     floor, pair, own = x
     return ratio(floor - pair, floor - own)
+
+
+def _same_weights(cell: Cell) -> bool:
+    hashes = [cell.values.get(f"weights/{role}") for role in ("encoder", "decoder")]
+    return hashes[0] is not None and hashes[0] == hashes[1]

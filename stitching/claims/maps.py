@@ -6,7 +6,7 @@ import math
 
 from stitching.claims.base import Answer, Claim, Number, Region, judge, of_all
 from stitching.claims.evidence import FLOOR, IMAGE_MEASURES, Evidence, NotRun, median
-from stitching.report.cells import Cell, family
+from stitching.report.cells import Cell
 from stitching.report.differences import Quantity, combine, mean
 from stitching.report.grids import Pair
 from stitching.report.measures import headline
@@ -78,7 +78,8 @@ class C2(Claim):
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether models of these kinds are among those that encode."""
-        kinds = {family(name) for name in evidence.grid.encoders if name in evidence.trained}
+        encoders = [name for name in evidence.grid.encoders if name in evidence.trained]
+        kinds = {evidence.grid.kinds[name] for name in encoders}
         return len(kinds & {*self.better, *self.worse}) > 1
 
     def commands(self, options: str) -> list[str]:
@@ -175,7 +176,7 @@ class C7(Claim):
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether a GAN decodes, which it does for its own drawings only."""
-        return any(family(name) == "gan" for name in evidence.grid.decoders)
+        return any(evidence.grid.kinds[name] == "gan" for name in evidence.grid.decoders)
 
     def commands(self, options: str) -> list[str]:
         """Return the command of the grid with the GAN."""

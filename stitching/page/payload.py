@@ -85,6 +85,7 @@ def columns(
         "encoders": grid.encoders,
         "decoders": grid.decoders,
         "setting": tables.setting(grid.frame) if grid.cells else "",
+        "own": [place for place, pair in enumerate(pairs) if pair in grid.own],
         "state": [grid.absent.get(pair, "") for pair in pairs],
         "folder": [_folder(cell, page) if cell else "" for cell in cells],
         "reason": [_reason(cell) if cell and cell.state != "done" else "" for cell in cells],

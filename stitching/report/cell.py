@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -24,8 +25,8 @@ _PROBED = ("probe/", "factor/", "class/")
 
 
 def family(name: str) -> str:
-    """Return the kind of a model from its name: `nf` of `nf-celeba64` and of `nf-5000`."""
-    return name.partition("-")[0]
+    """Return the kind of a model from its name: `nf` of `nf-celeba64` and `nf[n_steps=5]`."""
+    return re.split(r"[-\[]", name, maxsplit=1)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +70,21 @@ class Cell:
 
     @property
     def diagonal(self) -> bool:
-        """Whether it is a model's own reconstruction."""
-        return self.encoder == self.decoder
+        """Whether it is a model's own reconstruction: one model with one set of options.
+
+        Cells of earlier versions give one name to a model with two sets of options; between such
+        two there is a map.
+        """
+        return self.encoder == self.decoder and self.values.get("map") in (None, "identity")
+
+    @property
+    def kinds(self) -> tuple[str, str]:
+        """Kinds of the models that encode and decode, whatever they are called."""
+        encoder, decoder = (
+            family(str(self.values.get(f"{role}/model") or name))
+            for role, name in (("encoder", self.encoder), ("decoder", self.decoder))
+        )
+        return encoder, decoder
 
     @cached_property
     def blocks(self) -> tuple[str, ...]:

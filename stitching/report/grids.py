@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from stitching.report.cells import Cell, listed, read_cells
+from stitching.report.cells import Cell, family, listed, read_cells
 from stitching.report.measures import MEASURES, Measure, measure_of
 from stitching.report.values import frame_of
 
@@ -25,7 +26,8 @@ T = TypeVar("T")
 Pair = tuple[str, str]
 
 _SETTING_KEYS = (
-    "protocol", "data", "map", "alpha", "n_train", "n_test", "seed", "folder", "sweep",
+    "encoder/model", "decoder/model", "protocol", "data", "map", "alpha", "n_train", "n_test",
+    "seed", "folder", "sweep",
 )  # fmt: skip
 
 # What describes a run and not its result: repeats of a cell may differ in it.
@@ -66,6 +68,19 @@ class Grid:
     def off_diagonal(self) -> list[Cell]:
         """The finished cells of two different models."""
         return [cell for cell in self.cells.values() if not cell.diagonal]
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """The kind of the model behind each name; by the name where no cell has finished."""
+        found = {name: family(name) for name in (*self.encoders, *self.decoders)}
+        for cell in self.cells.values():
+            found |= zip((cell.encoder, cell.decoder), cell.kinds, strict=True)
+        return found
+
+    @cached_property
+    def own(self) -> frozenset[Pair]:
+        """The pairs whose cell is a model's own reconstruction."""
+        return frozenset(pair for pair, cell in self.cells.items() if cell.diagonal)
 
     @cached_property
     def columns(self) -> dict[str, list[Cell]]:
@@ -179,7 +194,27 @@ def grid_of(folder: Path, cells: Sequence[Cell], notes: Sequence[str] = ()) -> G
     first = ["encoder", "decoder", *measures, *_SETTING_KEYS]
     grid.done = done
     grid.frame = frame_of([cell.values for cell in done], first)
+    _fill_options(grid)
     return grid
+
+
+def _fill_options(grid: Grid) -> None:
+    """Complete the columns of options that differ from a model's YAML in some cells only."""
+    for column in [str(c) for c in grid.frame if str(c).startswith(("encoder/", "decoder/"))]:
+        role, _, option = column.partition("/")
+        lacks = grid.frame[column].isna()
+        if option == "model" or not lacks.any():
+            continue
+        usual = [_option(cell, role, option) for cell in grid.done]
+        grid.frame[column] = grid.frame[column].astype(object).where(~lacks, usual)
+
+
+def _option(cell: Cell, role: str, option: str) -> object:
+    """Return an option from a cell's configuration, by its dotted name; None where it has none."""
+    node: object = cell.config.get(role)
+    for key in option.split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node if node is None or isinstance(node, (str, int, float)) else json.dumps(node)
 
 
 def _note_pairs(done: Sequence[Cell], grid: Grid) -> None:
@@ -191,6 +226,11 @@ def _note_pairs(done: Sequence[Cell], grid: Grid) -> None:
         if pair in folders:
             grid.cells[pair] = folders[pair][0]
             grid.absent.pop(pair, None)
+            if pair[0] == pair[1] and not grid.cells[pair].diagonal:
+                grid.notes.append(
+                    f"{grid.cells[pair].path.name} is no reconstruction: two models with "
+                    f"different options are both called {pair[0]}"
+                )
             if len(folders[pair]) > 1:
                 names = listed([cell.path.name for cell in folders[pair]])
                 grid.notes.append(f"repeats, of which tables show one: {names}")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from stitching.report.cells import BASELINES, Cell, family
+from stitching.report.cells import BASELINES, Cell
 from stitching.report.differences import Difference, Quantity, mean, mean_difference
 from stitching.report.grids import Grid, Pair
 from stitching.report.measures import Measure, headline
@@ -92,9 +92,9 @@ class Comparison:
 
         Measures in units of the decoder's own are left out: they have no mean over decoders.
         """
-        kinds: dict[str, Callable[[str], bool]] = {
-            _TRAINED: lambda encoder: family(encoder) not in BASELINES,
-            _BASELINES: lambda encoder: family(encoder) in BASELINES,
+        kinds: dict[str, Callable[[Cell], bool]] = {
+            _TRAINED: lambda cell: cell.kinds[0] not in BASELINES,
+            _BASELINES: lambda cell: cell.kinds[0] in BASELINES,
         }
         for measure in [m for m in self.measures if not m.by_column]:
             for kind, belongs in kinds.items():
@@ -104,12 +104,12 @@ class Comparison:
                         yield found
 
     def _effect(
-        self, measure: Measure, protocol: str, kind: str, belongs: Callable[[str], bool]
+        self, measure: Measure, protocol: str, kind: str, belongs: Callable[[Cell], bool]
     ) -> Effect | None:
         both = [
             (cell.quantity(measure.key), usual.quantity(measure.key))
             for cell, usual in self._common(protocol)
-            if not cell.diagonal and belongs(cell.encoder)
+            if not cell.diagonal and belongs(cell)
         ]
         both = [(a, b) for a, b in both if a.value is not None and b.value is not None]
         if not both:

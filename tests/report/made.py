@@ -53,7 +53,8 @@ def make_cell(
     if config is not None:
         write(folder, "config.yaml", config)  # JSON is YAML
     if state == "done":
-        metrics = {"encoder": encoder, "decoder": decoder, "data": "faces", "map": "ridge"}
+        kind = "identity" if encoder == decoder else "ridge"
+        metrics = {"encoder": encoder, "decoder": decoder, "data": "faces", "map": kind}
         metrics |= {"n_train": 100, "n_test": 20, "seed": 0, "image/rmse": 0.1}
         if draws:
             metrics |= {"data/test_ids": "ids", "n_test": N} | with_draws(folder, draws)

@@ -6,11 +6,11 @@ const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowR
 function means(view, key, measure, tones, byRow) {
   const names = byRow ? view.encoders : view.decoders;
   const width = view.decoders.length;
-  return names.map((name, one) => {
+  return names.map((_, one) => {
     const others = byRow ? view.decoders : view.encoders;
-    const pairs = others.map((other, two) => ({ other, place: byRow ? one * width + two : two * width + one }));
+    const pairs = others.map((_, two) => ({ place: byRow ? one * width + two : two * width + one }));
     const known = pairs.filter(({ place }) => tones[place] !== null);
-    const foreign = known.filter(({ other }) => other !== name);
+    const foreign = known.filter(({ place }) => !view.own.includes(place));
     const taken = foreign.length ? foreign : known;
     // Units differ between the columns of some measures: there the mean is of places on the scale.
     const value = ({ place }) => (measure.byColumn && byRow ? tones[place] : view.measures[key].value[place]);
@@ -46,7 +46,7 @@ function drawGrid(view, state, open) {
     const place = row * width + column;
     const entry = entryAt(view, key, place);
     for (const sign of entry.signs) signs.add(sign);
-    const own = view.encoders[row] === view.decoders[column];
+    const own = view.own.includes(place);
     const classes = [tones[place] === null && "absent", own && "own"].filter(Boolean).join(" ");
     const element = make("button", { type: "button", tabindex: "-1", class: classes, "data-place": place, "aria-label": spoken(view, place, entry) },
       make("span", {}, entry.text + entry.signs),
@@ -94,7 +94,7 @@ function scale(view, measure, values) {
 /** Lines below the table: what one must know to judge the numbers, and what the signs mean. */
 function remarks(view, measure, signs, state) {
   const column = view.measures[measure.key];
-  const own = view.encoders.some((name) => view.decoders.includes(name));
+  const own = view.own.length > 0;
   const sorted = state.rows === "mean" || state.columns === "mean";
   return [
     ...(column ? column.caveats : []),

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from stitching.report.cells import BASELINES, Cell, family
+from stitching.report.cells import BASELINES, Cell
 from stitching.report.grids import Grid
 from stitching.report.tables import setting
 
@@ -23,11 +23,7 @@ AT = "0,5000,20000,46000,90000,180000,227520"
 
 def map_pairs(grid: Grid) -> list[Cell]:
     """Return the finished cells of two different models of which neither is a baseline."""
-    return [
-        cell
-        for cell in grid.off_diagonal
-        if family(cell.encoder) not in BASELINES and family(cell.decoder) not in BASELINES
-    ]
+    return [cell for cell in grid.off_diagonal if not set(cell.kinds) & set(BASELINES)]
 
 
 def probe_setting(grid: Grid, cells: Iterable[Cell], *, maps: bool = True) -> str:

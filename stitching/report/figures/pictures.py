@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stitching.report.cells import Cell, family
+from stitching.report.cells import Cell
 from stitching.report.figures.sheet import BLANK, INK, QUIET, WIDE, Sheet, width_of
 from stitching.report.grids import Grid
 from stitching.report.tables import setting
@@ -33,7 +33,7 @@ _STITCHED, _ORIGINAL = "picture.png", "picture_original.png"
 
 def gans(grid: Grid) -> list[str]:
     """Return the GANs among the decoders."""
-    return [name for name in grid.decoders if family(name) == "gan"]
+    return [name for name in grid.decoders if grid.kinds[name] == "gan"]
 
 
 def picture_grid(grid: Grid) -> Sheet:
@@ -76,17 +76,14 @@ class _Pictures:
     Attributes:
         original: The test image.
         found: Stitched pictures by encoder and decoder.
-        words: Why there is none, likewise.
+        words: Why there is none, by encoder and decoder.
+        own: Those of them that are a model's own reconstruction.
     """
 
     original: Image.Image
     found: dict[tuple[str, str], Image.Image]
     words: dict[tuple[str, str], str]
-
-    @property
-    def own(self) -> bool:
-        """Whether one of them is a model's own reconstruction."""
-        return any(encoder == decoder for encoder, decoder in self.found)
+    own: frozenset[tuple[str, str]]
 
 
 def _read(grid: Grid, decoders: Sequence[str]) -> _Pictures:
@@ -108,7 +105,7 @@ def _read(grid: Grid, decoders: Sequence[str]) -> _Pictures:
             "`picture` per folder"
         )
     [(_, original)] = originals.values()
-    return _Pictures(original, found, words)
+    return _Pictures(original, found, words, grid.own.intersection(found))
 
 
 def _open(path: Path) -> Image.Image:
@@ -146,7 +143,7 @@ def _draw(
             image = pictures.found.get((encoder, decoder))
             if image is not None:
                 sheet.picture(x, y, side, high, image)
-                if encoder == decoder:
+                if (encoder, decoder) in pictures.own:
                     sheet.box(x, y, side, high, "none", edge=INK, line=1.2)
             else:
                 word = pictures.words.get((encoder, decoder), "missing")

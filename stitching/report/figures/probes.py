@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stitching.report.cells import BASELINES, Cell, family
+from stitching.report.cells import BASELINES, Cell
 from stitching.report.figures.facts import INTERVAL, probe_setting
 from stitching.report.figures.readings import Row, Table, attributes_of, reasons
 from stitching.report.figures.sheet import WIDE, Sheet
@@ -71,7 +71,7 @@ def _majorities(cells: dict[str, Cell]) -> list[Row]:
 def mapped_cells(grid: Grid) -> list[Cell]:
     """Return the cells of a map whose probes were asked, by decoder; baselines come first."""
     cells = [cell for cell in grid.off_diagonal if cell.number(MATCH) is not None]
-    cells.sort(key=lambda c: (grid.decoders.index(c.decoder), family(c.encoder) not in BASELINES))
+    cells.sort(key=lambda c: (grid.decoders.index(c.decoder), c.kinds[0] not in BASELINES))
     return cells
 
 

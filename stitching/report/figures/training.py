@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stitching.report.cells import Cell, family
+from stitching.report.cells import Cell
 from stitching.report.figures.facts import probe_setting
 from stitching.report.figures.readings import MEAN, attributes_of, reasons
 from stitching.report.figures.sheet import INK, QUIET, WIDE, Sheet
@@ -60,7 +60,7 @@ def courses(grid: Grid) -> list[Course]:
     kinds: dict[str, list[Cell]] = {}
     for cell in grid.cells.values():
         if cell.number(_SEEN) is not None and cell.number(_OWN) is not None:
-            kinds.setdefault(family(cell.decoder), []).append(cell)
+            kinds.setdefault(cell.kinds[1], []).append(cell)
     found = []
     for kind, cells in kinds.items():
         if len({cell.number(_SEEN) for cell in cells}) < _CHECKPOINTS:
@@ -86,7 +86,7 @@ def _training(cell: Cell) -> str:
     """Return what the checkpoints of a training have in common."""
     model = cell.config.get("decoder")
     if not isinstance(model, dict):
-        return f"{family(cell.decoder)} {cell.values.get('d_target')}"
+        return f"{cell.kinds[1]} {cell.values.get('d_target')}"
     rest = {key: value for key, value in model.items() if key not in _OF_CHECKPOINT}
     return json.dumps(rest, sort_keys=True, default=str)
 

@@ -12,7 +12,7 @@ def test_the_title_names_measures_data_protocol_and_number_of_images(tmp_path, w
     draw_errors(make_grid(tmp_path))
     title, setting = words(written)[:2]
     assert title.endswith("latent MSE, RMSE, LPIPS, Fréchet distance of EfficientNet features")
-    assert setting.startswith("protocol strict, data faces, map ridge, 100 images to fit, 20 to")
+    assert setting.startswith("protocol strict, data faces, map ridge (none on the diagonal),")
 
 
 def test_fid_is_shown_where_cells_have_it(tmp_path):
