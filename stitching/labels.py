@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stitching.composition import CHOICE, ROLES, conf_dir, model_node, to_plain
 
-__all__ = ["changed_options", "check_labels", "label_models", "model_name"]
+__all__ = ["changed_options", "check_labels", "check_name", "label_models", "model_name"]
 
 #: What a name may consist of: it becomes part of folder names and of W&B run names.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -37,10 +37,11 @@ def label_models(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> N
         choices: The option chosen for each group; None takes those of the running Hydra.
 
     Raises:
-        ValueError: A name is not allowed, or belongs to another model.
+        ValueError: A name is not allowed, or belongs to another model or data set.
     """
-    if choices is None:
-        choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
+    choices = _chosen() if choices is None else choices
+    if isinstance(cfg.get("data"), DictConfig) and "data" in choices:
+        check_name("data", str(cfg.data.get("name")), choices["data"])
     for role in ROLES:
         node, choice = cfg.get(role), choices.get(role)
         if not isinstance(node, DictConfig) or "name" not in node or CHOICE in node:
@@ -48,6 +49,31 @@ def label_models(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> N
         with open_dict(node):
             node[CHOICE] = str(choice or node.name)
         node.name = _label(cfg, role)
+
+
+def check_name(key: str, name: str, choice: str | None = None, group: str = "") -> None:
+    """Check a name that files and rows get.
+
+    Args:
+        key: What is named on the command line, such as `encoder` or `data`.
+        name: Its `name`.
+        choice: The option it comes from, such as `vae`; None takes that of the running Hydra.
+        group: Folder of YAMLs whose names it may not have, its own aside; `key` by default.
+
+    Raises:
+        ValueError: The name has other characters than allowed, or belongs to another YAML.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{key}.name={name!r} is no name: use 1 to 64 letters, digits, '.', '_' and '-', "
+            "since files and runs are named after it"
+        )
+    choice = _chosen().get(key) if choice is None else choice
+    if choice is not None and name != choice and name in _options(_folders(), group or key):
+        raise ValueError(
+            f"{key}.name={name} is the name of another one than {key}={choice}: leave it out, or "
+            f"choose a name that none has, such as {choice}-2"
+        )
 
 
 def model_name(node: DictConfig) -> str:
@@ -97,23 +123,18 @@ def _shown(name: str, options: str) -> str:
 
 def _label(cfg: DictConfig, role: str) -> str:
     node = cfg[role]
-    name, choice = str(node.name), node[CHOICE]
+    name = str(node.name)
+    check_name(role, name, node[CHOICE], "model")
     own = _own_node(cfg, role)
     if own is None:
-        return _checked(name, role)
+        return name
     raw, usual = (_raw_name(x) for x in (node, own))
-    if name != choice and name in _models(_folders()):
-        where = f"{role}.name={name}" if raw != usual else f"name: {name} in {choice}.yaml"
-        raise ValueError(
-            f"{where} is the name of another model than {role}={choice}: leave it out, or choose "
-            f"a name that no model has, such as {choice}-2"
-        )
     if raw != usual:
-        return _checked(name, role)
+        return name
     # What the name itself is made of is not said twice: `untrained-nf` for of=nf.
     inside = set(re.findall(r"\$\{\.(\w+)\}", raw))
     changed = {key: v for key, v in changed_options(cfg, role).items() if key not in inside}
-    return _checked(name, role) + suffix(changed)
+    return name + suffix(changed)
 
 
 def suffix(changed: Mapping[str, Any]) -> str:
@@ -122,19 +143,10 @@ def suffix(changed: Mapping[str, Any]) -> str:
     return f"[{found}]" if found else ""
 
 
-def _checked(name: str, role: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"{role}.name={name!r} is no name: use 1 to 64 letters, digits, '.', '_' and '-', "
-            "since files and runs are named after it"
-        )
-    return name
-
-
 def _own_node(cfg: DictConfig, role: str) -> DictConfig | None:
     """Return a role's model as its YAML alone has it; None where there is no such file."""
     choice = cfg[role].get(CHOICE)
-    if choice is None or choice not in _models(_folders()):
+    if choice not in _options(_folders(), "model"):
         return None
     return model_node(choice, cfg)
 
@@ -155,8 +167,12 @@ def _folders() -> tuple[str, ...]:
 
 
 @functools.cache
-def _models(folders: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(p.stem for folder in folders for p in Path(folder, "model").glob("*.yaml"))
+def _options(folders: tuple[str, ...], group: str) -> frozenset[str]:
+    return frozenset(p.stem for folder in folders for p in Path(folder, group).glob("*.yaml"))
+
+
+def _chosen() -> Mapping[str, Any]:
+    return HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
 
 
 def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:

@@ -58,7 +58,7 @@ def test_a_configuration_is_labelled_once():
 
 @pytest.mark.parametrize("name", ["nf", "dm", "random"])
 def test_a_name_that_belongs_to_another_model_is_refused(name):
-    with pytest.raises(ValueError, match=f"encoder.name={name} is the name of another model"):
+    with pytest.raises(ValueError, match=f"encoder.name={name} is the name of another one"):
         composed("encoder=vae", f"encoder.name={name}")
 
 
@@ -105,3 +105,11 @@ def test_what_differs_is_a_fact_of_the_cell():
     cell = config.build_cell(composed("encoder=dm", "decoder=vae", "encoder.n_steps=5"))
     facts = of_options(encoder=cell.encoder, decoder=cell.decoder)
     assert facts == {"encoder/model": "dm", "encoder/n_steps": 5, "decoder/model": "vae"}
+
+
+def test_a_data_set_has_no_name_of_another_one():
+    with pytest.raises(
+        ValueError, match="data.name=celeba is the name of another one than data=f"
+    ):
+        composed("data=folder", "data.root=here", "data.name=celeba")
+    assert composed("data=folder", "data.root=here", "data.name=shoes").data.name == "shoes"
