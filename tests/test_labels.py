@@ -58,7 +58,9 @@ def test_a_configuration_is_labelled_once():
 
 @pytest.mark.parametrize("name", ["nf", "dm", "random"])
 def test_a_name_that_belongs_to_another_model_is_refused(name):
-    with pytest.raises(ValueError, match=f"encoder.name={name} is the name of another one"):
+    with pytest.raises(
+        ValueError, match=f"encoder=vae is called {name}, which is the name of another"
+    ):
         composed("encoder=vae", f"encoder.name={name}")
 
 
@@ -108,6 +110,15 @@ def test_what_differs_is_a_fact_of_the_cell():
 
 
 def test_a_data_set_has_no_name_of_another_one():
-    with pytest.raises(ValueError, match=r"data\.name=celeba is the name of another one"):
+    with pytest.raises(
+        ValueError, match="data=folder is called celeba, which is the name of another"
+    ):
         composed("data=folder", "data.root=here", "data.name=celeba")
     assert composed("data=folder", "data.root=here", "data.name=shoes").data.name == "shoes"
+
+
+def test_a_copy_of_a_yaml_that_keeps_the_name_is_refused(tmp_path):
+    from stitching.labels import check_name
+
+    with pytest.raises(ValueError, match="encoder=dm5 is called dm"):
+        check_name("encoder", "dm", "dm5", "model")

@@ -135,7 +135,7 @@ def test_data_model_names_a_model_as_the_roles_do(roles):
     cfg = composed(*UNTRAINED, "data.model=gan", f"encoder={roles[0]}", f"decoder={roles[1]}")
     cell = config.build_cell(cfg)
     assert isinstance(cell.data, Drawn)
-    assert (cell.encoder.model.name, cell.decoder.model.name) == roles
+    assert (cell.encoder.model_name, cell.decoder.model_name) == roles
 
 
 def test_options_of_the_drawing_model_are_set_as_those_of_a_role():
