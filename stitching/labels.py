@@ -71,8 +71,8 @@ def check_name(key: str, name: str, choice: str | None = None, group: str = "") 
     choice = _chosen().get(key) if choice is None else choice
     if choice is not None and name != choice and name in _options(_folders(), group or key):
         raise ValueError(
-            f"{key}={choice} is called {name}, which is the name of another one: set {key}.name, or "
-            f"`name` in {choice}.yaml, to a name that no other has, such as {choice}"
+            f"{key}={choice} is called {name}, which is the name of another one: set {key}.name, "
+            f"or `name` in {choice}.yaml, to a name that no other has, such as {choice}"
         )
 
 
