@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stitching.data.base import few
-from stitching.data.files import Box, FileData
+from stitching.data.decoding import Box
+from stitching.data.files import FileData
 
 #: Width and height of the official aligned images; crops are given in these pixels.
 OFFICIAL_SIZE = (178, 218)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stitching.data.base import ClassLabels, few
-from stitching.data.files import Box, FileData
+from stitching.data.decoding import Box
+from stitching.data.files import FileData
 
 #: File name endings that are read, in any case; other files are left alone.
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
