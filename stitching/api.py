@@ -56,5 +56,5 @@ def load_images(name: str, *overrides: str, split: str = "test", n: int | None =
     """
     sizes = [f"data.n_{split}={n}"] if n is not None and split in ("train", "test") else []
     cfg = config.compose_config([f"data={name}", *sizes, *overrides])
-    images = config.build_data(cfg.data).split(split)
+    images = config.build_data(cfg.data, cfg.cache).split(split)
     return images.images(slice(0, len(images) if n is None else n))

@@ -46,7 +46,7 @@ def run(cfg: DictConfig) -> Iterator["Finding"]:
     if cfg.n_images < 2:
         raise ValueError(f"n_images must be >= 2, got {cfg.n_images}")
     node = config.role_node(cfg, "encoder")
-    data = config.build_data(cfg.data)
+    data = config.build_data(cfg.data, cfg.cache)
     data.check()
     model = config.build_model(node, cfg.device, cfg.dtype)
     if model.image_size != data.image_size:
@@ -124,7 +124,7 @@ def _crops(
     for crop in CROPS:
         cropped = OmegaConf.merge(cfg.data, {"crop": crop})
         assert isinstance(cropped, DictConfig)
-        y = config.build_data(cropped).split("test").images(slice(0, len(x)))
+        y = config.build_data(cropped, cfg.cache).split("test").images(slice(0, len(x)))
         errors[crop] = ranges.detail_error(model, y)
     trained = node.get("trained_crop")
     yield guarded("crop", lambda: ranges.crops(errors, data.crop, trained))

@@ -100,8 +100,13 @@ def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
         raise
 
 
-def build_data(node: DictConfig) -> "ImageData":
-    """Build the data set; a relative `root` is taken from the launch folder."""
+def build_data(node: DictConfig, cache: str | None = None) -> "ImageData":
+    """Build the data set; a relative `root` is taken from the launch folder.
+
+    Args:
+        node: The configuration of the data set.
+        cache: As `cache_root`: where a data set of files keeps what it found in them.
+    """
     plain = to_plain(node)
     for key in ("root", "attributes"):
         if isinstance(plain.get(key), str):
@@ -117,6 +122,7 @@ def build_data(node: DictConfig) -> "ImageData":
         code = code_version(*{type(module) for module in model.modules()})
         extra = {"model": model, "code": code}
     data: ImageData = build(plain, **extra)
+    data.cache = cache_root(cache)
     return data
 
 
@@ -236,7 +242,9 @@ def build_cell(cfg: DictConfig) -> "Cell":
     dtype = check_dtype(plain["dtype"])
     warn_of_slow_dtype(device, dtype)
     drawn = isinstance(cfg.data.get("model"), DictConfig)
-    data = _drawn_data(json.dumps(to_plain(cfg.data))) if drawn else build_data(cfg.data)
+    data = (
+        _drawn_data(json.dumps(to_plain(cfg.data))) if drawn else build_data(cfg.data, cfg.cache)
+    )
     protocol = build_protocol(plain["protocol"])
     n_test = check_test_images(protocol, data)
     if not 0 <= plain["picture"] < n_test:

@@ -75,7 +75,7 @@ def run(cfg: DictConfig) -> Iterator[str]:
             "run this once more with shards=1 shard=0"
         )
     shard_places(1, plain["shards"], plain["shard"], BLOCK_IMAGES)  # before anything long
-    data = config.build_data(cfg.data)
+    data = config.build_data(cfg.data, cfg.cache)
     protocol = config.build_protocol(plain["protocol"])
     check_test_images(protocol, data)
     data.check()

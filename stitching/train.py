@@ -186,7 +186,7 @@ def run(cfg: DictConfig) -> Path:
     plain: Mapping[str, Any] = config.to_plain(cfg)
     if plain["threads"]:
         torch.set_num_threads(plain["threads"])
-    data = config.build_data(cfg.data)
+    data = config.build_data(cfg.data, cfg.cache)
     data.check(["pretrain"])
     options = config.model_options(cfg.model)
     out = Path(config.absolute(plain["out"]))

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import SupportsIndex
 
 import numpy as np
@@ -227,10 +228,15 @@ class ImageData(ABC):
         n_test: Number of items of the split `test`.
         image_size: Height and width of every image, in pixels.
 
+    Attributes:
+        cache: Folder in which a data set of files keeps what it found in them; None: nowhere.
+
     Raises:
         TypeError: A number is not an integer.
         ValueError: A number is below 1.
     """
+
+    cache: Path | None = None
 
     def __init__(self, name: str, n_train: int, n_test: int, image_size: int) -> None:
         """Keep and check what all data sets share."""

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stitching.data.base import few
-from stitching.data.files import Box, FileData
+from stitching.data.decoding import Box
+from stitching.data.files import FileData
 
 #: Width and height of the official aligned images; crops are given in these pixels.
 OFFICIAL_SIZE = (178, 218)
@@ -41,22 +42,27 @@ SPLIT_RULES = ("paper", "partition")
 #: Values of the partition file; validation images are not used.
 _FIT, _VALIDATION, _TEST = range(3)
 
-_FILE_NAME = re.compile(r"([0-9]{6})\.(?:jpg|png)")
+_FILE_NAME = re.compile(r"([0-9]{6})\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 _IMAGES = "img_align_celeba"
 _ATTRIBUTES = "list_attr_celeba.txt"
 _PARTITION = "list_eval_partition.txt"
 
-#: The parts of the folder, by official name, and the forms each may have, preferred first.
+#: The parts of the folder, by official name, and the forms each may have, preferred first. The
+#: official download has each part in a folder of its own; capitals do not count.
 _FORMS = {
-    _IMAGES: (f"{_IMAGES}/{_IMAGES}", _IMAGES),
-    _ATTRIBUTES: (_ATTRIBUTES, "list_attr_celeba.csv"),
-    _PARTITION: (_PARTITION, "list_eval_partition.csv"),
+    _IMAGES: tuple(
+        f"{folder}{form}"
+        for folder in ("", "Img/")
+        for form in (f"{_IMAGES}/{_IMAGES}", _IMAGES, f"{_IMAGES}_png")
+    ),
+    _ATTRIBUTES: (_ATTRIBUTES, f"Anno/{_ATTRIBUTES}", "list_attr_celeba.csv"),
+    _PARTITION: (_PARTITION, f"Eval/{_PARTITION}", "list_eval_partition.csv"),
 }
 
 _LAYOUT = (
     "img_align_celeba/000001.jpg ..., list_attr_celeba.txt and list_eval_partition.txt "
-    "(or the two tables as .csv, as Kaggle has them)"
+    "(or the two tables as .csv, as Kaggle has them; or Img/, Anno/ and Eval/, as downloaded)"
 )
 
 _SOURCE = (
@@ -69,10 +75,11 @@ class CelebA(FileData):
     """CelebA with its 40 attributes.
 
     Args:
-        root: Folder with `img_align_celeba/` (images `NNNNNN.jpg` or `NNNNNN.png` in it, or in a
-            second `img_align_celeba/` inside, as Kaggle packs it), `list_attr_celeba` and, for
+        root: Folder with `img_align_celeba/` (images `NNNNNN.jpg`, `.jpeg` or `.png` in it, or in
+            a second `img_align_celeba/` inside, as Kaggle packs it), `list_attr_celeba` and, for
             `split_by="partition"`, `list_eval_partition`, each as `.txt` (official, preferred)
-            or `.csv` (Kaggle).
+            or `.csv` (Kaggle). The first may also be in `Img/`, the others in `Anno/` and
+            `Eval/`, as in the official download. Capitals in names do not count.
         n_train: Number of items of `train`: the first of the fit part by id.
         n_test: Number of items of `test`: the first of the test part by id.
         image_size: Height and width of every image, in pixels.
@@ -113,6 +120,7 @@ class CelebA(FileData):
         self.split_by = split_by
         self._attributes: _Table | None = None
         self._parts: tuple[list[str], list[str]] | None = None
+        self._names: dict[str, list[str]] | None = None
 
     def _locate(self, split: str) -> dict[str, Path]:
         fit, test = self._fit_and_test()
@@ -123,7 +131,9 @@ class CelebA(FileData):
         else:
             ids = fit
         folder = self._layout()[_IMAGES]
-        return {item: _image_path(folder, item) for item in ids}
+        if self._names is None:
+            self._names = _names_by_id(folder)
+        return {item: _image_path(folder, self._names.get(item, []), item) for item in ids}
 
     def _labels(self, ids: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
         table = self._attribute_table()
@@ -203,13 +213,15 @@ class CelebA(FileData):
             )
         found, missing = {}, []
         for part, forms in _FORMS.items():
-            path = next((self.root / form for form in forms if (self.root / form).exists()), None)
+            found_forms = (_in_any_case(self.root, form) for form in forms)
+            path = next((path for path in found_forms if path is not None), None)
             if path is not None:
                 found[part] = path
             elif part != _PARTITION or self.split_by == "partition":
                 missing.append(str(self.root / part))
         if missing:
-            packed = sorted(path.name for path in self.root.glob("*.zip"))
+            folders = [self.root, *(self.root / name for name in ("Img", "Anno", "Eval"))]
+            packed = sorted(path.name for folder in folders for path in folder.glob("*.zip"))
             unpack = f", but {few(packed)} is there: unpack it in {self.root}" if packed else ""
             raise FileNotFoundError(
                 f"missing: {', '.join(missing)}{unpack}. data.root must hold {_LAYOUT}; "
@@ -227,14 +239,40 @@ class _Table:
     rows: dict[str, bytes]
 
 
-def _image_path(folder: Path, item: str) -> Path:
+def _in_any_case(root: Path, form: str) -> Path | None:
+    """Return the path below root with this name, or one that differs in capitals alone."""
+    path = root
+    for part in form.split("/"):
+        if (path / part).exists():
+            path /= part
+            continue
+        alike = [name for name in _listed(path) if name.lower() == part.lower()]
+        if not alike:
+            return None
+        path /= alike[0]
+    return path
+
+
+def _listed(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+
+def _names_by_id(folder: Path) -> dict[str, list[str]]:
+    """Return the names of the images of each id."""
+    names: dict[str, list[str]] = {}
+    for name in _listed(folder):
+        match = _FILE_NAME.fullmatch(name)
+        if match is not None:
+            names.setdefault(match[1], []).append(name)
+    return names
+
+
+def _image_path(folder: Path, names: list[str], item: str) -> Path:
     """Return the image of an id; the official name if there is none."""
-    jpg, png = folder / f"{item}.jpg", folder / f"{item}.png"
-    if not png.exists():
-        return jpg
-    if jpg.exists():
-        raise ValueError(f"{jpg} and {png} are both there: remove the one that is not wanted")
-    return png
+    if len(names) > 1:
+        first, second = (folder / name for name in names[:2])
+        raise ValueError(f"{first} and {second} are both there: remove the one that is not wanted")
+    return folder / (names[0] if names else f"{item}.jpg")
 
 
 def _read_table(path: Path, allowed: Sequence[str], columns: tuple[str, ...] | None) -> _Table:
@@ -248,14 +286,14 @@ def _read_table(path: Path, allowed: Sequence[str], columns: tuple[str, ...] | N
     """
     lines = _read_lines(path)
     announced = None
-    if path.suffix == ".csv":
-        header = next(csv.reader(lines[:1])) or [""]
+    if path.suffix.lower() == ".csv":
+        header = [name.strip() for name in next(csv.reader(lines[:1]))] or [""]
         if header[0] != "image_id":
             raise _broken(path, f"line 1 must begin with image_id, not {_clip(lines[0])}")
         if columns is not None and tuple(header[1:]) != columns:
             raise _broken(path, f"line 1 must be image_id,{','.join(columns)}")
         columns, first = tuple(header[1:]), 2
-        body: Iterator[list[str]] = csv.reader(lines[1:])
+        body: Iterator[list[str]] = ([v.strip() for v in row] for row in csv.reader(lines[1:]))
     elif columns is None:
         if not lines[0].strip().isdecimal() or len(lines) < 2:
             raise _broken(path, f"line 1 must be the number of images, not {_clip(lines[0])}")

@@ -159,7 +159,7 @@ def cell_of_crop(monkeypatch):
     """Build a cell as if the data had a crop; returns after how many builds."""
     faces = config.compose_config(["data.n_train=12", "data.n_test=4"]).data
     build_data = config.build_data
-    monkeypatch.setattr(config, "build_data", lambda node: build_data(faces))
+    monkeypatch.setattr(config, "build_data", lambda node, cache: build_data(faces, cache))
     compatibility._warn_of_crop.cache_clear()
 
     def build(crop, trained):
