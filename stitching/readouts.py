@@ -326,8 +326,7 @@ class Readouts:
                     for key, tensor in probe.to_tensors().items()
                 }
 
-        self.cache.fill(entries, compute)
-        stored = [entry.read() for entry in entries]
+        stored = self.cache.filled(entries, compute)
         return {name: _pair(tensors) for name, tensors in zip(names, stored, strict=True)}
 
 
