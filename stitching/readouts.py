@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching import maps, probes, progress
-from stitching.cache import Cache, Tensors
+from stitching.cache import Cache
 from stitching.data.base import ImageSet, ids_hash
 from stitching.fitting import Space
 from stitching.latents import source_version
@@ -36,6 +36,7 @@ from stitching.probes import (
 )
 from stitching.protocol import Protocol
 from stitching.scoring import TestItems
+from stitching.tensorfiles import Tensors
 from stitching.uncertainty import Resamples, Scores
 
 #: Fitted to true labels, and to labels without meaning.
