@@ -92,6 +92,7 @@ class Entry:
             # Safetensors lets its owner alone read. Who may read the folder may read its files.
             partial.chmod(partial.parent.stat().st_mode & 0o666)
             partial.replace(self.path)
+            tensorfiles.sync_folder(self.path.parent)
         except (OSError, SafetensorError) as error:
             raise _unwritable(self.path, error) from error
         finally:
@@ -148,24 +149,28 @@ def _remove_orphans(folder: Path) -> None:
             continue  # alive, of another user's, or not ours at all
 
 
-#: Damaged files of which this process has spoken, as they were.
-_reported: set[tuple[Path, str]] = set()
+#: Entries that this process has spoken of, and of what.
+_reported: set[tuple[Path, type[DamagedFile]]] = set()
 
 
 def _report(path: Path, problem: DamagedFile) -> None:
-    """Warn of the first damaged entry of a process; later ones are on the log at level info."""
-    if (path, str(problem)) in _reported:
+    """Warn of the first damaged entry of a process; others are logged at level info."""
+    kind = type(problem)
+    if (path, kind) in _reported:
         return
-    if isinstance(problem, NoChecksum):
-        log.info("cache: %s is of an earlier version, computed again: %s", path, problem)
-        return
-    log.log(
-        logging.INFO if _reported else logging.WARNING,
-        "cache: an entry of kind %s is damaged and computed again: %s: %s. Damage of this kind "
-        "comes from a full or failing disk, or a lost power; further entries are logged as info",
-        path.parent.name, path, problem,
-    )  # fmt: skip
-    _reported.add((path, str(problem)))
+    warned = any(other is DamagedFile for _, other in _reported)
+    _reported.add((path, kind))
+    if kind is NoChecksum:
+        log.info("cache: %s is of an earlier version and computed again: %s", path, problem)
+    else:
+        log.log(
+            logging.INFO if warned else logging.WARNING,
+            "cache: an entry of kind %s is damaged and computed again: %s: %s. A full or failing "
+            "disk does this, or a lost power; further damaged entries are logged at level info",
+            path.parent.name,
+            path,
+            problem,
+        )
 
 
 def _unwritable(path: Path, error: Exception) -> OSError:
