@@ -2,28 +2,33 @@
 
 A key is the hash of everything the content depends on, so an entry never goes stale; it can only
 become unused. Files are written under another name and renamed, so a reader sees all or nothing,
-and a lock keeps two processes from computing the same entry side by side.
+and a lock keeps two processes from computing the same entry side by side. Every file has a
+checksum: one that was damaged from outside is computed again, with a warning.
 """
 
 import contextlib
 import functools
 import hashlib
 import json
+import logging
 import os
 import socket
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from stitching import tensorfiles
+from stitching.tensorfiles import DamagedFile, NoChecksum, Tensors
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-#: Named tensors, the content of an entry.
-Tensors = dict[str, Tensor]
+log = logging.getLogger(__name__)
+
+#: How often entries are computed before a disk that returns other bytes counts as broken.
+_ATTEMPTS = 3
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
@@ -39,29 +44,37 @@ class Entry:
     Attributes:
         path: Where it lies.
         parts: Everything its content depends on, as plain values.
+        shapes: Shapes of its tensors by name, where they are known beforehand.
     """
 
     path: Path
     parts: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def exists(self) -> bool:
-        """Return whether the file is there, in full length; its header alone is read."""
-        from safetensors import SafetensorError, safe_open
+        """Return whether the file is there and whole: with its checksum, of these parts.
 
+        The first damaged one in a process is warned of. Its bytes are read once per process.
+        """
         try:
-            with safe_open(self.path, "pt"):
-                return True
+            self._check(tensorfiles.head(self.path))
         except FileNotFoundError:
             return False
-        except SafetensorError:
-            # Written whole or not at all, so this is damage from outside: compute it again.
+        except DamagedFile as problem:
+            _report(self.path, problem)
             return False
+        return True
 
     def read(self) -> Tensors:
-        """Return the tensors, on the CPU."""
-        from safetensors.torch import load_file
+        """Return the tensors, on the CPU.
 
-        return load_file(self.path)
+        Raises:
+            DamagedFile: The file is damaged.
+            FileNotFoundError: There is no file.
+        """
+        content = tensorfiles.read(self.path)
+        self._check(content)
+        return content.tensors
 
     def write(self, tensors: Tensors) -> None:
         """Write the file, in place of what may be there.
@@ -70,23 +83,29 @@ class Entry:
             OSError: The folder cannot be written to, or the disk is full.
         """
         from safetensors import SafetensorError
-        from safetensors.torch import save_file
 
-        plain = {name: value.cpu().contiguous() for name, value in tensors.items()}
         partial = _partial(self.path)
-        metadata = {"parts": json.dumps(self.parts, sort_keys=True)}  # for a person who looks
         try:
             partial.parent.mkdir(exist_ok=True)
             _remove_orphans(partial.parent)
-            save_file(plain, partial, metadata=metadata)
-            # `save_file` lets its owner alone read. Who may read the folder may read its files.
+            tensorfiles.write(partial, tensors, self.parts)
+            # Safetensors lets its owner alone read. Who may read the folder may read its files.
             partial.chmod(partial.parent.stat().st_mode & 0o666)
             partial.replace(self.path)
+            tensorfiles.sync_folder(self.path.parent)
         except (OSError, SafetensorError) as error:
             raise _unwritable(self.path, error) from error
         finally:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
+
+    def _check(self, content: tensorfiles.Content) -> None:
+        """Check that a whole file is this entry, not another one under its name."""
+        if content_key(content.parts) != content_key(self.parts):
+            raise DamagedFile("it is another entry's file")
+        for name, shape in self.shapes.items():
+            if content.shapes.get(name) != shape:
+                raise DamagedFile(f"{name} has shape {content.shapes.get(name)}, not {shape}")
 
     def lock(self) -> "BaseFileLock":
         """Return a lock between processes and threads; the system opens it when its owner dies."""
@@ -130,6 +149,30 @@ def _remove_orphans(folder: Path) -> None:
             continue  # alive, of another user's, or not ours at all
 
 
+#: Entries that this process has spoken of, and of what.
+_reported: set[tuple[Path, type[DamagedFile]]] = set()
+
+
+def _report(path: Path, problem: DamagedFile) -> None:
+    """Warn of the first damaged entry of a process; others are logged at level info."""
+    kind = type(problem)
+    if (path, kind) in _reported:
+        return
+    warned = any(other is DamagedFile for _, other in _reported)
+    _reported.add((path, kind))
+    if kind is NoChecksum:
+        log.info("cache: %s is of an earlier version and computed again: %s", path, problem)
+    else:
+        log.log(
+            logging.INFO if warned else logging.WARNING,
+            "cache: an entry of kind %s is damaged and computed again: %s: %s. A full or failing "
+            "disk does this, or a lost power; further damaged entries are logged at level info",
+            path.parent.name,
+            path,
+            problem,
+        )
+
+
 def _unwritable(path: Path, error: Exception) -> OSError:
     return OSError(
         f"the cache cannot be written to: {path.parent}: {error}; make room, or choose another "
@@ -169,9 +212,9 @@ class Cache:
         """
 
         def load() -> Tensors:
-            entry = self.entry(kind, parts)
-            self.fill([entry], lambda claimed: (compute() for _ in claimed))
-            return entry.read()
+            return self.filled(
+                [self.entry(kind, parts)], lambda claimed: (compute() for _ in claimed)
+            )[0]
 
         return self.kept(kind, parts, load)
 
@@ -189,9 +232,36 @@ class Cache:
             self._memory[key] = self._memory.pop(key)  # now the last used
         return self._memory[key]
 
-    def entry(self, kind: str, parts: Mapping[str, Any]) -> Entry:
+    def entry(
+        self,
+        kind: str,
+        parts: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Entry:
         """Return the entry on disk of tensors that `tensors` takes the same arguments for."""
-        return Entry(self.root / f"{kind}/{content_key(parts)}.safetensors", parts)
+        path = self.root / f"{kind}/{content_key(parts)}.safetensors"
+        return Entry(path, parts, shapes or {})
+
+    def filled(
+        self,
+        entries: Sequence[Entry],
+        compute: Callable[[Iterator[int]], Iterable[Tensors]],
+    ) -> list[Tensors]:
+        """Fill entries as `fill` does, and return their tensors.
+
+        Raises:
+            OSError: The disk returns other bytes than were written, time and again.
+        """
+        for _ in range(_ATTEMPTS):
+            self.fill(entries, compute)
+            try:
+                return [entry.read() for entry in entries]
+            except (DamagedFile, FileNotFoundError) as problem:
+                last = problem  # since `fill` has verified it
+        raise OSError(
+            f"the cache {self.root} does not return what is written to it: {last}; choose another "
+            "folder with cache=DIR or the environment variable STITCHING_CACHE"
+        )
 
     def fill(
         self,

@@ -19,7 +19,8 @@ from stitching import progress
 from stitching.batching import images_per_call
 from stitching.cache import Cache
 from stitching.data.base import ImageData, ImageSet
-from stitching.fitting import Fitting, Space, ranks_of
+from stitching.finite import finite_rows, where_finite
+from stitching.fitting import Fitting, Space, exclude_invalid, ranks_of
 from stitching.images import quantise
 from stitching.latents import (
     Subject,
@@ -137,28 +138,33 @@ class Cell:
             for subject in subjects:
                 fit_subject(subject, train, self.cache, self.batch_size)
             encoded = [self._encode(subject, test) for subject in subjects]
-        source, target, *others = (space for space, _ in encoded)
+        spaces = [space for space, _ in encoded]
+        excluded: dict[str, int] = {}
+        if self.protocol.invalid == "exclude":
+            train, spaces, excluded = exclude_invalid(train, spaces)
+        source, target, *others = spaces
 
         with self._stage("fit"):
             fitted = self.fitting.fit(source, target)
         with self._stage("map"):
-            mapped = self.fitting.apply(fitted, source.test)
+            mapping = partial(self.fitting.apply, fitted)
+            mapped = where_finite(mapping, source.test, "the encoder's latents")
 
         with self._stage("decode"):
             own = reconstruct_split(self.decoder, test, target.test, self.cache, self.batch_size)
             if fitted.name == "identity" and torch.equal(mapped, target.test):
                 stitched = own
             else:
-                stitched = self._decode(mapped)
+                stitched = where_finite(self._decode, mapped, "mapped latents")
 
-        stages = {"source": source.test, "target": target.test, "mapped": mapped}
+        stages = {"source": source.test, "target": target.test}
         stages |= {f"via_{k}": space.test for k, space in enumerate(others)}
-        stages |= {"own": own, "stitched": stitched}
-        items, invalid = valid_items(test, stages, self.protocol)
-        source, target, *others = (replace(s, test=items.of(s.test)) for s, _ in encoded)
+        stages |= {"mapped": mapped, "own": own, "stitched": stitched}
+        items, invalid = valid_items(test, stages, self.protocol, self.decoder.dtype)
+        source, target, *others = (replace(s, test=items.of(s.test)) for s in spaces)
         mapped, own, stitched = (items.of(rows) for rows in (mapped, own, stitched))
 
-        metrics = self._provenance(fitted, test) | invalid
+        metrics = self._provenance(fitted, test) | invalid | excluded
         with self._stage("score"):
             metrics |= latent_scores(target.test, mapped, items.resamples)
             metrics |= self.decoder.model.diagnostics(target.test, mapped)
@@ -172,8 +178,8 @@ class Cell:
                 metrics |= self.readouts.scores(asked)
         with self._stage("geometry"):
             if self.geometry:
-                spaces = [(space.subject, space.test) for space in (source, target)]
-                metrics |= geometry_scores(spaces[0], spaces[1], items, self.cache)
+                pair = [(space.subject, space.test) for space in (source, target)]
+                metrics |= geometry_scores(pair[0], pair[1], items, self.cache)
         with self._stage("directions"):
             if self.round_trip:
                 metrics |= self.fitting.both_directions(source, target, mapped, items.resamples)
@@ -219,11 +225,9 @@ class Cell:
         """Return a model's latents, and how many images were encoded for them."""
         train = self.data.split("train")
         latents: Rows
-        if self.fitting.chunk is None:
-            latents, n_train = encode_split(subject, train, self.cache, self.batch_size)
-        else:
-            latents, n_train = latent_rows(subject, train, self.cache, self.batch_size)
         finite = self.protocol.invalid == "fail"
+        encode = encode_split if self.fitting.chunk is None else latent_rows
+        latents, n_train = encode(subject, train, self.cache, self.batch_size, finite)
         held_out, n_test = encode_split(subject, test, self.cache, self.batch_size, finite)
         return Space(subject, train.fingerprint, latents, held_out), n_train + n_test
 
@@ -243,6 +247,10 @@ class Cell:
         ]
         for rank in ranks_of(reduced, self.rank_curve or []):
             stitched = self._decode(reduced.predict(latents, rank).cpu())
+            bad = int((~finite_rows(stitched)).sum())
+            if bad and self.protocol.invalid == "exclude":
+                rows[rank]["invalid/stitched"] = bad  # a rank's scores are of all items, or none
+                continue
             scores, _ = flatten(self._image_scores(items, stitched))
             rows[rank] |= {k: v for k, v in scores.items() if isinstance(v, float)}
         return rows

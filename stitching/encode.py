@@ -90,7 +90,7 @@ def run(cfg: DictConfig) -> Iterator[str]:
             if split == "test" and protocol.test_images is not None:
                 images = images.subset(protocol.test_images)
             places = shard_places(len(images), plain["shards"], plain["shard"], BLOCK_IMAGES)
-            finite = split == "train" or protocol.invalid == "fail"
+            finite = protocol.invalid == "fail"
             yield _encode(subject, images, places, cache, plain["batch_size"], finite)
             if split == "test" and plain["reconstructions"] and subject.model.can_decode:
                 yield _reconstruct(subject, images, cache, plain["batch_size"], finite)
@@ -143,7 +143,7 @@ def _encode(
     batch_size: int,
     finite: bool,
 ) -> str:
-    from stitching.latents import BLOCK_IMAGES, drew, encode_split, latent_rows
+    from stitching.latents import BLOCK_IMAGES, drew, latent_rows
 
     what = f"{subject.model.name} {images.split}"
     if not places:
@@ -151,11 +151,8 @@ def _encode(
         return f"{what}: nothing for this shard, there are more shards than blocks ({blocks})"
     part = images.part(places[0], places[-1] + 1)
     started = time.perf_counter()
-    if finite:
-        # Read by rows, so that a part may be larger than the memory.
-        encoded = latent_rows(subject, part, cache, batch_size)[1]
-    else:
-        encoded = encode_split(subject, part, cache, batch_size, finite)[1]
+    # Read by rows, so that a part may be larger than the memory.
+    encoded = latent_rows(subject, part, cache, batch_size, finite)[1]
     rate = encoded / (time.perf_counter() - started)
     what += f", images {places[0]} to {places[-1]} of {len(images)}"
     if drew(subject.model, images):

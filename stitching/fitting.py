@@ -2,14 +2,16 @@
 
 import copy
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from stitching import progress
 from stitching.cache import Cache, content_key
+from stitching.data.base import ImageSet
+from stitching.finite import finite_rows
 from stitching.latents import Subject
 from stitching.maps import (
     Factorisation,
@@ -43,6 +45,91 @@ class Space:
     fingerprint: str
     train: Rows
     test: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PickedRows:
+    """Some rows of a matrix that is read by slices, in their order.
+
+    Attributes:
+        rows: The matrix.
+        places: Of the rows, ascending, (n,).
+    """
+
+    rows: Rows
+    places: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows and columns."""
+        return torch.Size([len(self.places), self.rows.shape[1]])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the values."""
+        return self.rows.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where slices are handed out."""
+        return self.rows.device
+
+    def __getitem__(self, rows: slice, /) -> Tensor:
+        """Return a slice of the picked rows."""
+        places = self.places[rows]
+        if not len(places):
+            return self.rows[0:0]
+        first, last = int(places[0]), int(places[-1])
+        return self.rows[first : last + 1][places - first]
+
+
+def exclude_invalid(
+    images: ImageSet, spaces: Sequence[Space]
+) -> tuple[ImageSet, list[Space], dict[str, int]]:
+    """Leave out the fit images that some model has no finite latents of.
+
+    What remains is as if the others had never been there: their fingerprint is that of the
+    remaining images, so cached factorisations and probes are those of such a data set too.
+
+    Args:
+        images: The fit images.
+        spaces: Of encoder, decoder, and a third model where there is one.
+
+    Returns:
+        The remaining images, their spaces, and how many were left out: `n_invalid_fit`, and by
+        space `invalid/fit_source`, `invalid/fit_target`, `invalid/fit_via_0`.
+
+    Raises:
+        ValueError: Fewer than two images remain.
+    """
+    finite = [finite_rows(space.train) for space in spaces]
+    kept = torch.stack(finite).all(0)
+    places = kept.nonzero().flatten()
+    names = ("source", "target", *(f"via_{k}" for k in range(len(spaces) - 2)))
+    counts = {
+        f"invalid/fit_{name}": int((~f).sum()) for name, f in zip(names, finite, strict=True)
+    }
+    counts["n_invalid_fit"] = len(images) - len(places)
+    if len(places) == len(images):
+        return images, list(spaces), counts
+    if len(places) < 2:
+        found = ", ".join(f"{key}={value}" for key, value in counts.items())
+        raise ValueError(
+            f"protocol.invalid=exclude leaves {len(places)} of {len(images)} fit images, but a "
+            f"map needs 2 ({found}): look at the weights, value_range and dtype of these models"
+        )
+    images = images.pick(places.tolist())
+    remaining = [
+        replace(
+            space,
+            fingerprint=images.fingerprint,
+            train=space.train[kept]
+            if isinstance(space.train, Tensor)
+            else PickedRows(space.train, places),
+        )
+        for space in spaces
+    ]
+    return images, remaining, counts
 
 
 class Factorisations:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import islice
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,12 +24,14 @@ from torch import Tensor
 from stitching import batching, progress, seeding
 from stitching import images as images_module
 from stitching.batching import images_per_call, in_fixed_batches
-from stitching.cache import Cache, Tensors
+from stitching.cache import Cache
 from stitching.data.base import ImageSet
 from stitching.data.drawn import DrawingModel, DrawnSet
+from stitching.finite import model_remedy, require_finite, where_finite
 from stitching.models.base import GenerativeModel
 from stitching.models.weights import parameters_hash
 from stitching.rows import Rows
+from stitching.tensorfiles import Tensors
 
 #: Packages whose classes are pinned by version, not by source.
 _LIBRARIES = ("torch", "diffusers", "builtins", "abc", "typing")
@@ -209,16 +212,16 @@ def encode_split(
     parts = {"images": images.fingerprint, **model_parts}
     latents = cache.kept("latents", parts, load)["latents"]
     if finite:  # kept by a caller who counts
-        require_finite(latents, images.ids, f"encoder {subject.model.name} returned latents")
+        require_finite(latents, images.ids, *_blame(subject, images))
     return latents, encoded
 
 
 def latent_rows(
-    subject: Subject, images: ImageSet, cache: Cache, batch_size: int
+    subject: Subject, images: ImageSet, cache: Cache, batch_size: int, finite: bool = True
 ) -> tuple[Rows, int]:
     """Return the latents of a split as rows read from disk, and how many images were encoded.
 
-    As `encode_split`, but never holds more than a few blocks in memory.
+    Arguments as those of `encode_split`, but never holds more than a few blocks in memory.
 
     Returns:
         Latents of shape (N, D), float32, in the order of the split's ids, and from 0 to N.
@@ -226,7 +229,19 @@ def latent_rows(
     Raises:
         ValueError: A latent is not finite; the message names the ids.
     """
-    return _encode_blocks(subject, images, _model_parts(subject, images), cache, batch_size)
+    model_parts = _model_parts(subject, images)
+    latents, encoded = _encode_blocks(subject, images, model_parts, cache, batch_size, finite)
+    if finite:  # kept by a caller who counts
+        require_finite(latents, images.ids, *_blame(subject, images))
+    return latents, encoded
+
+
+def _blame(subject: Subject, images: ImageSet) -> tuple[str, str]:
+    """Return what has come out where latents are not finite, and what may help."""
+    name = subject.model.name
+    if drew(subject.model, images):
+        return f"model {name} drew images from latents", "look at its weights"
+    return f"encoder {name} returned latents of {images.split} images", model_remedy(subject.dtype)
 
 
 def _model_parts(subject: Subject, images: ImageSet) -> dict[str, Any]:
@@ -245,12 +260,17 @@ def _encode_blocks(
 ) -> tuple[Rows, int]:
     """Encode the blocks of a split that are not on disk; return all, and the number of images."""
     model, known, encoded = subject.model, "known" in model_parts, 0
+    width = prod(model.latent_shape)
     blocks = [
         slice(start, min(start + BLOCK_IMAGES, len(images)))
         for start in range(0, len(images), BLOCK_IMAGES)
     ]
     entries = [
-        cache.entry("latents", {"images": images.fingerprint_of(block), **model_parts})
+        cache.entry(
+            "latents",
+            {"images": images.fingerprint_of(block), **model_parts},
+            shapes={"latents": (block.stop - block.start, width)},
+        )
         for block in blocks
     ]
     total = sum(
@@ -260,7 +280,6 @@ def _encode_blocks(
     )
     size = images_per_call(batch_size, model.device)
     function = _known_latents(model, images) if known else _encoder(subject, images, size)
-    what = f"model {model.name} drew images from" if known else f"encoder {model.name} returned"
 
     def counted(places: Sequence[int]) -> Tensor:
         nonlocal encoded
@@ -272,7 +291,10 @@ def _encode_blocks(
     def compute(claimed: Iterator[int]) -> Iterator[Tensors]:
         for block, z in _in_stream(counted, (blocks[i] for i in claimed), size):
             if finite:
-                require_finite(z, images.ids[block], f"{what} latents")
+                what, remedy = _blame(subject, images)
+                if len(blocks) > 1:
+                    what = f"{what}, of which {block.start} to {block.stop - 1} were looked at,"
+                require_finite(z, images.ids[block], what, remedy)
             yield {"latents": z}
 
     text = f"{model.name} encodes {images.split}"
@@ -358,31 +380,17 @@ def reconstruct_split(
 ) -> Tensor:
     """Return the model's own reconstructions of a split, (N, 3, S, S) float32.
 
-    They are not clamped to [0, 1], and the caller looks for values that are not finite.
+    They are not clamped to [0, 1], and the caller looks for values that are not finite, which
+    those of latents that are not finite all are.
     """
 
-    def compute() -> dict[str, Tensor]:
+    def decode(rows: Tensor) -> Tensor:
         what = f"{subject.model.name} decodes its own latents"
-        batches = latents.split(images_per_call(batch_size, subject.model.device))
-        x = in_batches(subject.model.decode_unclamped, batches, len(latents), what)
-        return {"images": x}
+        batches = rows.split(images_per_call(batch_size, subject.model.device))
+        return in_batches(subject.model.decode_unclamped, batches, len(rows), what)
+
+    def compute() -> dict[str, Tensor]:
+        return {"images": where_finite(decode, latents, f"{subject.model.name}'s latents")}
 
     parts = {"images": images.fingerprint, "model": subject.identity(decoding=True)}
     return cache.tensors("unclamped", parts, compute)["images"]
-
-
-def require_finite(values: Tensor, ids: tuple[str, ...], what: str) -> None:
-    """Check that every item is finite.
-
-    Raises:
-        ValueError: Some are not; the message counts them and names the first ids.
-    """
-    if bool(values.sum().isfinite()):  # one fast pass clears the usual case
-        return
-    bad = ~values.flatten(1).isfinite().all(1)
-    if bool(bad.any()):
-        names = [ids[int(i)] for i in bad.nonzero().flatten()[:3]]
-        raise ValueError(
-            f"{what} with values that are not finite for {int(bad.sum())} of {len(values)} images "
-            f"(ids {', '.join(names)}): try dtype=float32, other weights, or a larger map.alpha"
-        )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching import maps, probes, progress
-from stitching.cache import Cache, Tensors
+from stitching.cache import Cache
 from stitching.data.base import ImageSet, ids_hash
 from stitching.fitting import Space
 from stitching.latents import source_version
@@ -36,6 +36,7 @@ from stitching.probes import (
 )
 from stitching.protocol import Protocol
 from stitching.scoring import TestItems
+from stitching.tensorfiles import Tensors
 from stitching.uncertainty import Resamples, Scores
 
 #: Fitted to true labels, and to labels without meaning.
@@ -326,8 +327,7 @@ class Readouts:
                     for key, tensor in probe.to_tensors().items()
                 }
 
-        self.cache.fill(entries, compute)
-        stored = [entry.read() for entry in entries]
+        stored = self.cache.filled(entries, compute)
         return {name: _pair(tensors) for name, tensors in zip(names, stored, strict=True)}
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from stitching.tensorfiles import DamagedFile, state_of, verify
+
 #: Types of values by their names in files.
 _DTYPES = {
     "F64": torch.float64,
@@ -21,7 +23,7 @@ class Rows:
     """A read-only matrix whose rows lie in safetensors files, one file's below another's.
 
     Rows are read when asked for and files are open only meanwhile, so memory holds no more than
-    the slices in use.
+    the slices in use. A file that changes meanwhile must pass its checksum.
 
     Args:
         files: Files with one matrix each, all of one width and dtype, in order.
@@ -44,6 +46,7 @@ class Rows:
             raise ValueError("a matrix in files needs at least one file, got none")
         self._files = tuple(files)
         self._name = name
+        self._states = [state_of(path) for path in self._files]
         heads = [_head(path, name) for path in self._files]
         width, self.dtype = heads[0][0][1], heads[0][1]
         for path, (shape, dtype) in zip(self._files, heads, strict=True):
@@ -79,7 +82,7 @@ class Rows:
             place = bisect_right(self._starts, start) - 1
             first, end = self._starts[place], min(self._starts[place + 1], stop)
             target = out[len(out) - (stop - start) :][: end - start]
-            _copy(self._files[place], self._name, slice(start - first, end - first), target)
+            self._copy(place, slice(start - first, end - first), target)
             start = end
         return out
 
@@ -92,6 +95,28 @@ class Rows:
         if n < 1:
             raise ValueError(f"a chunk must have at least 1 row, got {n}")
         return (self[start : start + n] for start in range(0, len(self), n))
+
+    def _copy(self, place: int, rows: slice, target: Tensor) -> None:
+        """Copy some rows of the matrix in a file into a tensor of their size."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self._files[place]
+        try:
+            now = state_of(path)
+            if now != self._states[place]:
+                verify(path)  # another process may have written it anew
+                self._states[place] = now
+            # The slice is a view of the mapped file. Copied and let go, it leaves nothing behind.
+            with safe_open(path, "pt") as file:
+                target.copy_(file.get_slice(self._name)[rows])
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{path} was removed while in use: start the run again"
+            ) from error
+        except (SafetensorError, DamagedFile) as error:
+            raise ValueError(
+                f"{path} was damaged while in use ({error}): start the run again"
+            ) from error
 
 
 def _head(path: Path, name: str) -> tuple[list[int], torch.dtype]:
@@ -109,17 +134,3 @@ def _head(path: Path, name: str) -> tuple[list[int], torch.dtype]:
     if dtype not in _DTYPES:
         raise ValueError(f"{path}: {name!r} must be one of {', '.join(_DTYPES)}, got {dtype}")
     return shape, _DTYPES[dtype]
-
-
-def _copy(path: Path, name: str, rows: slice, target: Tensor) -> None:
-    """Copy some rows of the matrix in a file into a tensor of their size."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        # The slice is a view of the mapped file. Copied and let go, it leaves nothing behind.
-        with safe_open(path, "pt") as file:
-            target.copy_(file.get_slice(name)[rows])
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path} was removed while in use: start the run again") from error
-    except SafetensorError as error:
-        raise ValueError(f"{path} was damaged while in use: start the run again") from error

@@ -12,22 +12,33 @@ from torch import Tensor
 
 from stitching import progress, uncertainty
 from stitching.batching import images_per_call
-from stitching.cache import Cache, Tensors
+from stitching.cache import Cache
 from stitching.data.base import ImageSet
+from stitching.finite import finite_rows, model_remedy, require_finite
 from stitching.images import quantise
-from stitching.latents import Subject, in_batches, require_finite, source_version
+from stitching.latents import Subject, in_batches, source_version
 from stitching.metrics import geometry, gram, similarity
 from stitching.metrics.base import FeatureSpace, ImageMetric, MetricUnavailable
 from stitching.protocol import Protocol
+from stitching.tensorfiles import Tensors
 from stitching.uncertainty import Estimate, Resamples, Scores
 
-#: Stages of a cell, in words for messages.
+#: Stages of a cell, in words for messages, and what may help where values are not finite: of
+#: those without words of their own, `model_remedy`.
 _STAGES = {
-    "source": "the encoder's latents",
-    "target": "the decoder's own latents",
-    "mapped": "mapped latents",
-    "own": "images decoded from the decoder's own latents",
-    "stitched": "images decoded from mapped latents",
+    "source": ("the encoder's latents", None),
+    "target": ("the decoder's own latents", None),
+    "mapped": (
+        "mapped latents",
+        "the latents they are mapped from are finite, so the map is to blame: try a larger "
+        "map.alpha, or null to have it chosen",
+    ),
+    "own": ("images decoded from the decoder's own latents", None),
+    "stitched": (
+        "images decoded from mapped latents",
+        "the decoder's images from its own latents are finite, so these lie where it knows none: "
+        "try a larger map.alpha, or null to have it chosen",
+    ),
 }
 
 
@@ -54,7 +65,7 @@ class TestItems:
 
 
 def valid_items(
-    images: ImageSet, stages: Mapping[str, Tensor], protocol: Protocol
+    images: ImageSet, stages: Mapping[str, Tensor], protocol: Protocol, dtype: str = "float32"
 ) -> tuple[TestItems, dict[str, Estimate | float | int | str | None]]:
     """Return the items that are finite throughout, so that all measures see the same ones.
 
@@ -62,6 +73,7 @@ def valid_items(
         images: The test images.
         stages: What became of them, by stage; one row per image.
         protocol: Says whether others are left out, or end the cell.
+        dtype: Of the models, for the message.
 
     Returns:
         The items, and where others were left out their number by stage, `invalid/STAGE`, and in
@@ -71,11 +83,12 @@ def valid_items(
         ValueError: A value is not finite and the protocol does not exclude it, or none is left.
     """
     resamples = Resamples(len(images), protocol.n_bootstrap, protocol.n_halves)
-    finite = {name: rows.flatten(1).isfinite().all(1) for name, rows in stages.items()}
+    finite = {name: finite_rows(rows) for name, rows in stages.items()}
     kept = torch.stack(list(finite.values())).all(0)
     if protocol.invalid == "fail" or not bool(kept.any()):
         for name, rows in stages.items():
-            require_finite(rows, images.ids, f"{_STAGES.get(name, name)} came out")
+            what, remedy = _STAGES.get(name, (f"latents of {name}", None))
+            require_finite(rows, images.ids, f"{what} came out", remedy or model_remedy(dtype))
     if protocol.invalid == "fail":
         return TestItems(images, kept, resamples), {}
     counts = {f"invalid/{name}": int((~good).sum()) for name, good in finite.items()}

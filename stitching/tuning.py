@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from stitching.cache import content_key
-from stitching.fitting import Fitting, Space
+from stitching.fitting import Fitting, PickedRows, Space
 from stitching.maps.matrix import Rows, blocks
 from stitching.metrics.latent import latent_scores
 from stitching.uncertainty import Estimate
@@ -118,38 +118,6 @@ def suggest_options(config: "DictConfig", trial: "Trial") -> None:
             suggest(key)
 
 
-@dataclass(frozen=True, eq=False)
-class _Picked:
-    """Some rows of a matrix that is read by slices, in their order.
-
-    Attributes:
-        rows: The matrix.
-        places: Of the rows, ascending, (n,).
-    """
-
-    rows: Rows
-    places: Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        return torch.Size([len(self.places), self.rows.shape[1]])
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.rows.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.rows.device
-
-    def __getitem__(self, rows: slice, /) -> Tensor:
-        places = self.places[rows]
-        if not len(places):
-            return self.rows[0:0]
-        first, last = int(places[0]), int(places[-1])
-        return self.rows[first : last + 1][places - first]
-
-
 def _place(item: str, seed: int) -> float:
     """A number in [0, 1) for an id under a seed."""
     text = f"validation {seed} {item}".encode("utf-8", "surrogateescape")
@@ -164,7 +132,7 @@ def _divided(space: Space, chosen: Tensor, ids: Sequence[str]) -> Space:
             f"{space.subject.model.name} has {space.train.shape[0]} training latents but there "
             f"are {len(ids)} ids: give the ids of the split they are of"
         )
-    kept, tried = (_Picked(space.train, rows.nonzero()[:, 0]) for rows in (~chosen, chosen))
+    kept, tried = (PickedRows(space.train, rows.nonzero()[:, 0]) for rows in (~chosen, chosen))
     in_memory = isinstance(space.train, Tensor)
     # Factorisations are kept by what they are of.
     without = [item for item, out in zip(ids, chosen.tolist(), strict=True) if out]

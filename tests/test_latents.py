@@ -326,6 +326,6 @@ def test_latents_that_are_not_finite_are_not_stored(tmp_path):
             return torch.where(z[:, :1] < 150 / 1024, z, torch.inf)
 
     late = Subject(Late().freeze(), {"name": "late"}, "float32")
-    with pytest.raises(ValueError, match=r"for 50 of 100 images \(ids 0150, 0151, 0152\)"):
+    with pytest.raises(ValueError, match=r"for 50 of 100 images \(ids 0150, .* and 40 more"):
         encode_split(late, dots(300), Cache(tmp_path), 4)
     assert len(block_files(tmp_path)) == 1

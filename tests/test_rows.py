@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from stitching import tensorfiles
 from stitching.rows import Rows
 
 LENGTHS = (3, 1, 4, 2)
@@ -128,3 +129,21 @@ def test_a_file_that_is_cut_off_while_in_use_is_named(matrix, tmp_path):
     paths[1].write_bytes(paths[1].read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"1\.safetensors was damaged"):
         rows[:]
+
+
+def test_a_file_that_is_overwritten_while_in_use_is_named(matrix, tmp_path):
+    paths = write(tmp_path, matrix.split(LENGTHS))
+    rows = Rows(paths)
+    paths[1].write_bytes(bytes(paths[1].stat().st_size))
+    with pytest.raises(ValueError, match=r"1\.safetensors was damaged"):
+        rows[:]
+
+
+def test_a_file_that_was_written_anew_while_in_use_is_read_on(matrix, tmp_path):
+    paths = [tmp_path / f"{i}.safetensors" for i in range(2)]
+    for path, part in zip(paths, matrix.split(5), strict=True):
+        tensorfiles.write(path, {"latents": part}, {})
+    rows = Rows(paths)
+    tensorfiles.write(tmp_path / "new", {"latents": matrix[5:]}, {})
+    (tmp_path / "new").replace(paths[1])
+    assert torch.equal(rows[:], matrix)

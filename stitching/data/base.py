@@ -205,11 +205,18 @@ class ImageSet:
                 f"{self.name}/{self.split} has {len(self)} items, asked for places {start} to "
                 f"{stop}, not included"
             )
-        kept = slice(start, stop)
+        return self.pick(range(start, stop))
+
+    def pick(self, places: Sequence[int]) -> "ImageSet":
+        """Return the items at some places, ascending, as a set of their own.
+
+        It is as if the others had never been there: the same fingerprint, the same labels.
+        """
+        kept = np.asarray(places, np.int64)
         return replace(
             self,
-            ids=self.ids[kept],
-            stamps=self.stamps[kept],
+            ids=tuple(self.ids[i] for i in places),
+            stamps=tuple(self.stamps[i] for i in places) if self.stamps else (),
             attributes={key: values[kept] for key, values in self.attributes.items()},
             factors={key: values[kept] for key, values in self.factors.items()},
             classes={
