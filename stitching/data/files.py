@@ -42,6 +42,7 @@ class FileData(ImageData):
         self.root = Path(root)
         self._path_of: dict[str, Path] = {}
         self._facts: dict[Path, Facts] = {}
+        self._said: set[str] = set()
 
     def check(self, splits: Sequence[str] = ("train", "test")) -> None:
         """Check labels, ids, and that every file of the splits is there and is an image.
@@ -130,15 +131,17 @@ class FileData(ImageData):
 
     def _load(self, ids: Sequence[str]) -> Tensor:
         """Read images by id; shape (n, 3, image_size, image_size), uint8."""
-        pixels, told = [], []
+        pixels, said = [], []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             for item in ids:
                 path, before = self._path_of[item], len(caught)
                 pixels.append(self._read(path))
-                told += [(path, warning) for warning in caught[before:]]
-        for path, warning in told:  # a decoder does not know the name of the file
-            warnings.warn(f"{path}: {warning.message}", warning.category, stacklevel=2)
+                said += [(path, one.category, str(one.message)) for one in caught[before:]]
+        for path, category, text in said:  # a decoder does not know the name of the file
+            if text not in self._said:
+                self._said.add(text)
+                warnings.warn(f"{path}: {text}", category, stacklevel=2)
         return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)  # -> (n, 3, S, S)
 
     def _read(self, path: Path) -> NDArray[np.uint8]:

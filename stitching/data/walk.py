@@ -61,20 +61,22 @@ class _Walk:
         links, folders = [], [top]
         while folders:
             for entry in _listed(folders.pop()):
+                link = entry.is_symlink()  # one in a circle cannot be asked more: an error
+                folder = os.path.isdir(entry.path) if link else entry.is_dir()
                 image = entry.name.lower().endswith(SUFFIXES)
                 if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
                     self.hidden += [entry.path] if image else _images_in(entry.path)
-                elif entry.is_dir():
-                    if entry.is_symlink():
+                elif folder:
+                    if link:
                         links.append(entry.path)
                     elif _identity(entry.path) in self.known:
                         self.repeated.append(entry.path)
                     else:
                         self.known.add(_identity(entry.path))
                         folders.append(entry.path)
-                elif image and entry.is_file():
+                elif image and os.path.isfile(entry.path):
                     self.found.append(entry.path)
-                elif entry.is_symlink() and not os.path.exists(entry.path):
+                elif link and not os.path.exists(entry.path):
                     self.dangling.append(entry.path)
         return sorted(links)
 
