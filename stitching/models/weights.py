@@ -4,7 +4,6 @@ The card says which model and data the weights belong to, so that a file under t
 configuration is an error and not a wrong number.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ import torch
 from stitching.models.base import GenerativeModel
 from stitching.models.containers import WeightFile
 from stitching.models.locations import ZOO, resolve
+from stitching.models.roles import ROLE
+from stitching.state_dicts import hash_values, plain_names
 
 __all__ = ["ZOO", "architecture", "load_weights", "parameters_hash", "resolve", "save_weights"]
 
@@ -37,13 +38,7 @@ def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
 def parameters_hash(model: GenerativeModel) -> str | None:
     """Return SHA-256 (hex) of a model's own values, if it has any."""
     state = model.state_dict()
-    if not state:
-        return None
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        digest.update(key.encode())
-        digest.update(state[key].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return hash_values(state) if state else None
 
 
 def save_weights(
@@ -96,7 +91,11 @@ def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str,
     _check_architecture(path, card, options)
     # A file of this project holds the model's own names; others are the family's business.
     tensors = file.state_dict() if "architecture" in card else model.state_from(file)
-    own = model.state_dict()
+    # A model may hold a compiled or parallel network: names are compared without such marks.
+    state = model.state_dict()
+    names = {plain: name for name, plain in plain_names(state).items()}
+    own = {plain: state[name] for plain, name in names.items()}
+    tensors = {plain: tensors[name] for name, plain in plain_names(tensors).items()}
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [
         f"{key} {tuple(tensors[key].shape)} instead of {tuple(own[key].shape)}"
@@ -107,12 +106,16 @@ def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str,
         raise ValueError(
             f"{path} does not fit model {model.name}: {len(missing)} keys missing {missing[:3]}, "
             f"{len(extra)} unexpected {extra[:3]}, {len(wrong)} of another shape {wrong[:3]}; "
-            "make the model's options (in its YAML, or encoder.OPTION=VALUE) equal to those it "
+            f"make the model's options (in its YAML, or {ROLE}.OPTION=VALUE) equal to those it "
             "was trained with"
         )
-    model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, strict=True)
+    typed = {names[key]: value.to(own[key].dtype) for key, value in tensors.items()}
+    model.load_state_dict(typed, strict=True)
     for key, value in model.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if not (value.is_floating_point() or value.is_complex()):
+            continue
+        # Dtypes of 8 bits have no `isfinite`.
+        if not bool(torch.isfinite(value.float() if value.itemsize == 1 else value).all()):
             raise ValueError(f"{path}: weight {key} has values that are not finite")
     model.weights_hash = file.sha256
     model.card = card
