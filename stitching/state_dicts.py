@@ -75,7 +75,7 @@ def hash_values(state: Mapping[str, Tensor]) -> str:
         if value.is_quantized:
             digest.update(_quantisation(value))
             value = value.int_repr()
-        digest.update(value.flatten().view(torch.uint8).numpy())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

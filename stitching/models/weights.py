@@ -5,7 +5,6 @@ configuration is an error and not a wrong number.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,18 @@ from stitching.models.base import GenerativeModel
 from stitching.models.containers import WeightFile
 from stitching.models.locations import ZOO, resolve
 from stitching.models.roles import ROLE
+from stitching.records.ledger import replacing
 from stitching.state_dicts import hash_values, plain_names
 
-__all__ = ["ZOO", "architecture", "load_weights", "parameters_hash", "resolve", "save_weights"]
+__all__ = [
+    "ZOO",
+    "architecture",
+    "load_weights",
+    "parameters_hash",
+    "resolve",
+    "save_weights",
+    "weights_bytes",
+]
 
 #: Options that may differ between training and use, because they do not change what the
 #: weights mean: names, files, and how encoding and decoding are carried out.
@@ -28,6 +36,10 @@ USE_TIME_OPTIONS = frozenset(
         "truncation", "noise",
     }
 )  # fmt: skip
+
+
+#: Entry of the card: SHA-256 of names and values.
+_VALUES = "values_sha256"
 
 
 def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,14 +56,25 @@ def parameters_hash(model: GenerativeModel) -> str | None:
 def save_weights(
     model: GenerativeModel, path: Path, options: Mapping[str, Any], card: Mapping[str, str]
 ) -> None:
-    """Write a model's weights in half precision, with its card, atomically.
+    """Write `weights_bytes` to a file, whole; folders are made."""
+    data = weights_bytes(model, options, card)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        # Not safetensors' `save_file`, which makes files that nobody else may read.
+        partial.write_bytes(data)
+
+
+def weights_bytes(
+    model: GenerativeModel, options: Mapping[str, Any], card: Mapping[str, str]
+) -> bytes:
+    """Return a weight file: a model's weights in half precision, with its card.
 
     Half precision halves the file; values are rounded once, here, so every reader computes in
-    float32 with the same numbers.
+    float32 with the same numbers. The card holds the hash of the values, so that damage is
+    noticed. Equal arguments give equal bytes.
 
     Args:
         model: The model.
-        path: File to write; folders are made.
         options: The model's configuration.
         card: Further entries of the card, such as the data set.
 
@@ -67,12 +90,22 @@ def save_weights(
         if half.is_floating_point() and not bool(half.isfinite().all()):
             raise ValueError(f"weight {key} does not fit half precision; training has diverged?")
         tensors[key] = half.contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    metadata = {**card, "architecture": json.dumps(architecture(options), sort_keys=True)}
-    # Not `save_file`, which makes files that nobody else may read.
-    partial.write_bytes(save(tensors, metadata=metadata))
-    partial.replace(path)
+    metadata = {
+        **card,
+        "architecture": json.dumps(architecture(options), sort_keys=True),
+        _VALUES: hash_values(tensors),
+    }
+    return _with_sorted_card(save(tensors, metadata=metadata))
+
+
+def _with_sorted_card(data: bytes) -> bytes:
+    """A safetensors file whose metadata, written in a random order, are sorted by name."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # as the format aligns its tensors
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str, Any]) -> None:
@@ -88,6 +121,11 @@ def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str,
             that are not finite.
     """
     path, card = file.path, dict(file.card)
+    if _VALUES in card and card[_VALUES] != hash_values(file.content):
+        raise ValueError(
+            f"{path} is damaged: its values are not those that were written to it; copy or train "
+            "it anew"
+        )
     _check_architecture(path, card, options)
     # A file of this project holds the model's own names; others are the family's business.
     tensors = file.state_dict() if "architecture" in card else model.state_from(file)

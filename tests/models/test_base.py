@@ -210,5 +210,5 @@ def test_other_errors_of_a_model_are_its_own():
         def _encode(self, x):
             raise RuntimeError("boom")
 
-    with pytest.raises(RuntimeError, match="^boom$"):
+    with pytest.raises(RuntimeError, match=r"^boom$"):
         Broken().encode(images(2, 8))
