@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 BROKEN, WRONG_USAGE = 1, 2
 
+#: Entries of a card that are for machines.
+_LONG = ("architecture", "values_sha256")
+
 #: Whether Hydra got as far as `main`; before that its own exit code means wrong usage.
 _composed = False
 
@@ -97,7 +100,7 @@ def _weights(
     if model.weights_hash is None:
         yield Finding("weights", Level.OK, "the model has none")
         return
-    card = ", ".join(f"{k} {v}" for k, v in model.card.items() if k != "architecture")
+    card = ", ".join(f"{k} {v}" for k, v in model.card.items() if k not in _LONG)
     what = f"SHA-256 {model.weights_hash[:16]}..."
     trained_on = model.card.get("data")
     if file is None and not model.needs_fit:

@@ -137,6 +137,22 @@ def check_size(key: str, metric: "ImageMetric", image_size: int) -> None:
         )
 
 
+def warn_of_low_precision(model: "GenerativeModel", dtype: str) -> None:
+    """Warn if a model computes in fewer digits than `dtype` says, by its own weights."""
+    held = {v.dtype for v in model.parameters() if v.is_floating_point() and v.itemsize < 4}
+    if held and dtype != "float64":
+        _warn_of_low_precision(model.name, ", ".join(sorted(map(str, held))), dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _warn_of_low_precision(name: str, held: str, dtype: str) -> None:
+    log.warning(
+        "model %s holds weights in %s and computes in them, whatever dtype=%s says: convert them "
+        "with .float() in its constructor for dtype=float32",
+        *(name, held.replace("torch.", ""), dtype),
+    )
+
+
 def warn_of_crop(name: str, trained: str | None, used: str | None) -> None:
     """Warn if a model was trained on faces framed unlike those it will see."""
     if trained and used and trained != used:

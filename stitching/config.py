@@ -21,6 +21,7 @@ from stitching.compatibility import (
     check_size,
     check_test_images,
     warn_of_crop,
+    warn_of_low_precision,
 )
 from stitching.composition import (
     CHOICE,
@@ -118,7 +119,7 @@ def build_data(node: DictConfig, cache: str | None = None) -> "ImageData":
         from stitching.latents import code_version
 
         del plain["model"]
-        model = build_model(node.model, "cpu")
+        model = build_model(node.model, "cpu", role="data.model")
         code = code_version(*{type(module) for module in model.modules()})
         extra = {"model": model, "code": code}
     data: ImageData = build(plain, **extra)
@@ -156,7 +157,7 @@ def weight_file(node: DictConfig) -> "WeightFile | None":
 
 
 def build_model(
-    node: DictConfig, device: str = "auto", dtype: str = "float32"
+    node: DictConfig, device: str = "auto", dtype: str = "float32", role: str = "encoder"
 ) -> "GenerativeModel":
     """Build a model, load its weights, freeze it and move it to its device.
 
@@ -165,17 +166,26 @@ def build_model(
             a weight file is at most asked for the options that are null.
         device: See `pick_device`.
         dtype: `float32`, `bfloat16` (float32 weights, autocast in the networks) or `float64`.
+        role: What precedes an option of the model on the command line; messages name it.
 
     Raises:
         ValueError: An option, the device, or the weight file is wrong.
         FileNotFoundError: No such weight file.
     """
+    from stitching.models.roles import naming_role
+
+    place, dtype = pick_device(device), check_dtype(dtype)
+    name = node.get("name") if isinstance(node, DictConfig) else node
+    with naming_role(role, name):
+        return _built_model(node, place, dtype)
+
+
+def _built_model(node: DictConfig, place: "torch.device", dtype: str) -> "GenerativeModel":
     import torch
 
     from stitching.models.weights import load_weights, parameters_hash
 
     options = model_options(node)
-    place = pick_device(device)
     file, seed = None, node.get("init_seed")
     if seed is not None and node.get("checkpoint") is not None:
         raise ValueError(
@@ -199,7 +209,8 @@ def build_model(
         model.weights_hash = None if model.needs_fit else parameters_hash(model)
     else:
         load_weights(model, file, options)
-    if check_dtype(dtype) == "float64":
+    warn_of_low_precision(model, dtype)
+    if dtype == "float64":
         model = model.double()
     elif dtype == "bfloat16":
         model.autocast_dtype = torch.bfloat16
@@ -256,17 +267,17 @@ def build_cell(cfg: DictConfig) -> "Cell":
     drawn_with = plain["seed"] if protocol.latents == "sampled" else None
     models: dict[str, GenerativeModel] = {}
 
-    def shared_model(node: DictConfig) -> "GenerativeModel":
+    def shared_model(node: DictConfig, role: str) -> "GenerativeModel":
         plain_node = {k: v for k, v in to_plain(node).items() if k != CHOICE}
         key = json.dumps(plain_node, sort_keys=True)
         if key not in models:
-            models[key] = build_model(node, str(device), dtype)
+            models[key] = build_model(node, str(device), dtype, role)
         return models[key]
 
     subjects = {}
     for role in ROLES:
         node = role_node(cfg, role)
-        model = shared_model(node)
+        model = shared_model(node, role)
         check_role(role, model, data)
         warn_of_crop(model.name, node.get("trained_crop"), plain["data"].get("crop"))
         subjects[role] = Subject(
@@ -279,7 +290,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         )
     via = None
     if plain["via"] is not None:
-        model = shared_model(model_node(str(plain["via"]), cfg))
+        model = shared_model(model_node(str(plain["via"]), cfg), "via")
         check_role("via", model, data)
         via = Subject(model, model.options, dtype, drawn_with)
     template = build(cfg.map)

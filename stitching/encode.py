@@ -114,7 +114,7 @@ def _subjects(cfg: DictConfig, data: "ImageData", protocol: "Protocol") -> "list
     drawn_with = cfg.seed if protocol.latents == "sampled" else None
     subjects = []
     for role, node in _nodes(cfg):
-        model = config.build_model(node, str(device), dtype)
+        model = config.build_model(node, str(device), dtype, role)
         check_role(role, model, data)
         subjects.append(Subject(model, model.options, dtype, drawn_with))
     return subjects

@@ -1,11 +1,10 @@
 """Train a model of the zoo: `python -m stitching.train model=nf data=faces`."""
 
-import copy
 import logging
+import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,17 @@ from torch import Tensor
 
 from stitching import __version__, config, progress
 from stitching.cache import Cache
-from stitching.data.base import ImageSet
+from stitching.data.base import ImageData, ImageSet, assert_disjoint
+from stitching.interrupts import stopping
+from stitching.labels import check_name
 from stitching.models.base import GenerativeModel
-from stitching.models.checkpoints import check_checkpoints, checkpoint_name, checkpoints_in
+from stitching.models.checkpoints import check_checkpoints
 from stitching.models.containers import read_weights
 from stitching.models.gan import GAN
-from stitching.models.weights import load_weights, resolve, save_weights
+from stitching.models.roles import naming_role
+from stitching.models.weights import load_weights, resolve
 from stitching.tracking import Tracker
+from stitching.train_files import TrainingFiles
 from stitching.train_gan import AdversarialRecipe, AdversarialTrainer
 from stitching.trainer import Recipe, Trainer
 
@@ -31,6 +34,11 @@ log = logging.getLogger(__name__)
 
 #: A log file gets a line whenever so many percent more are done; a terminal has a bar.
 _TOLD_PERCENT = 5
+#: Seconds to the first training state. Each further one takes twice as long to come, up to
+#: `checkpoint_every_s`.
+_FIRST_STATE_S = 10.0
+#: Exit code of a training that was interrupted: that of a shell after Ctrl-C.
+_INTERRUPTED = 130
 
 
 def load_pixels(images: ImageSet, cache: Cache) -> Tensor:
@@ -48,70 +56,14 @@ def load_pixels(images: ImageSet, cache: Cache) -> Tensor:
     return cache.tensors("pixels", {"images": images.fingerprint}, compute)["pixels"]
 
 
-@dataclass(frozen=True)
-class Weights:
-    """Where a training writes weights, and with which card.
-
-    Attributes:
-        folder: Of the files.
-        options: Of the model.
-        card: Entries of the card, without the images seen.
-    """
-
-    folder: Path
-    options: Mapping[str, Any]
-    card: Mapping[str, str]
-
-    def write(self, trainer: Trainer, pixels: Tensor, checkpoint: int | None = None) -> Path:
-        """Write the averaged weights as they are now, finished, and return the file.
-
-        Args:
-            trainer: The training, which goes on as if nothing had been written.
-            pixels: Training images, (N, 3, S, S) uint8.
-            checkpoint: The number of images in the file's name; None at the end of the run.
-        """
-        name, size = trainer.model.name, trainer.recipe.batch_size
-        file = f"{name}.safetensors" if checkpoint is None else checkpoint_name(name, checkpoint)
-        # What a run that started from weights has seen includes what those had seen.
-        seen = trainer.images_seen + int(trainer.model.card.get("images_seen", 0))
-        model = copy.deepcopy(trainer.average)
-        model.finish_training(part.float() / 255 for part in pixels[: size * 400].split(size))
-        path = self.folder / file
-        save_weights(model, path, self.options, {**self.card, "images_seen": str(seen)})
-        log.info("weights after %d images: %s", seen, path)
-        return path
-
-    def due(self, trainer: Trainer, at: Sequence[int]) -> Iterator[int]:
-        """Return the checkpoints still to be written, and say which never will be."""
-        name = trainer.model.name
-        here = checkpoints_in(self.folder, name)
-        if trainer.step == 0 and here:
-            log.warning(
-                "%s holds checkpoints of an earlier training of %s, after %s images: those that "
-                "are not among checkpoints_at=%s stay as they are",
-                *(self.folder, name, here, list(at)),
-            )
-        # Files are written before the state that comes after them, so what a state has passed
-        # is there; what came after it is written again, from the same weights.
-        passed = [n for n in at if trainer.step > 0 and n <= trainer.images_seen]
-        lost = [n for n in passed if n not in here]
-        if lost:
-            log.warning(
-                "checkpoints_at=%s lies behind the %d images of the state that training goes on "
-                "from: to have them too, train with resume=false",
-                *(lost, trainer.images_seen),
-            )
-        return iter(at[len(passed) :])
-
-
 def train(
     trainer: Trainer,
     pixels: Tensor,
     tracker: Tracker,
-    checkpoint: Path | None,
+    save: Callable[[Trainer], object] | None = None,
     log_every_s: float = 10.0,
     checkpoint_every_s: float = 120.0,
-    weights: Weights | None = None,
+    files: TrainingFiles | None = None,
     checkpoints_at: Sequence[int] = (),
 ) -> None:
     """Run to the end of the schedule, with figures, checkpoints, and a progress bar or log lines.
@@ -120,23 +72,28 @@ def train(
         trainer: At its beginning, or where a training state left it.
         pixels: Training images, (N, 3, S, S) uint8.
         tracker: Receives figures.
-        checkpoint: File of the training state, or None.
+        save: Keeps the training state: early, from time to time, and at the end; or None.
         log_every_s: Seconds between figures.
-        checkpoint_every_s: Seconds between training states.
-        weights: Where weights are written at `checkpoints_at`.
+        checkpoint_every_s: Seconds between training states, at most.
+        files: Where weights are written at `checkpoints_at`.
         checkpoints_at: Numbers of images seen, ascending.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM came; the state after the step then is saved.
     """
-    due = list(weights.due(trainer, checkpoints_at)) if weights is not None else []
+    due = list(files.due(trainer, checkpoints_at)) if files is not None else []
 
     def write_due() -> None:
-        while weights is not None and due and trainer.images_seen >= due[0]:
-            weights.write(trainer, pixels, due.pop(0))
+        while files is not None and due and trainer.images_seen >= due[0]:
+            files.write(trainer, pixels, due.pop(0))
 
     write_due()
+    save_every = min(_FIRST_STATE_S, checkpoint_every_s)
     last_log = last_save = time.monotonic()
     text, told = f"train {trainer.model.name}", 0
-    with progress.bar(100, text, "%", begun=min(100 * trainer.progress, 100.0)) as bar:
-        while trainer.progress < 1:
+    begun = min(100 * trainer.progress, 100.0)
+    with stopping() as stop, progress.bar(100, text, "%", begun=begun) as bar:
+        while trainer.progress < 1 and not stop.asked:
             figures = trainer.advance(pixels)
             write_due()
             percent = min(100 * trainer.progress, 100.0)
@@ -152,11 +109,14 @@ def train(
                     log.info("%s: %.0f %%, %s", text, percent, shown)
                     told = passed
                 tracker.log({f"train/{key}": value for key, value in figures.items()})
-            if checkpoint is not None and now - last_save > checkpoint_every_s:
+            if save is not None and now - last_save > save_every:
                 last_save = now
-                trainer.save(checkpoint)
-    if checkpoint is not None:
-        trainer.save(checkpoint)
+                save_every = min(2 * save_every, checkpoint_every_s)
+                save(trainer)
+        if save is not None:
+            save(trainer)
+    if trainer.progress < 1:
+        raise KeyboardInterrupt
     if due:
         log.warning(
             "checkpoints_at=%s were not reached: the run ended after %d images, since minutes=%s",
@@ -186,15 +146,16 @@ def run(cfg: DictConfig) -> Path:
     plain: Mapping[str, Any] = config.to_plain(cfg)
     if plain["threads"]:
         torch.set_num_threads(plain["threads"])
+    check_name("model", plain["model"]["name"])
     data = config.build_data(cfg.data, cfg.cache)
-    data.check(["pretrain"])
     options = config.model_options(cfg.model)
-    out = Path(config.absolute(plain["out"]))
     tracker: Tracker = config.build(cfg.tracker)
     torch.manual_seed(plain["seed"])
-    model: GenerativeModel = config.build(options)
+    with naming_role("model", options["name"]):
+        model: GenerativeModel = config.build(options)
     if plain["init"] is not None:
-        load_weights(model, read_weights(resolve(config.absolute(plain["init"]))), options)
+        with naming_role("init", plain["init"]):
+            load_weights(model, read_weights(resolve(config.absolute(plain["init"]))), options)
     model.to(config.pick_device(plain["device"]))
     trainer = make_trainer(
         model,
@@ -206,10 +167,6 @@ def run(cfg: DictConfig) -> Path:
         warm=plain["init"] is not None,
     )
     checkpoints_at = check_checkpoints(plain["checkpoints_at"], trainer.recipe.n_images)
-    state = out / f"{model.name}.checkpoint"
-    if plain["resume"] and state.is_file():
-        trainer.load(state)
-        log.info("going on from %s at step %d", state, trainer.step)
     card = {
         "model": model.name,
         "data": data.name,
@@ -220,8 +177,13 @@ def run(cfg: DictConfig) -> Path:
         "stitching": __version__,
         "torch": torch.__version__,
     }
-    weights = Weights(out, options, card)
-    pixels = load_pixels(data.split("pretrain"), Cache(config.cache_root(plain["cache"])))
+    files = TrainingFiles(_out(plain), model.name, options, card)
+    files.require_free(checkpoints_at)
+    images = training_images(data)
+    trainer.origin = {"data": images.fingerprint, "init": model.weights_hash or "none"}
+    if plain["resume"] and files.load_state(trainer):
+        log.info("going on from %s at step %d", files.state, trainer.step)
+    pixels = load_pixels(images, Cache(config.cache_root(plain["cache"])))
     folder = Path(HydraConfig.get().runtime.output_dir)
     with tracker:
         group = f"train-{data.name}"
@@ -230,13 +192,46 @@ def run(cfg: DictConfig) -> Path:
             trainer,
             pixels,
             tracker,
-            state,
+            files.save_state,
             plain["log_every_s"],
             plain["checkpoint_every_s"],
-            weights,
+            files,
             checkpoints_at,
         )
-    return weights.write(trainer, pixels)
+    return files.write(trainer, pixels)
+
+
+def training_images(data: ImageData) -> ImageSet:
+    """Return the images to train on, the split `pretrain`; no test images are needed beside it.
+
+    Raises:
+        ValueError: A test image is among them, or the split cannot be made.
+        FileNotFoundError: Files are missing.
+    """
+    images = data.split("pretrain")
+    try:
+        test = data.split("test")
+    except (ValueError, OSError) as error:
+        # What lies in the test part is left out of `pretrain` by its id, however few it holds.
+        log.info("trains without test images to compare ids with: %s", error)
+    else:
+        assert_disjoint(images, test)
+    return images
+
+
+def going_on(cfg: DictConfig) -> str:
+    """Return one line on what an interrupted training has left, and the command that goes on."""
+    plain = config.to_plain(cfg)
+    words = [word for word in sys.argv[1:] if not word.startswith("resume=")]
+    command = shlex.join(["python", "-m", "stitching.train", *words])
+    state = _out(plain) / f"{plain['model']['name']}.checkpoint"
+    if state.is_file():
+        return f"interrupted: the training state is in {state}; go on with `{command}`"
+    return f"interrupted before there was a training state; start again with `{command}`"
+
+
+def _out(plain: Mapping[str, Any]) -> Path:
+    return Path(config.absolute(plain["out"]))
 
 
 @hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="train")
@@ -247,6 +242,9 @@ def main(cfg: DictConfig) -> None:
     except config.USER_ERRORS as error:
         log.error("%s", error)
         sys.exit(1)
+    except KeyboardInterrupt:
+        log.warning("%s", going_on(cfg))
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

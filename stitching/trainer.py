@@ -7,11 +7,11 @@ that was stopped goes on as if it had not been.
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,6 +21,9 @@ from stitching.models.base import WARMUP_END, GenerativeModel
 from stitching.models.flow import Glow
 from stitching.models.weights import architecture
 from stitching.perceptual import PerceptualLoss
+
+#: What to do about a training state that does not fit.
+_REMEDY = "train with out=ANOTHER_FOLDER, or start anew in its place with resume=false"
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,8 @@ class Trainer:
         self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=self.betas)
         # Options such as the prediction of a diffusion model leave no trace in tensors' shapes.
         self.architecture = json.dumps(architecture(options or {}), sort_keys=True)
+        #: Of images and starting weights, by name: a training state of others is refused.
+        self.origin: dict[str, str] = {}
         self.step = 0
         self.seconds = 0.0
 
@@ -234,32 +239,51 @@ class Trainer:
         """All that has a state, by its name in the state file."""
         return {"model": self.model, "average": self.average, "optimizer": self.optimizer}
 
-    def save(self, path: Path) -> None:
-        """Write the training state, atomically."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
+    def _described(self) -> str:
+        """What makes this training another one than others of the same model, as JSON."""
+        dtype = "bfloat16" if self.autocast else "float32"
+        settings = {**self.origin, "seed": self.seed, "dtype": dtype, **asdict(self.recipe)}
+        return json.dumps(settings, sort_keys=True)
+
+    def write(self, path: Path) -> None:
+        """Write the training state."""
         state: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
         state |= {"step": self.step, "seconds": self.seconds, "architecture": self.architecture}
-        torch.save(state, partial)
-        partial.replace(path)
+        torch.save(state | {"training": self._described()}, path)
 
     def load(self, path: Path) -> None:
         """Go on from a training state.
 
         Raises:
-            ValueError: It belongs to a model with other options.
+            ValueError: It is damaged, or belongs to a model with other options or to a training
+                of another seed, recipe, precision, start, or other images.
         """
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            known = {"model", "step", "seconds"} <= state.keys()
+        except (RuntimeError, EOFError, ValueError, AttributeError, UnpicklingError) as error:
+            raise ValueError(
+                f"{path} is damaged, or no training state ({str(error).partition('.')[0]}): "
+                f"{_REMEDY}"
+            ) from error
+        if not known:
+            raise ValueError(f"{path} is no training state: {_REMEDY}")
         if state.get("architecture", self.architecture) != self.architecture:
             raise ValueError(
                 f"{path} belongs to a model with other options, {state['architecture']} instead "
-                f"of {self.architecture}: remove it, train with resume=false, or change out="
+                f"of {self.architecture}: {_REMEDY}"
             )
+        found, own = (json.loads(t) for t in (state.get("training", "{}"), self._described()))
+        wrong = [
+            f"{key}={own.get(key)!r} but there {value!r}"
+            for key, value in found.items()
+            if value != own.get(key)
+        ]
+        if wrong:
+            raise ValueError(f"{path} belongs to another training, {'; '.join(wrong)}: {_REMEDY}")
         try:
             for name, part in self._parts().items():
                 part.load_state_dict(state[name])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise ValueError(
-                f"{path} does not fit this model: remove it, or train with resume=false ({error})"
-            ) from error
+            raise ValueError(f"{path} does not fit this model: {_REMEDY} ({error})") from error
         self.step, self.seconds = state["step"], state["seconds"]

@@ -53,7 +53,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(pixels, tmp_path):
     whole, first, second = trainer(), trainer(), trainer()
     run(whole, pixels, 6)
     run(first, pixels, 3)
-    first.save(tmp_path / "state")
+    first.write(tmp_path / "state")
     second.load(tmp_path / "state")
     run(second, pixels, 3)
     assert torch.equal(weights(whole), weights(second))
@@ -84,7 +84,7 @@ def test_every_image_is_seen_once_an_epoch(pixels):
 
 def test_a_run_ends_with_a_checkpoint_and_a_cold_learning_rate(pixels, tmp_path):
     t = trainer()
-    train(t, pixels, Quiet(), tmp_path / "state")
+    train(t, pixels, Quiet(), lambda trainer: trainer.write(tmp_path / "state"))
     assert t.step == 20
     assert t.optimizer.param_groups[0]["lr"] < 1e-3
     assert (tmp_path / "state").is_file()
@@ -96,7 +96,7 @@ class Quiet(NoTracker):
 
 
 def test_a_state_of_another_model_is_refused(pixels, tmp_path):
-    trainer().save(tmp_path / "state")
+    trainer().write(tmp_path / "state")
     model = small_vae(latent_dim=8).requires_grad_(True)
     with pytest.raises(ValueError, match="resume=false"):
         Trainer(model, Recipe(**RECIPE), 0).load(tmp_path / "state")
@@ -105,7 +105,7 @@ def test_a_state_of_another_model_is_refused(pixels, tmp_path):
 def test_a_state_of_other_options_is_refused_even_where_the_shapes_fit(tmp_path):
     model = small_vae().requires_grad_(True)
     options = small_vae_options()
-    Trainer(model, Recipe(**RECIPE), seed=0, options=options).save(tmp_path / "state")
+    Trainer(model, Recipe(**RECIPE), seed=0, options=options).write(tmp_path / "state")
     other = Trainer(model, Recipe(**RECIPE), seed=0, options=options | {"value_range": [-1, 1]})
     with pytest.raises(ValueError, match="other options"):
         other.load(tmp_path / "state")

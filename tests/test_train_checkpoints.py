@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from stitching import config
 from stitching.models.checkpoints import at_checkpoint, check_checkpoints, checkpoints_in
 from stitching.tracking import NoTracker
-from stitching.train import Weights, make_trainer, train
+from stitching.train import make_trainer, train
+from stitching.train_files import TrainingFiles
 from tests.gans import small_gan, small_gan_options
 from tests.small import small_vae, small_vae_options
 
@@ -47,15 +48,15 @@ class Run:
         build, options, recipe = FAMILIES[family]
         model = build().requires_grad_(True)
         self.trainer = make_trainer(model, recipe, seed=0, options=options, **settings)
-        self.weights = Weights(folder, options, {"model": family})
+        self.files = TrainingFiles(folder, family, options, {"model": family})
         self.pixels = images(model.image_size)
         self.folder = folder
 
-    def train(self, *at, state=None):
-        train(self.trainer, self.pixels, Quiet(), state, weights=self.weights, checkpoints_at=at)
+    def train(self, *at):
+        train(self.trainer, self.pixels, Quiet(), files=self.files, checkpoints_at=at)
         return self
 
-    def files(self):
+    def names(self):
         return sorted(path.name for path in self.folder.glob("*.safetensors"))
 
 
@@ -67,15 +68,15 @@ def card(path):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_checkpoints_are_written_once_so_many_images_are_seen(family, tmp_path):
     run = Run(tmp_path, family).train(0, 12, 32)
-    assert run.files() == [f"{family}-{n}.safetensors" for n in (0, 12, 32)]
-    seen = [card(tmp_path / name)["images_seen"] for name in run.files()]
+    assert run.names() == [f"{family}-{n}.safetensors" for n in (0, 12, 32)]
+    seen = [card(tmp_path / name)["images_seen"] for name in run.names()]
     assert seen == ["0", "16", "32"]  # after steps of 8
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_last_checkpoint_is_the_end_of_the_run(family, tmp_path):
     run = Run(tmp_path, family).train(32)
-    end = load_file(run.weights.write(run.trainer, run.pixels))
+    end = load_file(run.files.write(run.trainer, run.pixels))
     for key, value in load_file(tmp_path / f"{family}-32.safetensors").items():
         assert torch.equal(value, end[key]), key
 
@@ -114,14 +115,14 @@ def stopped(tmp_path):
 
     def until_16(pixels):
         if run.trainer.images_seen == 16:
-            run.trainer.save(state)
+            run.trainer.write(state)
             raise KeyboardInterrupt
         return advance(pixels)
 
     run.trainer.advance = until_16
     with pytest.raises(KeyboardInterrupt):
         run.train(0, 16, 24)
-    assert run.files() == ["vae-0.safetensors", "vae-16.safetensors"]
+    assert run.names() == ["vae-0.safetensors", "vae-16.safetensors"]
     return state
 
 
@@ -134,7 +135,7 @@ def go_on(state):
 def test_a_run_that_goes_on_writes_what_is_missing_and_nothing_twice(stopped):
     before = {path: path.stat().st_mtime_ns for path in stopped.parent.glob("*.safetensors")}
     run = go_on(stopped).train(0, 16, 24)
-    assert run.files() == [f"vae-{n}.safetensors" for n in (0, 16, 24)]
+    assert run.names() == [f"vae-{n}.safetensors" for n in (0, 16, 24)]
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
@@ -151,7 +152,7 @@ def test_a_checkpoint_asked_for_too_late_is_named(stopped, caplog):
         run = go_on(stopped).train(0, 8, 16, 24)
     assert "checkpoints_at=[8] lies behind the 16 images" in caplog.text
     assert "resume=false" in caplog.text
-    assert "vae-8.safetensors" not in run.files()
+    assert "vae-8.safetensors" not in run.names()
 
 
 def test_checkpoints_of_an_earlier_run_are_named(tmp_path, caplog):
@@ -166,7 +167,7 @@ def test_a_run_that_time_cut_short_names_what_it_did_not_reach(tmp_path, caplog)
     with caplog.at_level(logging.WARNING):
         run.train(0, 32)
     assert "checkpoints_at=[32] were not reached" in caplog.text
-    assert run.files() == ["vae-0.safetensors"]
+    assert run.names() == ["vae-0.safetensors"]
 
 
 def test_a_failed_write_leaves_no_half_file(tmp_path, monkeypatch):
@@ -174,7 +175,7 @@ def test_a_failed_write_leaves_no_half_file(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         run.train(0)
-    assert run.files() == []
+    assert run.names() == []
 
 
 def test_no_checkpoints_are_the_default():

@@ -146,7 +146,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(pixels, tmp_path):
     whole, first, second = trainer(), trainer(), trainer(seed=0)
     advance(whole, pixels, 6)
     advance(first, pixels, 3)
-    first.save(tmp_path / "state")
+    first.write(tmp_path / "state")
     torch.manual_seed(99)
     second.load(tmp_path / "state")
     advance(second, pixels, 3)
@@ -161,7 +161,7 @@ def test_another_seed_is_another_discriminator():
 
 def test_a_state_without_a_discriminator_is_refused(tmp_path):
     t = trainer()
-    t.save(tmp_path / "state")
+    t.write(tmp_path / "state")
     state = torch.load(tmp_path / "state", weights_only=True)
     del state["discriminator"]
     torch.save(state, tmp_path / "state")
@@ -170,7 +170,7 @@ def test_a_state_without_a_discriminator_is_refused(tmp_path):
 
 
 def test_a_state_of_another_discriminator_is_refused(tmp_path):
-    trainer().save(tmp_path / "state")
+    trainer().write(tmp_path / "state")
     other = trainer(discriminator=WIDTHS | {"channel_max": 8})
     with pytest.raises(ValueError, match="resume=false"):
         other.load(tmp_path / "state")

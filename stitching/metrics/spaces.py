@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from stitching import batching, images
 from stitching.metrics.base import FeatureSpace, MetricUnavailable
 from stitching.metrics.pretrained import WeightFile, given_file, load_strictly, read_state
+from stitching.state_dicts import plain_names, unwrapped
 
 
 class NetworkSpace(FeatureSpace):
@@ -175,8 +176,10 @@ class TorchModule(NetworkSpace):
         if self._weights is None:
             return self._module.requires_grad_(False).eval(), {}
         file = given_file(self._weights)
-        state = read_state(file)
-        for key, value in self._module.state_dict().items():
+        own = self._module.state_dict()
+        names = {plain: name for name, plain in plain_names(own).items()}
+        state = {names.get(key, key): v for key, v in unwrapped(read_state(file)).items()}
+        for key, value in own.items():
             if key.endswith("num_batches_tracked"):
                 # Older files lack this counter, and evaluation does not use it.
                 state.setdefault(key, value)

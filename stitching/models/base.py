@@ -6,6 +6,7 @@ them wrong alone.
 """
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: bit. 16 is a third faster than 8 on processors without AVX-512, and larger passes hardly more
 #: so. Other devices take what they are given.
 CPU_BATCH = 16
+#: What torch says where dtypes do not go together.
+_ON_DTYPES = re.compile(r"dtype|scalar ?type|should be the same|not implemented for", re.I)
 #: Share of a training by which every objective has its final form; runs that start from trained
 #: weights begin there.
 WARMUP_END = 0.3
@@ -175,14 +178,14 @@ class GenerativeModel(nn.Module, ABC):
             )
         x = rescale(x.to(self.device, self._dtype()), (0.0, 1.0), self.value_range)
         if noise is None:
-            return self._batched(self._encode, x).flatten(1).to(self._dtype())
+            return self._batched(self._encode, x).flatten(1)
         if not self.has_posterior:
             raise ValueError(
                 f"model {self.name} has one latent for an image, no distribution to draw from: "
                 "use protocol.latents=mean"
             )
         both = self._batched(lambda part: torch.stack(self._posterior(part), 1), x)
-        mean, deviation = both.flatten(2).to(self._dtype()).unbind(1)  # (N, 2, D) -> (N, D) each
+        mean, deviation = both.flatten(2).unbind(1)  # (N, 2, D) -> (N, D) each
         return mean + deviation * noise.flatten(1).to(mean)
 
     @torch.inference_mode()
@@ -236,7 +239,7 @@ class GenerativeModel(nn.Module, ABC):
         noise = noise * temperature
         if fitted and self.fitted_prior is not None:
             noise = self.fitted_prior(noise.flatten(1)).unflatten(1, self.latent_shape)
-        return self.decode(self._prior(noise).flatten(1))
+        return self.decode(self._prior(noise.to(self._network_dtype())).flatten(1))
 
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
         """Return family-specific figures on mapped latents, keys `latent/...`; none by default."""
@@ -317,15 +320,44 @@ class GenerativeModel(nn.Module, ABC):
 
     def _batched(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         def run(part: Tensor) -> Tensor:
-            with torch.inference_mode(), self._precision():
-                return function(part)
+            part = part.to(self._network_dtype())
+            try:
+                with torch.inference_mode(), self._precision():
+                    return function(part).to(self._dtype())
+            except (RuntimeError, TypeError) as error:
+                self._explain_dtype(part.dtype, error)
+                raise
 
         if x.device.type == "cpu" and len(x) > 0:
             return in_fixed_batches(run, x, CPU_BATCH, self.thread_safe)
         return run(x)
 
     def _dtype(self) -> torch.dtype:
-        return next((p.dtype for p in self.parameters()), torch.float32)
+        """Of images and latents outside the networks: float64 for a model in float64."""
+        return torch.float64 if self._network_dtype() == torch.float64 else torch.float32
+
+    def _network_dtype(self) -> torch.dtype:
+        """Of what the networks are given: that of the first weights, of 16 bits or more."""
+        found = (p.dtype for p in self.parameters() if p.is_floating_point() and p.itemsize > 1)
+        return next(found, torch.float32)
+
+    def _explain_dtype(self, given: torch.dtype, error: Exception) -> None:
+        """Raise an error that says what to do where weights of low precision are the cause.
+
+        Raises:
+            ValueError: They are.
+        """
+        held = {v.dtype for v in self.parameters() if v.is_floating_point()} - {self._dtype()}
+        if not held or not _ON_DTYPES.search(str(error)):
+            return
+        names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in held))
+        raise ValueError(
+            f"model {self.name} holds weights in {names} and fails on values in "
+            f"{str(given).removeprefix('torch.')} ({error}): in _encode and _decode cast the "
+            "network's input to the dtype of its weights and its output with .float(), or "
+            "convert the network with .float() in the constructor and launch with "
+            "dtype=bfloat16, which computes under autocast"
+        ) from error
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.autocast_dtype is None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stitching.download import sha256_of
 from stitching.models.hub import WEIGHT_NAMES
+from stitching.state_dicts import unwrapped
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,12 @@ class WeightFile:
     def state_dict(self, *keys: str | int) -> dict[str, Tensor]:
         """Return the tensors by name, found under `keys` one inside the other.
 
-        A prefix `module.` that all names share, which parallel wrappers leave, is taken off.
+        Names are those of the network without wrappers such as `torch.compile`, see
+        `stitching.state_dicts.plain_names`.
 
         Raises:
-            ValueError: There is no dict of tensors at this place.
+            ValueError: There is no dict of tensors at this place, or two of its names differ by
+                the mark of a wrapper alone.
         """
         place = self.content
         for key in keys:
@@ -61,10 +64,10 @@ class WeightFile:
             isinstance(value, Tensor) for value in place.values()
         ):
             raise ValueError(f"{self.path} holds no dict of tensors there; {_describe(place)}")
-        prefix = "module."
-        if place and all(name.startswith(prefix) for name in place):
-            return {name.removeprefix(prefix): value for name, value in place.items()}
-        return dict(place)
+        try:
+            return unwrapped(place)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from error
 
 
 def read_weights(path: Path) -> WeightFile:

@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 from stitching.download import ChecksumError, DownloadError, Network, sha256_of
 from stitching.models import hub
+from stitching.models.roles import ROLE
 
 #: Prefix of a packaged file: `zoo:faces/vae.safetensors` lies in `stitching/zoo/faces/`.
 PACKAGED = "zoo:"
@@ -90,8 +91,8 @@ def resolve(
             raise FileNotFoundError(f"{path} does not exist, and on the hub: {error}") from error
     raise FileNotFoundError(
         f"no weight file {weights}: train it with `python -m stitching.train model=NAME "
-        "data=NAME`, or give another path with encoder.weights=PATH, decoder.weights=PATH, or "
-        "zoo=FOLDER for all; published checkpoints: docs/CHECKPOINTS.md"
+        f"data=NAME`, or give another path with {ROLE}.weights=PATH, or zoo=FOLDER for all; "
+        "published checkpoints: docs/CHECKPOINTS.md"
     )
 
 
@@ -103,8 +104,7 @@ def _packaged(weights: str) -> Path:
         raise FileNotFoundError(
             f"no weight file {weights}: packaged files are {', '.join(known) or 'none'}; train it "
             f"with `python -m stitching.train model={Path(name).stem} data={data}` and give the "
-            "file with encoder.weights=PATH, decoder.weights=PATH or data.model.weights=PATH, or "
-            "its folder for all with zoo=FOLDER"
+            f"file with {ROLE}.weights=PATH, or its folder for all with zoo=FOLDER"
         )
     return path
 
@@ -116,7 +116,7 @@ def _checkpoint(weights: str, subfolder: str | None, root: Path | None) -> Path:
         raise FileNotFoundError(
             f"no checkpoint {path}: docs/CHECKPOINTS.md says where it is published; put it there, "
             "set STITCHING_CHECKPOINTS to the folder where your checkpoints lie, or give its path "
-            "with encoder.weights=PATH, decoder.weights=PATH"
+            f"with {ROLE}.weights=PATH"
         )
     return _inside(path, subfolder)
 

@@ -4,9 +4,7 @@ The card says which model and data the weights belong to, so that a file under t
 configuration is an error and not a wrong number.
 """
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,19 @@ import torch
 from stitching.models.base import GenerativeModel
 from stitching.models.containers import WeightFile
 from stitching.models.locations import ZOO, resolve
+from stitching.models.roles import ROLE
+from stitching.records.ledger import replacing
+from stitching.state_dicts import hash_values, plain_names
 
-__all__ = ["ZOO", "architecture", "load_weights", "parameters_hash", "resolve", "save_weights"]
+__all__ = [
+    "ZOO",
+    "architecture",
+    "load_weights",
+    "parameters_hash",
+    "resolve",
+    "save_weights",
+    "weights_bytes",
+]
 
 #: Options that may differ between training and use, because they do not change what the
 #: weights mean: names, files, and how encoding and decoding are carried out.
@@ -29,6 +38,10 @@ USE_TIME_OPTIONS = frozenset(
 )  # fmt: skip
 
 
+#: Entry of the card: SHA-256 of names and values.
+_VALUES = "values_sha256"
+
+
 def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of a model's configuration that its weights depend on."""
     return {key: value for key, value in options.items() if key not in USE_TIME_OPTIONS}
@@ -37,26 +50,31 @@ def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
 def parameters_hash(model: GenerativeModel) -> str | None:
     """Return SHA-256 (hex) of a model's own values, if it has any."""
     state = model.state_dict()
-    if not state:
-        return None
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        digest.update(key.encode())
-        digest.update(state[key].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return hash_values(state) if state else None
 
 
 def save_weights(
     model: GenerativeModel, path: Path, options: Mapping[str, Any], card: Mapping[str, str]
 ) -> None:
-    """Write a model's weights in half precision, with its card, atomically.
+    """Write `weights_bytes` to a file, whole; folders are made."""
+    data = weights_bytes(model, options, card)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        # Not safetensors' `save_file`, which makes files that nobody else may read.
+        partial.write_bytes(data)
+
+
+def weights_bytes(
+    model: GenerativeModel, options: Mapping[str, Any], card: Mapping[str, str]
+) -> bytes:
+    """Return a weight file: a model's weights in half precision, with its card.
 
     Half precision halves the file; values are rounded once, here, so every reader computes in
-    float32 with the same numbers.
+    float32 with the same numbers. The card holds the hash of the values, so that damage is
+    noticed. Equal arguments give equal bytes.
 
     Args:
         model: The model.
-        path: File to write; folders are made.
         options: The model's configuration.
         card: Further entries of the card, such as the data set.
 
@@ -72,12 +90,22 @@ def save_weights(
         if half.is_floating_point() and not bool(half.isfinite().all()):
             raise ValueError(f"weight {key} does not fit half precision; training has diverged?")
         tensors[key] = half.contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    metadata = {**card, "architecture": json.dumps(architecture(options), sort_keys=True)}
-    # Not `save_file`, which makes files that nobody else may read.
-    partial.write_bytes(save(tensors, metadata=metadata))
-    partial.replace(path)
+    metadata = {
+        **card,
+        "architecture": json.dumps(architecture(options), sort_keys=True),
+        _VALUES: hash_values(tensors),
+    }
+    return _with_sorted_card(save(tensors, metadata=metadata))
+
+
+def _with_sorted_card(data: bytes) -> bytes:
+    """A safetensors file whose metadata, written in a random order, are sorted by name."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # as the format aligns its tensors
+    return len(text).to_bytes(8, "little") + text + data[start:]
 
 
 def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str, Any]) -> None:
@@ -93,10 +121,19 @@ def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str,
             that are not finite.
     """
     path, card = file.path, dict(file.card)
+    if _VALUES in card and card[_VALUES] != hash_values(file.content):
+        raise ValueError(
+            f"{path} is damaged: its values are not those that were written to it; copy or train "
+            "it anew"
+        )
     _check_architecture(path, card, options)
     # A file of this project holds the model's own names; others are the family's business.
     tensors = file.state_dict() if "architecture" in card else model.state_from(file)
-    own = model.state_dict()
+    # A model may hold a compiled or parallel network: names are compared without such marks.
+    state = model.state_dict()
+    names = {plain: name for name, plain in plain_names(state).items()}
+    own = {plain: state[name] for plain, name in names.items()}
+    tensors = {plain: tensors[name] for name, plain in plain_names(tensors).items()}
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     wrong = [
         f"{key} {tuple(tensors[key].shape)} instead of {tuple(own[key].shape)}"
@@ -107,12 +144,16 @@ def load_weights(model: GenerativeModel, file: WeightFile, options: Mapping[str,
         raise ValueError(
             f"{path} does not fit model {model.name}: {len(missing)} keys missing {missing[:3]}, "
             f"{len(extra)} unexpected {extra[:3]}, {len(wrong)} of another shape {wrong[:3]}; "
-            "make the model's options (in its YAML, or encoder.OPTION=VALUE) equal to those it "
+            f"make the model's options (in its YAML, or {ROLE}.OPTION=VALUE) equal to those it "
             "was trained with"
         )
-    model.load_state_dict({k: v.to(own[k].dtype) for k, v in tensors.items()}, strict=True)
+    typed = {names[key]: value.to(own[key].dtype) for key, value in tensors.items()}
+    model.load_state_dict(typed, strict=True)
     for key, value in model.state_dict().items():
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if not (value.is_floating_point() or value.is_complex()):
+            continue
+        # Dtypes of 8 bits have no `isfinite`.
+        if not bool(torch.isfinite(value.float() if value.itemsize == 1 else value).all()):
             raise ValueError(f"{path}: weight {key} has values that are not finite")
     model.weights_hash = file.sha256
     model.card = card

@@ -2,7 +2,9 @@ import threading
 
 import pytest
 import torch
+from torch import nn
 
+from stitching.models.base import GenerativeModel
 from tests.small import Pixels, small_vae
 
 
@@ -172,3 +174,41 @@ def test_threads_compute_without_gradients_and_in_the_models_precision():
     model.autocast_dtype = torch.bfloat16
     model.encode(images(20))
     assert seen == [(True, True)] * 2
+
+
+class Brain(GenerativeModel):
+    """A user's class around a bfloat16 network."""
+
+    def __init__(self, first=torch.bfloat16):
+        super().__init__("brain", 8, (3, 8, 8))
+        self.first = nn.Conv2d(3, 3, 1).to(first)
+        self.net = nn.Conv2d(3, 3, 1).to(torch.bfloat16)
+
+    def _encode(self, x):
+        return self.net(x)
+
+    def _decode(self, z):
+        return self.net(z)
+
+
+def test_a_network_in_bfloat16_gives_latents_and_images_in_float32():
+    model, x = Brain().freeze(), images(2, 8)
+    z = model.encode(x)
+    assert z.dtype == torch.float32
+    assert model.decode(z).dtype == torch.float32
+    expected = model.net.float()(x.bfloat16().float()).flatten(1)
+    torch.testing.assert_close(z, expected, atol=0.02, rtol=0.02)
+
+
+def test_weights_of_two_dtypes_are_answered_with_model_and_remedy():
+    with pytest.raises(ValueError, match=r"model brain holds weights in bfloat16 and fails on"):
+        Brain(torch.float32).freeze().encode(images(2, 8))
+
+
+def test_other_errors_of_a_model_are_its_own():
+    class Broken(Brain):
+        def _encode(self, x):
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match=r"^boom$"):
+        Broken().encode(images(2, 8))

@@ -87,7 +87,7 @@ def test_partial_weights_stop_with_keys_shapes_and_what_to_change(published, edi
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=message) as error:
         load_weights(model, published(edit, wrap), small_vae_options())
-    assert "model's options (in its YAML, or encoder.OPTION=VALUE)" in str(error.value)
+    assert "model's options (in its YAML, or <role>.OPTION=VALUE)" in str(error.value)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 

@@ -74,7 +74,7 @@ def test_a_checkpoint_that_is_not_there_names_path_and_ways_out(tmp_path, name):
     with pytest.raises(FileNotFoundError) as error:
         resolve(f"checkpoints:{name}")
     for part in (str(tmp_path / "checkpoints"), name, "docs/CHECKPOINTS.md",
-                 "STITCHING_CHECKPOINTS", "encoder.weights=PATH"):  # fmt: skip
+                 "STITCHING_CHECKPOINTS", "<role>.weights=PATH"):  # fmt: skip
         assert part in str(error.value)
 
 
