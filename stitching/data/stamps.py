@@ -2,7 +2,8 @@
 
 An image is known by its bytes. They are read again unless device, inode, size, and both times
 of the file at that very path are those at which they were read: nothing but the system sets the
-second time (ctime), so no copy, archive or checkout can repeat all five with other bytes.
+second time (ctime), so no copy, archive or checkout can repeat all five with other bytes. Where
+the second time may be a copy of the first, as in a container's image, files are always read.
 """
 
 import contextlib
@@ -29,6 +30,15 @@ _VERSION = f"1, reader {READER_VERSION}, Pillow {PIL.__version__}"
 #: A file that changes twice within one tick of the clock keeps its times. No clock of a file
 #: system ticks slower than FAT's, in 2 s: younger files are read again the next time.
 _TICK_NS = 2_000_000_000
+
+#: File systems with a ctime of their own. Others (squashfs, FAT, sshfs; an overlay of one of
+#: these) may repeat the mtime, which a copy keeps: there, only a ctime unlike it counts.
+_WITH_CTIME = frozenset(
+    {
+        "bcachefs", "beegfs", "btrfs", "ceph", "ext2", "ext3", "ext4", "f2fs", "gpfs", "lustre",
+        "nfs", "nfs4", "tmpfs", "xfs", "zfs",
+    }
+)  # fmt: skip
 
 #: Files that one thread reads in a row.
 _CHUNK = 32
@@ -94,12 +104,14 @@ class Stamps:
         with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
             warnings.simplefilter("ignore")
             seen = [one for chunk in pool.map(_look_at_all, chunks) for one in chunk]
+        devices = _devices_with_ctime()
         found: dict[Path, Facts] = {}
         new: dict[str, Row] = {}
         for path, (facts, status) in zip(paths, seen, strict=True):
             if facts is not None:
                 found[path] = facts
-                if status is not None and not facts.problem:
+                own = status is not None and (status[0] in devices or status[3] != status[4])
+                if status is not None and own and not facts.problem:
                     key = str(path).removeprefix(self._prefix)
                     new[key] = [*status, facts.sha256, *facts.size, facts.damage]
         if new and self._table is not None:
@@ -128,6 +140,19 @@ def _look_at(path: Path) -> tuple[Facts | None, Status | None]:
     mtime, ctime = before[3:]
     settled = abs(now - mtime) > _TICK_NS and now - ctime > _TICK_NS
     return look_at(data), before if settled and before == after else None
+
+
+def _devices_with_ctime() -> set[int]:
+    """Return the devices that are mounted as one of `_WITH_CTIME`; Linux says which."""
+    devices = set()
+    with contextlib.suppress(OSError), open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            # ID parent major:minor root place options [tags ...] - type source options
+            before, _, after = line.decode("utf-8", "replace").partition(" - ")
+            if after.partition(" ")[0] in _WITH_CTIME:
+                major, minor = before.split()[2].split(":")
+                devices.add(os.makedev(int(major), int(minor)))
+    return devices
 
 
 def _recall(path: Path, row: Row) -> Facts | None:

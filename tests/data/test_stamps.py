@@ -156,6 +156,31 @@ def test_a_file_that_was_just_written_is_read_again(tmp_path: Path, reads: list[
     assert not (cache / "stamps").exists()
 
 
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize(
+    ("devices", "other", "kept"), [("all", 0, True), ("none", 0, False), ("none", 1, True)]
+)
+def test_a_ctime_that_may_repeat_the_mtime_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: str, other: int, kept: bool
+) -> None:
+    root, cache = write(tmp_path / "images", 10), tmp_path / "cache"
+    device = root.stat().st_dev
+    known = {device} if devices == "all" else set()
+    monkeypatch.setattr(stamps_module, "_devices_with_ctime", lambda: known)
+    monkeypatch.setattr(stamps_module, "_status", lambda _: (device, 1, 1, 5, 5 + other))
+    fingerprint(root, cache)
+    assert (cache / "stamps").exists() == kept
+
+
+def test_file_systems_are_found_by_their_device() -> None:
+    text = Path("/proc/self/mountinfo").read_text()
+    tmpfs = [line.split()[2] for line in text.splitlines() if " - tmpfs " in line]
+    if not tmpfs:
+        pytest.skip("no tmpfs is mounted")
+    major, minor = map(int, tmpfs[0].split(":"))
+    assert os.makedev(major, minor) in stamps_module._devices_with_ctime()
+
+
 def test_a_file_that_changes_while_it_is_read_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: None
 ) -> None:
