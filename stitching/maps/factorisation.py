@@ -8,7 +8,8 @@ regression is
 V' S' T is the rotated target (`Factorisation.rotate`), (x - mean) V are the coordinates of
 latents x (`Factorisation.coordinates`); the D_s x D_t matrix W is not needed. Only the rotation
 touches the target, so a hundred penalties cost as much as one. s^2 and V come from S'S (primal,
-D_s <= N), or s^2 and U from SS' (dual).
+D_s <= N), or s^2 and U from SS' (dual); where some dimensions are so much wider than others that
+a Gram matrix has no digits left for these, s and V come from S itself (`scaling.unsquared`).
 """
 
 import math
@@ -28,13 +29,12 @@ from stitching.maps.matrix import (
     blocks,
     centred,
     checked_matrix,
-    column_mean,
+    column_moments,
     lines,
     same_values,
     working_dtype,
 )
-
-EPS = torch.finfo(torch.float64).eps
+from stitching.maps.scaling import eigenvalue_tolerance, unresolved, unsquared
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,8 @@ class Factorisation:
     Attributes:
         mean: Column means of the source, shape (D_s,), float64.
         eigenvalues: s^2, shape (K,), ascending, float64, K = min(N, D_s), or D_s where the
-            latents were streamed. Values at or below `tolerance` are rounding and stored as 0.
+            latents were streamed or badly scaled. Those that are rounding are stored as 0,
+            up to `tolerance` where a Gram matrix was decomposed.
         eigenvectors: Shape (K, K), one per column; V of the primal or U of the dual form.
         n_train: Number N of training latents.
         chunk: Rows read at a time where the latents are streamed; None: they are in memory.
@@ -70,7 +71,7 @@ class Factorisation:
     _coordinates: Kept = field(default_factory=Kept, init=False, repr=False)
 
     #: Names the algorithm for cache keys: change it when the stored numbers change.
-    identity: ClassVar[str] = "gram-eigh-float64/3"
+    identity: ClassVar[str] = "gram-eigh-float64/4"
 
     @property
     def width(self) -> int:
@@ -331,16 +332,6 @@ def fold_masks(n: int, k: int) -> Tensor:
     return torch.arange(n) % k != torch.arange(k)[:, None]
 
 
-def eigenvalue_tolerance(n_train: int, width: int, largest: float) -> float:
-    """Return max(N, D_s, 64) * eps * largest: eigenvalues up to this are rounding.
-
-    In terms of singular values a cut at 1e-7 (N = D_s = 64) to 2e-6 (12,288) of the largest.
-    Null eigenvalues of deficient matrices were seen up to 3 * eps, and up to 20 * eps at
-    N = 20,000; the 64 keeps tiny problems clear of them.
-    """
-    return max(n_train, width, 64) * EPS * largest
-
-
 def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
     """Decompose the centred Gram matrix of source latents, the costly part of a linear map.
 
@@ -361,7 +352,7 @@ def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
     n, width = source.shape
     if n < 2:
         raise ValueError(f"a map needs at least 2 training items, source has {n}")
-    mean = column_mean(source, chunk)
+    mean, squares = column_moments(source, chunk)
     dual = chunk is None and width > n
     size = n if dual else width
     gram = mean.new_zeros(size, size)
@@ -381,6 +372,8 @@ def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
     # Centred rows span N - 1 directions, whatever the rounding of the mean.
     values[: max(0, size - (n - 1))] = 0
     floor = eigenvalue_tolerance(n, width, max(float(values[-1]), 0.0))
+    if bool(unresolved(source, mean, squares, floor).any()):
+        values, vectors, floor = unsquared(source, mean, squares, chunk)
     found = Factorisation(mean, torch.where(values > floor, values, 0.0), vectors, n, chunk)
     if isinstance(source, Tensor) and chunk is None:
         found.keep(source)

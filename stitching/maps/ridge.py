@@ -13,9 +13,12 @@ from stitching.maps.spectral import Choice, SpectralMap
 
 #: Ends of the default penalty grid, in units of the largest eigenvalue of the centred Gram matrix.
 #: At the lower end directions with a millionth of the strongest one's variance are still all but
-#: unpenalised, while rounding (eps / 1e-10) stays near 2e-6; at the upper end the map is the mean
-#: predictor to 1e-3.
+#: unpenalised; at the upper end the map is the mean predictor to 1e-3.
 GRID = (1e-10, 1e3)
+
+#: The lower end in units of the smallest eigenvalue: where the source has directions of less than
+#: a millionth, the grid goes on below `GRID` until these are all but unpenalised too.
+_BELOW_SMALLEST = 1e-4
 
 
 class PenaltyEdgeWarning(UserWarning):
@@ -61,8 +64,9 @@ class Ridge(SpectralMap):
                 the minimum-norm least-squares map.
             alphas: The grid to choose from: at least 3 different values > 0, in any order. None
                 spreads `n_alphas` values evenly in logarithm over `GRID` times the largest
-                eigenvalue of the centred source's Gram matrix.
-            n_alphas: Size of the default grid, at least 3.
+                eigenvalue of the centred source's Gram matrix, and goes on in the same steps to
+                1e-4 times the smallest eigenvalue where that lies below.
+            n_alphas: Size of the default grid over `GRID`, at least 3.
             selection: How to choose: "gcv", "loo" or "kfold".
             n_folds: Number of folds of "kfold", at least 2.
             alpha_per_target: Choose for every target column alone.
@@ -128,7 +132,13 @@ class Ridge(SpectralMap):
         # Any scale will do for a source that does not vary: all penalties score the same.
         top = float(basis.eigenvalues[-1]) or 1.0
         low, high = (math.log10(top) + math.log10(end) for end in GRID)
-        return torch.logspace(low, high, self.n_alphas, dtype=torch.float64).to(basis.mean)
+        usual = torch.logspace(low, high, self.n_alphas, dtype=torch.float64)
+        present = basis.eigenvalues[basis.eigenvalues > 0]
+        smallest = float(present[0]) if len(present) else top
+        step = (high - low) / (self.n_alphas - 1)
+        missing = math.ceil((low - math.log10(_BELOW_SMALLEST * smallest)) / step - 1e-9)
+        below = low - step * torch.arange(max(0, missing), 0, -1, dtype=torch.float64)
+        return torch.cat([10**below, usual]).to(basis.mean)
 
     def penalty_curve(self) -> dict[str, list[float]] | None:
         """Return what the choice was made from, or None for a fixed penalty.

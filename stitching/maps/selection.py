@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from stitching.maps.factorisation import EPS, Factorisation, fold_masks
+from stitching.maps.factorisation import Factorisation, fold_masks
 from stitching.maps.matrix import (
     Rows,
     blocks,
@@ -21,6 +21,7 @@ from stitching.maps.matrix import (
     lines,
     working_dtype,
 )
+from stitching.maps.scaling import EPS
 
 Selection = Literal["gcv", "loo", "kfold"]
 SELECTIONS: tuple[Selection, ...] = ("gcv", "loo", "kfold")
