@@ -47,9 +47,11 @@ class ChecksumError(DownloadError):
 def sha256_of(path: Path) -> str:
     """Return SHA-256 (hex) of a file, remembered while the file stays as it is."""
     stat = path.stat()
-    if time.time() - stat.st_mtime < _RESTED_S:
+    # The time of the last change of any kind, which no copying tool sets back.
+    if time.time() - stat.st_ctime < _RESTED_S:
         return _sha256(path)
-    return _remembered_sha256(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    times = stat.st_mtime_ns, stat.st_ctime_ns
+    return _remembered_sha256(path, (stat.st_dev, stat.st_ino), stat.st_size, times)
 
 
 def within(seconds: float, function: Callable[[], Result]) -> Result:
@@ -215,6 +217,8 @@ def _sha256(path: Path) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _remembered_sha256(path: Path, inode: int, size: int, changed_ns: int) -> str:
-    del inode, size, changed_ns  # they are there to tell one state of the file from another
+def _remembered_sha256(
+    path: Path, inode: tuple[int, int], size: int, times_ns: tuple[int, int]
+) -> str:
+    del inode, size, times_ns  # they are there to tell one state of the file from another
     return _sha256(path)

@@ -216,7 +216,7 @@ def test_a_checksum_is_computed_anew_once_the_file_has_changed(tmp_path):
 def test_a_checksum_of_a_file_at_rest_is_remembered(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"a")
-    os.utime(path, (1, 1))
+    monkeypatch.setattr(download, "_RESTED_S", -1.0)
     first = sha256_of(path)
     monkeypatch.setattr(download, "_sha256", None)
     assert sha256_of(path) == first

@@ -6,6 +6,7 @@ and everything else is refused.
 """
 
 import json
+import logging
 import pickle
 import re
 import struct
@@ -20,7 +21,10 @@ from torch import Tensor
 
 from stitching.download import sha256_of
 from stitching.models.hub import WEIGHT_NAMES
+from stitching.models.roles import ROLE
 from stitching.state_dicts import unwrapped
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ def read_weights(path: Path) -> WeightFile:
 
     Args:
         path: A safetensors file, a file written by `torch.save`, a snapshot pickle of NVIDIA's
-            StyleGAN code (suffix .pkl), or a folder in diffusers' layout.
+            StyleGAN code (suffix .pkl), or a folder in diffusers' layout. Of a folder the plain
+            weights are taken, or else its variant, such as `fp16`.
 
     Raises:
         FileNotFoundError: No such file, or a folder without weights.
@@ -84,6 +89,8 @@ def read_weights(path: Path) -> WeightFile:
     config: dict[str, Any] = {}
     if path.is_dir():
         path, config = _in_folder(path)
+    elif _IN_FOLDER.fullmatch(path.name) and (path.parent / "config.json").is_file():
+        config = _config(path.parent)
     if not path.is_file():
         raise FileNotFoundError(f"no weight file {path}")
     _check_beginning(path)
@@ -114,7 +121,16 @@ def _check_beginning(path: Path) -> None:
         raise ValueError(f"{path} is a pointer of Git LFS, not weights: run `git lfs pull` there")
 
 
-def _in_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
+#: Weight files in diffusers' layout, with the name of their variant if they are one.
+_IN_FOLDER = re.compile(
+    r"(?:diffusion_pytorch_)?model(?:\.(?P<variant>\w[\w-]*?))?\.(?:safetensors|bin)"
+)
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+#: Variants that are the same weights in other digits, best first.
+_DIGITS = ("fp32", "fp16", "bf16")
+
+
+def _config(folder: Path) -> dict[str, Any]:
     place = folder / "config.json"
     try:
         config = json.loads(place.read_text(encoding="utf-8"))
@@ -127,15 +143,50 @@ def _in_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
         raise ValueError(f"{place} is not valid JSON: {error}; download it anew") from error
     if not isinstance(config, dict):
         raise ValueError(f"{place} holds a {type(config).__name__}, but a model's is a dict")
+    return config
+
+
+def _in_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
+    config = _config(folder)
     for name in WEIGHT_NAMES:
         if (folder / name).is_file():
             return folder / name, config
-    if index := next(folder.glob("*.index.json"), None):
+    whole = next(folder.glob("*.index.json"), None)
+    if whole is None and (variant := _variant(folder)):
+        log.warning("%s has no weights but a variant: %s is taken", folder, variant.name)
+        return variant, config
+    if index := whole or next(folder.glob("*.index.*.json"), None):
+        found = re.search(r"\.index\.(.+)\.json", index.name)
+        which = f"FOLDER, variant='{found[1]}'" if found else "FOLDER"
         raise ValueError(
             f"{folder} holds weights in several files ({index.name}): save them as one, "
-            "`Class.from_pretrained(FOLDER).save_pretrained(OTHER, max_shard_size='100GB')`"
+            f"`Class.from_pretrained({which}).save_pretrained(OTHER, max_shard_size='100GB')`, "
+            f"or choose a single file with {ROLE}.weights=FOLDER/FILE"
         )
-    raise FileNotFoundError(f"{folder} has none of {', '.join(WEIGHT_NAMES)}")
+    there = sorted(path.name for path in folder.iterdir() if path.name != "config.json")
+    raise FileNotFoundError(
+        f"{folder} has none of {', '.join(WEIGHT_NAMES)}, and no variant of these such as "
+        f"diffusion_pytorch_model.fp16.safetensors; beside config.json there are "
+        f"{', '.join(there[:6]) or 'no files'}{', ...' if len(there) > 6 else ''}: give the file "
+        f"itself as {ROLE}.weights=FILE under one of these names"
+    )
+
+
+def _variant(folder: Path) -> Path | None:
+    """The one variant of a folder without plain weights, safetensors first; None without any."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):  # "bin" before "safetensors", which replaces it
+        found = _IN_FOLDER.fullmatch(path.name)
+        if found and found["variant"] and path.is_file() and not _SHARD.search(path.name):
+            files[found["variant"]] = path
+    best = [name for name in _DIGITS if name in files] or list(files)
+    if len(best) > 1 and best[0] not in _DIGITS:
+        names = ", ".join(path.name for path in files.values())
+        raise ValueError(
+            f"{folder} holds several variants of other weights ({names}): choose one with "
+            f"{ROLE}.weights=FOLDER/FILE"
+        )
+    return files[best[0]] if best else None
 
 
 def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

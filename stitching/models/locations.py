@@ -12,6 +12,7 @@
 A name of the form `org/name` that exists as a local path is that path.
 """
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -71,7 +72,8 @@ def resolve(
 
     Raises:
         FileNotFoundError: There is no such file, or it cannot be had; says how to get it.
-        ValueError: The location is not written as above, or a download has another checksum.
+        ValueError: The location is not written as above, or a download or a packaged file has
+            another checksum.
     """
     if weights.startswith(PACKAGED):
         return _packaged(weights)
@@ -106,7 +108,20 @@ def _packaged(weights: str) -> Path:
             f"with `python -m stitching.train model={Path(name).stem} data={data}` and give the "
             f"file with {ROLE}.weights=PATH, or its folder for all with zoo=FOLDER"
         )
+    wanted = _packaged_sums().get(weights.removeprefix(PACKAGED))
+    if wanted is not None and sha256_of(path) != wanted:
+        raise ValueError(
+            f"{path} is damaged: it is not the file that this project published; install the "
+            "project again, or check its folder out anew"
+        )
     return path
+
+
+@functools.cache
+def _packaged_sums() -> dict[str, str]:
+    """SHA-256 (hex) of the packaged files by name, as `sha256sum` writes them."""
+    lines = (ZOO / "SHA256SUMS").read_text(encoding="ascii").splitlines()
+    return {name: sha256 for sha256, name in (line.split() for line in lines)}
 
 
 def _checkpoint(weights: str, subfolder: str | None, root: Path | None) -> Path:

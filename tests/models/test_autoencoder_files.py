@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from stitching import config
 from stitching.latents import Subject
+from stitching.models.containers import read_weights
 from tests.autoencoders import CONV, build, built, loaded, node, raw_latent, same, save_all, theirs
 
 
@@ -156,3 +157,75 @@ def test_another_config_beside_the_same_weights_is_another_identity(folders, tmp
     identities = [Subject(model, model.options, "float32").identity() for model in (first, second)]
     assert first.weights_hash == second.weights_hash
     assert identities[0] != identities[1]
+
+
+NAME = "diffusion_pytorch_model"
+
+
+def with_files(folder, place, **files):
+    """A copy of a folder whose weights lie under other names: name to dtype."""
+    (place / "config.json").write_bytes((folder / "config.json").read_bytes())
+    tensors = load_file(folder / f"{NAME}.safetensors")
+    for name, dtype in files.items():
+        state = {key: value.to(dtype) for key, value in tensors.items()}
+        save_file(state, place / f"{NAME}{name.replace('__', '.')}.safetensors", {"format": "pt"})
+    return place
+
+
+@pytest.mark.parametrize("variant", ["fp16", "bf16", "fp32", "non_ema", "ema"])
+def test_a_folder_with_a_variant_alone_is_loaded_in_float32(
+    folders, images, tmp_path, variant, caplog
+):
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(variant, torch.float32)
+    model = build(with_files(folders / "kl", tmp_path, **{f"__{variant}": dtype}))
+    assert {value.dtype for value in model.parameters()} == {torch.float32}
+    expected = build(folders / "kl").encode(images)
+    assert float((model.encode(images) - expected).abs().max()) < 0.1
+    assert f"{NAME}.{variant}.safetensors is taken" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (("", "__fp16"), ""),
+        (("__fp16", "__bf16"), "__fp16"),
+        (("__fp16", "__non_ema"), "__fp16"),
+    ],
+)
+def test_of_several_the_plain_weights_or_the_most_digits_are_taken(
+    folders, tmp_path, names, taken
+):
+    folder = with_files(folders / "kl", tmp_path, **dict.fromkeys(names, torch.float32))
+    assert read_weights(folder).path.name == f"{NAME}{taken.replace('__', '.')}.safetensors"
+
+
+def test_plain_weights_in_several_files_are_not_replaced_by_a_variant(folders, tmp_path):
+    with_files(folders / "kl", tmp_path, __fp16=torch.float16)
+    (tmp_path / f"{NAME}.safetensors.index.json").write_bytes(b"{}")
+    with pytest.raises(ValueError, match=r"in several files .*or choose a single file"):
+        read_weights(tmp_path)
+
+
+def test_one_of_several_other_variants_is_chosen_by_its_file(folders, images, tmp_path):
+    names = dict.fromkeys(("__non_ema", "__ema_only"), torch.float32)
+    folder = with_files(folders / "kl", tmp_path, **names)
+    with pytest.raises(ValueError, match=r"several variants .*encoder\.weights=FOLDER/FILE"):
+        build(folder)
+    model = build(folder / f"{NAME}.non_ema.safetensors")
+    assert torch.equal(model.encode(images), build(folders / "kl").encode(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (f"{NAME}.safetensors.index.json", r"FOLDER\).save_pretrained"),
+        (f"{NAME}.safetensors.index.fp16.json", r"FOLDER, variant='fp16'\).save_pretrained"),
+        (f"{NAME}.fp16-00001-of-00002.safetensors", "there are diffusion_pytorch_model.fp16-000"),
+        ("vae.pt", r"beside config\.json there are vae\.pt"),
+    ],
+)
+def test_what_is_there_in_place_of_weights_is_named(folders, tmp_path, name, message):
+    with_files(folders / "kl", tmp_path)
+    (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        read_weights(tmp_path)

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from huggingface_hub import constants
 
-from stitching.models import hub
+from stitching.models import hub, locations
 from stitching.models.locations import checkpoint_folder, resolve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -362,3 +362,25 @@ def test_only_https_is_downloaded(url):
 def test_a_folder_in_the_checkpoint_folder_is_found(tmp_path):
     put(tmp_path / "checkpoints" / "vq" / "config.json", json.dumps({}).encode())
     assert resolve("checkpoints:vq") == tmp_path / "checkpoints" / "vq"
+
+
+def test_a_packaged_file_that_was_damaged_is_named(monkeypatch, tmp_path):
+    published = locations.ZOO / "faces" / "vae.safetensors"
+    damaged = bytearray(published.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    put(tmp_path / "faces" / "vae.safetensors", damaged)
+    put(tmp_path / "faces" / "mine.safetensors")
+    sums = locations._packaged_sums()
+    monkeypatch.setattr(locations, "ZOO", tmp_path)
+    monkeypatch.setattr(locations, "_packaged_sums", lambda: sums)
+    with pytest.raises(ValueError, match=r"vae\.safetensors is damaged: .*install"):
+        resolve("zoo:faces/vae.safetensors")
+    assert resolve("zoo:faces/mine.safetensors").is_file()
+
+
+def test_every_packaged_file_has_its_checksum():
+    packaged = {
+        p.relative_to(locations.ZOO).as_posix() for p in locations.ZOO.rglob("*.safetensors")
+    }
+    assert packaged == locations._packaged_sums().keys()
+    assert all(resolve(f"zoo:{name}").is_file() for name in packaged)
