@@ -200,11 +200,8 @@ def model_node(name: str, cfg: DictConfig) -> DictConfig:
         # Hydra lists the options, and then its folders, which do not help here.
         reason = " ".join(str(error).partition("Config search path")[0].split())
         raise ValueError(f"no model {name!r}: {reason}") from error
-    whole = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(whole, dict)
-    whole["_named"] = named
-    node = OmegaConf.create(whole)._named
-    assert isinstance(node, DictConfig)
+    node = OmegaConf.create(named, parent=cfg)
+    OmegaConf.set_struct(node, False)
     return node
 
 

@@ -5,32 +5,22 @@ seconds and one message.
 """
 
 import functools
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from stitching.compatibility import (
-    check_pair,
-    check_penalty,
-    check_rank_curve,
-    check_role,
-    check_size,
-    check_test_images,
-    warn_of_crop,
     warn_of_low_precision,
 )
 from stitching.composition import (
-    CHOICE,
     ROLES,
     absolute,
     cache_root,
     compose_with_choices,
     conf_dir,
-    job_number,
     model_node,
     model_options,
     register_roles,
@@ -44,25 +34,21 @@ from stitching.devices import (
     pick_device,
     warn_of_slow_dtype,
 )
-from stitching.labels import changed_options, label_models, model_name
+from stitching.labels import label_models
 
 if TYPE_CHECKING:
     import torch
 
     from stitching.cache import Cache
-    from stitching.cell import Cell
     from stitching.data.base import ImageData
-    from stitching.fitting import Factorisations
-    from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
     from stitching.models.containers import WeightFile
     from stitching.protocol import Protocol
-    from stitching.readouts import Readouts
 
 log = logging.getLogger(__name__)
 
 __all__ = [
-    "DTYPES", "ROLES", "USER_ERRORS", "SlowDtypeWarning", "absolute", "build", "build_cell",
+    "DTYPES", "ROLES", "USER_ERRORS", "SlowDtypeWarning", "absolute", "build",
     "build_data", "build_model", "build_protocol", "cache_root", "check_dtype", "compose_config",
     "conf_dir", "label_models",
     "model_node", "model_options", "open_cache", "pick_device", "register_roles", "role_node",
@@ -125,12 +111,6 @@ def build_data(node: DictConfig, cache: str | None = None) -> "ImageData":
     data: ImageData = build(plain, **extra)
     data.cache = cache_root(cache)
     return data
-
-
-@functools.lru_cache(maxsize=1)
-def _drawn_data(text: str) -> "ImageData":
-    """Drawn images of this process, so that cells of a sweep share what was drawn."""
-    return build_data(OmegaConf.create(json.loads(text)))
 
 
 def weight_file(node: DictConfig) -> "WeightFile | None":
@@ -220,111 +200,6 @@ def _built_model(node: DictConfig, place: "torch.device", dtype: str) -> "Genera
     return model.to(place).freeze()
 
 
-@functools.lru_cache(maxsize=32)
-def _metric(text: str, device: str) -> "ImageMetric":
-    """Build a metric once per process: its networks serve every cell of a sweep."""
-    metric: ImageMetric = build(json.loads(text))
-    if metric.unavailable is not None:
-        log.warning("image/%s will be absent: %s", metric.name, metric.unavailable)
-    return metric.to(device)
-
-
-def build_cell(cfg: DictConfig) -> "Cell":
-    """Build and check all of a cell before any image is encoded.
-
-    Raises:
-        ValueError: An option is wrong or two of them do not go together.
-        FileNotFoundError: Data or weights are missing.
-    """
-    from stitching.cell import Cell
-    from stitching.fitting import Fitting
-    from stitching.latents import Subject
-    from stitching.seeding import set_numerics
-
-    label_models(cfg)
-    plain = to_plain(cfg)
-    if plain["batch_size"] < 1:
-        raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
-    device = pick_device(plain["device"], job_number())
-    if device.type == "cuda":
-        import torch
-
-        torch.cuda.set_device(device)  # whose memory is recorded, and where libraries allocate
-    dtype = check_dtype(plain["dtype"])
-    warn_of_slow_dtype(device, dtype)
-    drawn = isinstance(cfg.data.get("model"), DictConfig)
-    data = (
-        _drawn_data(json.dumps(to_plain(cfg.data))) if drawn else build_data(cfg.data, cfg.cache)
-    )
-    protocol = build_protocol(plain["protocol"])
-    n_test = check_test_images(protocol, data)
-    if not 0 <= plain["picture"] < n_test:
-        raise ValueError(
-            f"picture={plain['picture']} is not a test image: use 0 to {n_test - 1}, as "
-            f"{n_test} are measured on (data.n_test, protocol.test_images)"
-        )
-    data.check()
-    drawn_with = plain["seed"] if protocol.latents == "sampled" else None
-    models: dict[str, GenerativeModel] = {}
-
-    def shared_model(node: DictConfig, role: str) -> "GenerativeModel":
-        plain_node = {k: v for k, v in to_plain(node).items() if k != CHOICE}
-        key = json.dumps(plain_node, sort_keys=True)
-        if key not in models:
-            models[key] = build_model(node, str(device), dtype, role)
-        return models[key]
-
-    subjects = {}
-    for role in ROLES:
-        node = role_node(cfg, role)
-        model = shared_model(node, role)
-        check_role(role, model, data)
-        warn_of_crop(model.name, node.get("trained_crop"), plain["data"].get("crop"))
-        subjects[role] = Subject(
-            model,
-            model.options,
-            dtype,
-            drawn_with,
-            yaml_name=model_name(cfg[role]),
-            changed=changed_options(cfg, role),
-        )
-    via = None
-    if plain["via"] is not None:
-        model = shared_model(model_node(str(plain["via"]), cfg), "via")
-        check_role("via", model, data)
-        via = Subject(model, model.options, dtype, drawn_with)
-    template = build(cfg.map)
-    check_pair(template, subjects["encoder"], subjects["decoder"])
-    check_penalty(protocol, template)
-    rank_curve = check_rank_curve(plain["rank_curve"], template)
-    cache = open_cache(plain["cache"])
-    set_numerics(plain["seed"])
-    return Cell(
-        encoder=subjects["encoder"],
-        decoder=subjects["decoder"],
-        data=data,
-        fitting=Fitting(
-            template,
-            _factorisations(cache),
-            device,
-            protocol.map_alpha if protocol.penalty == "by_hand" else None,
-        ),
-        protocol=protocol,
-        metrics=_metrics(plain["metric"], device, data.image_size),
-        readouts=_readouts(
-            cfg.probe, protocol, plain["seed"], subjects["decoder"].model_name, cache
-        ),
-        cache=cache,
-        batch_size=plain["batch_size"],
-        seed=plain["seed"],
-        via=via,
-        round_trip=plain["round_trip"],
-        geometry=plain["geometry"],
-        rank_curve=rank_curve,
-        validation=plain["validation"],
-    )
-
-
 def build_protocol(node: dict[str, Any]) -> "Protocol":
     """Build and check the measuring protocol.
 
@@ -334,43 +209,6 @@ def build_protocol(node: dict[str, Any]) -> "Protocol":
     from stitching.protocol import Protocol
 
     return Protocol(**(node | {"measures": tuple(node["measures"])}))
-
-
-def _readouts(
-    node: DictConfig, protocol: "Protocol", seed: int, decoder: str, cache: "Cache"
-) -> "Readouts | None":
-    """Build the probes of a cell; None with `probe=none`."""
-    from stitching.probes import FactorProbes, LassoProbes, SoftmaxProbes
-    from stitching.readouts import Readouts
-
-    if not node.get("_target_"):
-        return None
-    probes = build(node)
-    if protocol.penalty == "by_hand" and isinstance(probes, LassoProbes):
-        alpha = protocol.probe_alpha(decoder)
-        if alpha is not None:
-            probes = build(node, alpha=alpha, standardise=False)
-    return Readouts(probes, SoftmaxProbes(), FactorProbes(), protocol, cache, seed)
-
-
-def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
-    """A metric's configuration, weight files of the user's relative to the launch folder."""
-    fixed = dict(node)
-    if isinstance(node.get("weights"), str):
-        fixed["weights"] = absolute(node["weights"])
-    if isinstance(node.get("space"), dict):
-        fixed["space"] = _metric_options(node["space"])
-    return fixed
-
-
-def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[str, "ImageMetric"]:
-    """Build the metrics and check that they can measure images of this size."""
-    metrics = {
-        key: _metric(json.dumps(_metric_options(node)), str(device)) for key, node in nodes.items()
-    }
-    for key, metric in metrics.items():
-        check_size(key, metric, size)
-    return metrics
 
 
 def open_cache(path: str | None) -> "Cache":
@@ -384,11 +222,3 @@ def _cache(root: Path) -> "Cache":
     from stitching.cache import Cache
 
     return Cache(root)
-
-
-@functools.lru_cache(maxsize=1)
-def _factorisations(cache: "Cache") -> "Factorisations":
-    """Factorisations in memory, so that the cells of a sweep share them."""
-    from stitching.fitting import Factorisations
-
-    return Factorisations(cache)

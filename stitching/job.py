@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from stitching import config, finished, outputs, progress
+from stitching import assembly, config, finished, outputs, progress
 from stitching.manifest import read_manifest
 from stitching.tracking.cells import log_cell
 
@@ -105,7 +105,7 @@ def _run(cfg: DictConfig, job: _Job) -> str:
             tracker.start(plain, name, job.group, folder, tags=tags)
 
         try:
-            cell = config.build_cell(cfg)
+            cell = assembly.build_cell(cfg)
             key = cell_identity(plain, cell)
         except BaseException:
             if not finished.holds_finished(folder):

@@ -8,7 +8,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stitching import config
+from stitching import assembly, config
 
 CONF = config.conf_dir()
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
@@ -92,13 +92,13 @@ def test_stable_keys_are_there():
 )
 def test_wrong_input_is_refused_when_built(overrides, error, message):
     with pytest.raises(error, match=message):
-        config.build_cell(composed(*overrides))
+        assembly.build_cell(composed(*overrides))
 
 
 def test_one_model_in_two_roles_is_built_once():
-    same = config.build_cell(composed("encoder=vqvae", "decoder=vqvae", "via=vqvae"))
+    same = assembly.build_cell(composed("encoder=vqvae", "decoder=vqvae", "via=vqvae"))
     assert same.encoder.model is same.decoder.model is same.via.model
-    other = config.build_cell(
+    other = assembly.build_cell(
         composed("encoder=vqvae", "decoder=vqvae", "decoder.space=continuous")
     )
     assert other.encoder.model is not other.decoder.model
@@ -111,7 +111,7 @@ def test_an_unknown_option_names_the_known_ones():
 
 def test_a_missing_value_is_reported_before_any_work():
     with pytest.raises(ValueError, match="incomplete"):
-        config.build_cell(composed("+data.more=???"))
+        assembly.build_cell(composed("+data.more=???"))
 
 
 def test_a_configuration_becomes_plain_containers():
@@ -127,7 +127,7 @@ def test_weights_of_other_data_are_used_with_a_warning(tmp_path, caplog):
     for i in range(80):
         Image.new("RGB", (64, 64), (i, 2 * i, 3 * i)).save(tmp_path / f"{i}.png")
     options = [f"data.root={tmp_path}", "data.n_train=4", "encoder=vae", "decoder=vae"]
-    config.build_cell(composed("data=folder", *options))
+    assembly.build_cell(composed("data=folder", *options))
     assert "vae was trained on faces, the data are folder" in caplog.text
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stitching import config, encode
+from stitching import assembly, config, encode
 from stitching.data.base import ImageSet
 from stitching.latents import BLOCK_IMAGES
 from stitching.models.base import GenerativeModel
@@ -38,7 +38,7 @@ def entries(cache, kind="latents"):
 def cell(cache, *overrides):
     """Run a cell of the same settings; return how many images it encoded."""
     options = ["metric=[rmse]", "probe=none", "geometry=false", f"cache={cache}"]
-    result = config.build_cell(config.compose_config([*SMALL, *options, *overrides])).run()
+    result = assembly.build_cell(config.compose_config([*SMALL, *options, *overrides])).run()
     return result.resources["count/images_encoded"]
 
 

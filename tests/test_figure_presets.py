@@ -8,7 +8,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stitching import config
+from stitching import assembly, config
 from stitching.report.cells import BASELINES
 from stitching.report.figures import write_figures
 from stitching.report.figures.facts import AT
@@ -111,7 +111,7 @@ def test_the_grid_on_celeba_asks_for_its_folder():
     cfg = composed("experiment=grid-celeba", "encoder=random", "decoder=pixels")
     plain = OmegaConf.create({key: value for key, value in cfg.items() if key != "hydra"})
     with pytest.raises(ValueError, match=r"data\.root"):
-        config.build_cell(plain)
+        assembly.build_cell(plain)
 
 
 @pytest.fixture(scope="module")

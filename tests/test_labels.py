@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from stitching import config
+from stitching import assembly, config
 from stitching.labels import changed_options, check_labels, label_models, model_name
 
 SMALL = ["data.n_train=12", "data.n_test=4", "metric=[rmse]", "tracker=none"]
@@ -81,20 +81,20 @@ def test_one_name_for_two_models_of_a_cell_is_refused():
     names = ["encoder.name=x", "decoder.name=x"]
     cfg = composed("encoder=dm", "decoder=dm", "encoder.n_steps=5", *names)
     with pytest.raises(ValueError, match=r"both called x, but differ in n_steps \(5 and 10\)"):
-        config.build_cell(cfg)
+        assembly.build_cell(cfg)
 
 
 def test_the_identity_between_spaces_that_differ_is_refused():
     cfg = composed("encoder=dm", "decoder=dm", "encoder.n_steps=5", "map=identity")
     with pytest.raises(ValueError, match=r"map=identity is for one space.* n_steps \(5 and 10\)"):
-        config.build_cell(cfg)
-    config.build_cell(composed("encoder=dm", "decoder=dm", "map=identity"))
+        assembly.build_cell(cfg)
+    assembly.build_cell(composed("encoder=dm", "decoder=dm", "map=identity"))
 
 
 def test_penalties_by_hand_go_by_the_model_whatever_it_is_called():
     named = composed("encoder=nf", "encoder.name=glow", "decoder=vae", "protocol=paper",
                      "protocol.test_images=null")  # fmt: skip
-    cell = config.build_cell(named)
+    cell = assembly.build_cell(named)
     assert (cell.encoder.model.name, cell.encoder.model_name) == ("glow", "nf")
     assert cell.fitting.by_hand("nf", "vae") == 5000
     source, target = cell.encoder.model_name, cell.decoder.model_name
@@ -104,7 +104,7 @@ def test_penalties_by_hand_go_by_the_model_whatever_it_is_called():
 def test_what_differs_is_a_fact_of_the_cell():
     from stitching.provenance import of_options
 
-    cell = config.build_cell(composed("encoder=dm", "decoder=vae", "encoder.n_steps=5"))
+    cell = assembly.build_cell(composed("encoder=dm", "decoder=vae", "encoder.n_steps=5"))
     facts = of_options(encoder=cell.encoder, decoder=cell.decoder)
     assert facts == {"encoder/model": "dm", "encoder/n_steps": 5, "decoder/model": "vae"}
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import stitching
-from stitching import config
+from stitching import assembly, config
 from stitching.report.settings import swept_setting
 from tests.test_cli import conf, launch  # noqa: F401 - a fixture
 
@@ -18,7 +18,7 @@ SIZES = ["tracker=none", "data.image_size=32", "data.n_train=40", "data.n_test=8
 
 
 def build(*overrides):
-    return config.build_cell(config.compose_config([*SIZES[:1], *overrides]))
+    return assembly.build_cell(config.compose_config([*SIZES[:1], *overrides]))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
-from stitching import compatibility, config
+from stitching import assembly, compatibility, config
 from stitching.models.containers import read_weights
 from stitching.models.weights import load_weights, resolve, save_weights
 from tests.small import small_vae, small_vae_options
@@ -167,7 +167,7 @@ def cell_of_crop(monkeypatch):
         overrides += [f"+encoder.trained_crop={trained}"] if trained else []
         overrides += [f"+data.crop={crop}"] if crop else []
         for _ in range(2):
-            config.build_cell(config.compose_config(overrides))
+            assembly.build_cell(config.compose_config(overrides))
 
     return build
 
