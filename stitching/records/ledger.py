@@ -12,7 +12,8 @@ import itertools
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Hashes by name; None stands for any content, of a file that changes while a process runs.
 Listed = dict[str, list[str] | None]
+
+_PARTIAL = ".partial"
 
 _ELSEWHERE = "use another folder"
 
@@ -47,9 +50,7 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = _new_beside(path)
     try:
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        _rename(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -87,7 +88,12 @@ class Ledger:
 
     def listed(self) -> Listed:
         """Return hashes by name, of all files that the record lists."""
-        return _hashes(self.read())
+        known = _hashes(self.read())
+        return {
+            name: hashes
+            for name, hashes in known.items()
+            if hashes is not None or not name.endswith(_PARTIAL) or self._exists(name)
+        }
 
     def foreign(self, names: Iterable[str]) -> list[str]:
         """Return files of other origin that have some of these names, or the record's.
@@ -121,14 +127,18 @@ class Ledger:
                 f"would overwrite: {remedy}, or move them away"
             )
 
-    def save(self, facts: Mapping[str, Any]) -> None:
+    def save(self, facts: Mapping[str, Any], listing: Iterable[str] = ()) -> None:
         """Write the record anew with these facts; what it lists stays listed.
+
+        Args:
+            facts: All keys but `files`.
+            listing: Names to list besides, of files that may change: a library writes them.
 
         Raises:
             ForeignFilesError: A file of other origin has the record's name.
             ValueError: A value is NaN or infinite, which JSON does not have.
         """
-        self._store(self.listed(), facts)
+        self._store(self.listed() | dict.fromkeys(listing), facts)
 
     def write(self, name: str, data: bytes | Iterable[bytes]) -> Path:
         """Write a file whole, in place of the listed one; return its path.
@@ -136,30 +146,60 @@ class Ledger:
         Raises:
             ForeignFilesError: A file of other origin has that name.
         """
-        path = self.folder / name
-        self.require_free([name], _ELSEWHERE)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            with partial.open("wb") as file:
-                file.writelines([data] if isinstance(data, bytes) else data)
-            self.claim({name: sha256_of(partial)})
-        return path
+        if isinstance(data, bytes):
+            self.write_all({name: data})
+        else:
+            with self.writing(name) as partial, partial.open("wb") as file:
+                file.writelines(data)
+        return self.folder / name
 
     def write_all(self, files: Mapping[str, bytes]) -> None:
         """Write several files as `write` does, with one change of the record."""
-        self.claim({name: hashlib.sha256(data).hexdigest() for name, data in files.items()})
-        for name, data in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as partial:
-                partial.write_bytes(data)
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        self._put(hashes, lambda name, partial: partial.write_bytes(files[name]))
+
+    def copy(self, source: Path, files: Mapping[str, str]) -> None:
+        """Copy files of another folder.
+
+        Args:
+            source: That folder.
+            files: SHA-256 by name.
+
+        Raises:
+            OSError: They cannot be read, or one has another content.
+        """
+
+        def copied(name: str, partial: Path) -> None:
+            shutil.copyfile(source / name, partial)
+            if sha256_of(partial) != files[name]:
+                raise OSError(f"{source / name} changed while it was copied: start again")
+
+        self._put(files, copied)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Yield a path to write to, which becomes the file of this name at the end.
+
+        Raises:
+            ForeignFilesError: A file of other origin has that name.
+        """
+        self.require_free([name], _ELSEWHERE)
+        partial = self._beside(name)
+        self.claim({partial: None})
+        self._make_parent(name)
+        path = self.folder / partial
+        try:
+            yield path
+            self.claim({name: sha256_of(path)})
+            _rename(path, self.folder / name)
+        finally:
+            path.unlink(missing_ok=True)
 
     def adopt(self, name: str, partial: Path) -> Path:
         """Rename a finished file of the same disk to its place, as `write`; return that."""
-        path = self.folder / name
         self.claim({name: sha256_of(partial)})
-        partial.replace(path)
-        return path
+        _rename(partial, self.folder / name)
+        return self.folder / name
 
     def claim(self, names: Mapping[str, str | None]) -> None:
         """List names with their coming content, and clear their places of all other content.
@@ -171,8 +211,7 @@ class Ledger:
             ForeignFilesError: A file of other origin has one of these names.
         """
         self.require_free(names, _ELSEWHERE)
-        found = self.read()
-        listed, changed = _hashes(found), []
+        found, listed, changed = self.read(), self.listed(), []
         for name, sha256 in names.items():
             known, present = listed.get(name, []), self._content(name)
             written = known is not None and present in known
@@ -189,8 +228,7 @@ class Ledger:
 
         A file whose content is no longer what was written is set aside.
         """
-        found = self.read()
-        listed = _hashes(found)
+        found, listed = self.read(), self.listed()
         gone, changed = [name for name in names if name in listed], []
         for name in gone:
             known, present = listed.pop(name), self._content(name)
@@ -210,7 +248,7 @@ class Ledger:
 
     def set_aside(self, names: Iterable[str]) -> None:
         """Rename what exists of these names to `NAME.kept-N`, with one warning."""
-        there, kept = [name for name in names if os.path.lexists(self.folder / name)], []
+        there, kept = [name for name in names if self._exists(name)], []
         for name in there:
             path = self.folder / name
             place = next(
@@ -242,13 +280,40 @@ class Ledger:
         with replacing(self.record) as partial:
             partial.write_text(text, encoding="utf-8")
 
+    def _put(self, files: Mapping[str, str], fill: Callable[[str, Path], object]) -> None:
+        """List files, and put each one into its place after `fill(name, partial)` wrote it.
+
+        The partial files are listed too, so that none is left for ever by a killed process.
+        """
+        partials = {name: self._beside(name) for name in files}
+        self.claim({**files, **dict.fromkeys(partials.values())})
+        for name, partial in partials.items():
+            self._make_parent(name)
+            path = self.folder / partial
+            try:
+                fill(name, path)
+                _rename(path, self.folder / name)
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _beside(self, name: str) -> str:
+        parent, last = PurePosixPath(name).parent, PurePosixPath(name).name
+        partials = (str(parent / _partial(last, number)) for number in itertools.count())
+        return next(partial for partial in partials if not self._exists(partial))
+
+    def _make_parent(self, name: str) -> None:
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+
+    def _exists(self, name: str) -> bool:
+        return os.path.lexists(self.folder / name)
+
     def _taken(self, name: str) -> str | None:
         """Return what occupies a name: itself, or a file where a folder of it must be."""
         for parent in reversed(PurePosixPath(name).parents[:-1]):
             path = self.folder / parent
             if os.path.lexists(path) and not path.is_dir():
                 return str(parent)
-        return name if os.path.lexists(self.folder / name) else None
+        return name if self._exists(name) else None
 
     def _content(self, name: str) -> str | None:
         """Return SHA-256 of a file; "" of what is no regular file, None where nothing is."""
@@ -282,11 +347,21 @@ def _counted(names: Collection[str]) -> str:
     return " and ".join([*names][:2]) + more
 
 
+def _partial(name: str, number: int) -> str:
+    return f".{name}.{os.getpid()}.{number}{_PARTIAL}"
+
+
 def _new_beside(path: Path) -> Path:
     """Create an empty file beside another one, under a name that nothing has."""
     for number in itertools.count():
-        partial = path.with_name(f".{path.name}.{os.getpid()}.{number}.partial")
+        partial = path.with_name(_partial(path.name, number))
         with suppress(FileExistsError):
             partial.touch(exist_ok=False)
             return partial
     raise AssertionError  # the count has no end
+
+
+def _rename(partial: Path, path: Path) -> None:
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)

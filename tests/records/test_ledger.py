@@ -137,6 +137,44 @@ def test_a_record_that_names_files_elsewhere_does_not_reach_them(tmp_path):
     assert (folder / "a.png.kept-1").exists()
 
 
+def test_a_partial_file_of_a_killed_process_is_recognised(ledger, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    monkeypatch.setattr("pathlib.Path.unlink", lambda *a, **b: None)
+    monkeypatch.setattr("stitching.records.ledger._rename", killed)
+    with pytest.raises(Killed):
+        ledger._put({"a.png": sha256_of(ledger.record)}, lambda name, path: path.touch())
+    monkeypatch.undo()
+    assert len(content(ledger.folder)) == 2
+    ledger.remove(ledger.listed())
+    assert set(content(ledger.folder)) == {"record.json"}
+
+
+def test_a_copy_of_what_has_changed_is_refused_and_leaves_nothing(ledger, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a.png").write_bytes(b"x")
+    ledger.copy(source, {"a.png": sha256_of(source / "a.png")})
+    assert (ledger.folder / "a.png").read_bytes() == b"x"
+    with pytest.raises(OSError, match="changed while it was copied"):
+        ledger.copy(source, {"a.png": "0" * 64})
+    assert not list(ledger.folder.glob(".*partial"))
+
+
+def test_what_a_library_writes_is_listed_and_goes_with_the_rest(ledger):
+    with ledger.writing("map.bin") as partial:
+        partial.write_bytes(b"one")
+    with pytest.raises(RuntimeError), ledger.writing("map.bin") as partial:
+        raise RuntimeError
+    assert (ledger.folder / "map.bin").read_bytes() == b"one"
+    ledger.save({"state": "done"}, listing=["launch.log"])
+    assert set(ledger.listed()) == {"map.bin", "launch.log"}
+
+
 def test_removing_takes_along_folders_that_are_empty_then(ledger):
     ledger.write("x/y/a.png", b"")
     ledger.write("x/b.png", b"")
