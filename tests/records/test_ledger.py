@@ -138,16 +138,13 @@ def test_a_record_that_names_files_elsewhere_does_not_reach_them(tmp_path):
 
 
 def test_a_partial_file_of_a_killed_process_is_recognised(ledger, monkeypatch):
-    class Killed(BaseException):
-        pass
+    def killed(name, partial):
+        partial.write_bytes(b"half")
+        monkeypatch.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+        raise KeyboardInterrupt
 
-    def killed(*_):
-        raise Killed
-
-    monkeypatch.setattr("pathlib.Path.unlink", lambda *a, **b: None)
-    monkeypatch.setattr("stitching.records.ledger._rename", killed)
-    with pytest.raises(Killed):
-        ledger._put({"a.png": sha256_of(ledger.record)}, lambda name, path: path.touch())
+    with pytest.raises(KeyboardInterrupt):
+        ledger._put({"a.png": "0" * 64}, killed)
     monkeypatch.undo()
     assert len(content(ledger.folder)) == 2
     ledger.remove(ledger.listed())
