@@ -19,9 +19,9 @@ _NOT_RESULTS = frozenset({"tracker", "cache", "resume", "batch_size", "device"})
 _NOT_COMPUTING = frozenset(
     {
         "__main__", "api", "check", "checks", "claims", "dashboard", "encode", "finished",
-        "interrupts", "job", "manifest", "outputs", "page", "progress", "report", "reporting",
-        "resume", "status", "summary_run", "sweep", "sync", "tracking", "train", "train_files",
-        "train_gan", "trainer", "zoo",
+        "folders", "interrupts", "job", "manifest", "outputs", "page", "preflight", "progress",
+        "records", "report", "reporting", "resume", "status", "summary_run", "sweep", "sync",
+        "tracking", "train", "train_files", "train_gan", "trainer", "zoo",
     }
 )  # fmt: skip
 

@@ -8,20 +8,26 @@ leaves nothing that the next one cannot recognise.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-__all__ = ["ForeignFilesError", "Ledger", "replacing", "sha256_of"]
+__all__ = ["ForeignFilesError", "Ledger", "hashes_in", "partial_name", "replacing", "sha256_of"]
 
 log = logging.getLogger(__name__)
 
 #: Hashes by name; None stands for any content, of a file that changes while a process runs.
 Listed = dict[str, list[str] | None]
+
+_PARTIAL = ".partial"
+
+_ELSEWHERE = "use another folder"
 
 
 class ForeignFilesError(FileExistsError):
@@ -36,22 +42,25 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, which becomes `path` at the end, whole; on an error it is gone.
+    """Yield a new file to write to, which becomes `path` at the end; on an error it is removed.
 
-    The folder of `path` exists. The file is flushed to disk before it is renamed.
+    The folder of `path` exists. The file is flushed to disk before it is renamed, so that a
+    reader sees the old content or the new one, also after a loss of power.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _new_beside(path)
     try:
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        _rename(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 class Ledger:
     """Writes and removes files of one folder, by the record that lists them.
+
+    A listed file whose content is no longer what was written is renamed to `NAME.kept-N` before
+    its place is used again. The same holds for all files where the record has no key `files`:
+    earlier versions wrote such ones.
 
     Args:
         folder: The folder.
@@ -60,7 +69,8 @@ class Ledger:
 
     Example:
         >>> ledger = Ledger(Path(folder), "status.json", ours=("state", "sweep"))
-        >>> ledger.require_free(["metrics.json"])
+        >>> ledger.require_free(["metrics.json"], "choose another hydra.run.dir")
+        >>> ledger.save({"state": "running", "sweep": "s1"})
         >>> ledger.write("metrics.json", b"{}")
     """
 
@@ -71,27 +81,33 @@ class Ledger:
         """Return the record; empty where there is none, or one that is not this project's."""
         try:
             found = json.loads(self.record.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         mine = isinstance(found, dict) and all(key in found for key in self.ours)
         return found if mine else {}
 
     def listed(self) -> Listed:
-        """Return what the record lists."""
-        files = self.read().get("files")
-        if not isinstance(files, Mapping):
-            return {}
+        """Return hashes by name, of all files that the record lists."""
+        known = hashes_in(self.read())
         return {
-            str(name): [text] if isinstance(text, str) else text for name, text in files.items()
+            name: hashes
+            for name, hashes in known.items()
+            if hashes is not None or not name.endswith(_PARTIAL) or self._exists(name)
         }
 
     def foreign(self, names: Iterable[str]) -> list[str]:
-        """Return those of the names that exist, and that the record does not list."""
-        found = self.read()
-        listed = self.listed()
-        there = [name for name in names if name not in listed and self._exists(name)]
-        if not found and self._exists(self.record.name):
-            there.insert(0, self.record.name)
+        """Return files of other origin that have some of these names, or the record's.
+
+        Where a folder of such a name is a file, that file is returned.
+        """
+        found, there = self.read(), []
+        if not found and os.path.lexists(self.record):
+            there.append(self.record.name)
+        listed = hashes_in(found)
+        for name in [] if _is_older(found) else names:
+            taken = None if name in listed else self._taken(name)
+            if taken is not None and taken not in there:
+                there.append(taken)
         return there
 
     def require_free(self, names: Iterable[str], remedy: str) -> None:
@@ -106,72 +122,249 @@ class Ledger:
         """
         there = self.foreign(names)
         if there:
-            more = f" and {len(there) - 2} more" if len(there) > 2 else ""
             raise ForeignFilesError(
-                f"{self.folder} holds {' and '.join(there[:2])}{more}, which this project did not "
-                f"write and would overwrite: {remedy}, or move them away"
+                f"{self.folder} holds {_counted(there)}, which this project did not write and "
+                f"would overwrite: {remedy}, or move them away"
             )
 
+    def save(self, facts: Mapping[str, Any], listing: Iterable[str] = ()) -> None:
+        """Write the record anew with these facts; what it lists stays listed.
+
+        Args:
+            facts: All keys but `files`.
+            listing: Names to list besides, of files that may change: a library writes them.
+
+        Raises:
+            ForeignFilesError: A file of other origin has the record's name.
+            ValueError: A value is NaN or infinite, which JSON does not have.
+        """
+        self._store(self.listed() | dict.fromkeys(listing), facts)
+
     def write(self, name: str, data: bytes | Iterable[bytes]) -> Path:
-        """Write a file whole, in place of the listed one; return its path."""
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            with partial.open("wb") as file:
-                file.writelines([data] if isinstance(data, bytes) else data)
-            self._claim(name, sha256_of(partial))
-        return path
+        """Write a file whole, in place of the listed one; return its path.
+
+        Raises:
+            ForeignFilesError: A file of other origin has that name.
+        """
+        if isinstance(data, bytes):
+            self.write_all({name: data})
+        else:
+            with self.writing(name) as partial, partial.open("wb") as file:
+                file.writelines(data)
+        return self.folder / name
+
+    def write_all(self, files: Mapping[str, bytes]) -> None:
+        """Write several files as `write` does, with one change of the record."""
+        hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        self._put(hashes, lambda name, partial: partial.write_bytes(files[name]))
+
+    def copy(self, source: Path, files: Mapping[str, str]) -> None:
+        """Copy files of another folder.
+
+        Args:
+            source: That folder.
+            files: SHA-256 by name.
+
+        Raises:
+            OSError: They cannot be read, or one has another content.
+        """
+
+        def copied(name: str, partial: Path) -> None:
+            shutil.copyfile(source / name, partial)
+            if sha256_of(partial) != files[name]:
+                raise OSError(f"{source / name} changed while it was copied: start again")
+
+        self._put(files, copied)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Yield a path to write to, which becomes the file of this name at the end.
+
+        Raises:
+            ForeignFilesError: A file of other origin has that name.
+        """
+        self.require_free([name], _ELSEWHERE)
+        partial = self._beside(name)
+        self.claim({partial: None})
+        self._make_parent(name)
+        path = self.folder / partial
+        try:
+            yield path
+            self.claim({name: sha256_of(path)})
+            _rename(path, self.folder / name)
+        finally:
+            path.unlink(missing_ok=True)
 
     def adopt(self, name: str, partial: Path) -> Path:
         """Rename a finished file of the same disk to its place, as `write`; return that."""
-        path = self.folder / name
-        self._claim(name, sha256_of(partial))
-        partial.replace(path)
-        return path
+        self.claim({name: sha256_of(partial)})
+        _rename(partial, self.folder / name)
+        return self.folder / name
+
+    def claim(self, names: Mapping[str, str | None]) -> None:
+        """List names with their coming content, and clear their places of all other content.
+
+        Args:
+            names: SHA-256 by name; None where the content will change.
+
+        Raises:
+            ForeignFilesError: A file of other origin has one of these names.
+        """
+        self.require_free(names, _ELSEWHERE)
+        found, listed, changed = self.read(), self.listed(), []
+        for name, sha256 in names.items():
+            known, present = listed.get(name, []), self._content(name)
+            written = known is not None and present in known
+            if present is not None and known is not None and not written:
+                changed.append(name)
+            # The earlier content counts until the new one has taken its place.
+            hashes = {sha256, present} if written else {sha256}
+            listed[name] = None if sha256 is None else sorted(x for x in hashes if x)
+        self.set_aside(changed)
+        self._store(listed, found)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove listed files whose content is what was written; unlist all of these names."""
-        listed = self.listed()
-        gone = [name for name in names if name in listed]
+        """Remove those of the names that are listed, and folders that this leaves empty.
+
+        A file whose content is no longer what was written is set aside.
+        """
+        found, listed = self.read(), self.listed()
+        gone, changed = [name for name in names if name in listed], []
         for name in gone:
-            path = self.folder / name
-            hashes = listed[name]
-            if path.is_file() and (hashes is None or sha256_of(path) in hashes):
-                path.unlink()
+            known, present = listed.pop(name), self._content(name)
+            if present is None:
+                continue
+            if present == "" or (known is not None and present not in known):
+                changed.append(name)
+            else:
+                (self.folder / name).unlink(missing_ok=True)
+        self.set_aside(changed)
+        parents = {parent for name in gone for parent in PurePosixPath(name).parents[:-1]}
+        for parent in sorted(parents, reverse=True):  # what lies deeper comes first
+            with suppress(OSError):  # it is not empty
+                (self.folder / parent).rmdir()
         if gone:
-            self._store({name: known for name, known in listed.items() if name not in gone})
+            self._store(listed, found)
 
-    def _claim(self, name: str, sha256: str) -> None:
-        """List a name with its coming content; set aside what lies there and was not written."""
-        listed, path = self.listed(), self.folder / name
-        known = listed.get(name, [])
-        if self._exists(name) and known is not None:
-            present = sha256_of(path) if path.is_file() else ""
-            if present not in (*known, sha256):
-                if name not in listed and self.read().get("files") is not None:
-                    raise ForeignFilesError(
-                        f"{path} appeared while this project was writing to its folder, and was "
-                        "not written by it: move it away, and start again"
-                    )
-                self._set_aside(path)
-            known = [present] if present in known else []
-        self._store(listed | {name: None if known is None else sorted({*known, sha256})})
-
-    def _set_aside(self, path: Path) -> None:
-        """Rename a file that was changed after it was written, or that an old record lacks."""
-        number = 1
-        while os.path.lexists(kept := path.with_name(f"{path.name}.kept-{number}")):
-            number += 1
-        path.rename(kept)
-        log.warning("%s is not what was written there: it is kept as %s", path, kept.name)
-
-    def _store(self, files: Listed) -> None:
-        found = self.read()
-        with replacing(self.record) as partial:
-            partial.write_text(
-                json.dumps(found | {"files": files}, indent=1, allow_nan=False) + "\n",
-                encoding="utf-8",
+    def set_aside(self, names: Iterable[str]) -> None:
+        """Rename what exists of these names to `NAME.kept-N`, with one warning."""
+        there, kept = [name for name in names if self._exists(name)], []
+        for name in there:
+            path = self.folder / name
+            place = next(
+                place
+                for number in itertools.count(1)
+                if not os.path.lexists(place := path.with_name(f"{path.name}.kept-{number}"))
             )
+            path.rename(place)
+            kept.append(place.name)
+        if kept:
+            log.warning(
+                "%s held %s with other content than this project recorded: kept as %s",
+                self.folder,
+                _counted(there),
+                _counted(kept),
+            )
+
+    def _store(self, files: Listed, facts: Mapping[str, Any]) -> None:
+        if os.path.lexists(self.record) and not self.read():
+            raise ForeignFilesError(
+                f"{self.record} was not written by this project: {_ELSEWHERE}, or move it away"
+            )
+        assert all(key in facts for key in self.ours if key != "files"), "read as somebody else's"
+        listed = {
+            name: known[0] if known is not None and len(known) == 1 else known
+            for name, known in files.items()
+        }
+        text = json.dumps({**facts, "files": listed}, indent=1, allow_nan=False) + "\n"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self.record) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+    def _put(self, files: Mapping[str, str], fill: Callable[[str, Path], object]) -> None:
+        """List files, and put each one into its place after `fill(name, partial)` wrote it.
+
+        The partial files are listed too, so that none is left for ever by a killed process.
+        """
+        partials = {name: self._beside(name) for name in files}
+        self.claim({**files, **dict.fromkeys(partials.values())})
+        for name, partial in partials.items():
+            self._make_parent(name)
+            path = self.folder / partial
+            try:
+                fill(name, path)
+                _rename(path, self.folder / name)
+            finally:
+                path.unlink(missing_ok=True)
+
+    def _beside(self, name: str) -> str:
+        parent, last = PurePosixPath(name).parent, PurePosixPath(name).name
+        partials = (str(parent / partial_name(last, number)) for number in itertools.count())
+        return next(partial for partial in partials if not self._exists(partial))
+
+    def _make_parent(self, name: str) -> None:
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
 
     def _exists(self, name: str) -> bool:
         return os.path.lexists(self.folder / name)
+
+    def _taken(self, name: str) -> str | None:
+        """Return what occupies a name: itself, or a file where a folder of it must be."""
+        for parent in reversed(PurePosixPath(name).parents[:-1]):
+            path = self.folder / parent
+            if os.path.lexists(path) and not path.is_dir():
+                return str(parent)
+        return name if self._exists(name) else None
+
+    def _content(self, name: str) -> str | None:
+        """Return SHA-256 of a file; "" of what is no regular file, None where nothing is."""
+        path = self.folder / name
+        if not os.path.lexists(path):
+            return None
+        return sha256_of(path) if path.is_file() else ""
+
+
+def hashes_in(record: Mapping[str, Any]) -> Listed:
+    """Return hashes by name, of all files that a record lists; names outside are left out."""
+    files = record.get("files")
+    if not isinstance(files, Mapping):
+        return {}
+    listed: Listed = {}
+    for name, known in files.items():
+        if name.startswith("/") or ".." in name.split("/"):
+            continue  # nothing outside the folder is touched, whatever a record says
+        texts = known if isinstance(known, list) else [known]
+        listed[name] = None if known is None else [x for x in texts if isinstance(x, str)]
+    return listed
+
+
+def _is_older(record: Mapping[str, Any]) -> bool:
+    """Return whether a record is of a version that listed no files while a process ran."""
+    return bool(record) and not isinstance(record.get("files"), Mapping)
+
+
+def _counted(names: Collection[str]) -> str:
+    """Return the first two names, and how many more there are."""
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return " and ".join([*names][:2]) + more
+
+
+def partial_name(name: str, number: int = 0) -> str:
+    """Return the name under which this process writes a file, before it takes its place."""
+    return f".{name}.{os.getpid()}.{number}{_PARTIAL}"
+
+
+def _new_beside(path: Path) -> Path:
+    """Create an empty file beside another one, under a name that nothing has."""
+    for number in itertools.count():
+        partial = path.with_name(partial_name(path.name, number))
+        with suppress(FileExistsError):
+            partial.touch(exist_ok=False)
+            return partial
+    raise AssertionError  # the count has no end
+
+
+def _rename(partial: Path, path: Path) -> None:
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(path)

@@ -47,6 +47,11 @@ class Tracker:
 
     _running = False
 
+    @property
+    def place(self) -> str | None:
+        """Where the files of the active run lie, relative to its folder where they are in it."""
+        return None
+
     def start(
         self,
         config: Mapping[str, object],
