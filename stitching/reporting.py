@@ -15,7 +15,7 @@ from stitching import claims
 from stitching.page import write_page
 from stitching.report.cells import read_cells
 from stitching.report.files import add_arguments, report_folders
-from stitching.report.output import CLAIMS, PAGE, Output
+from stitching.report.output import CLAIMS, Output
 from stitching.report.summary import summary_of
 
 __all__ = ["main", "report_sweeps"]

@@ -1,8 +1,11 @@
 """Send offline runs of a sweep to Weights & Biases: `python -m stitching.sync DIR [DIR ...]`.
 
-DIR is the folder of a sweep, or one above several. Runs that were sent before, which wandb marks
-by a file `*.synced`, and those of cells that are still at work are left alone; `wandb sync` sends
-the others. Files of cells are only read.
+DIR is the folder of a sweep, or one above several. Sent are the runs that the records of cells and
+sweeps name (`runs` in `status.json` and `report.json`); where a record names none, as in those of
+earlier versions, the runs with an identity, a kind and a group as this project gives them. Runs of
+other origin, and those that a later one replaced, are left alone. So are runs that were sent
+before, which wandb marks by a file `*.synced`, and those of cells that are still at work;
+`wandb sync` sends the others. Files of cells are only read.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stitching.manifest import read_json
 from stitching.tracking.server import check_server, is_installed, private_environment
+from stitching.tracking.stored import is_own
 
 __all__ = ["OfflineRun", "find_runs", "main"]
 
@@ -41,12 +46,14 @@ class OfflineRun:
     Attributes:
         path: Its folder, `offline-run-*`.
         label: What it is of, relative to the folder searched: a cell, or "." for a summary.
+        own: Whether it is to be sent at all: neither of other origin nor replaced by a later one.
         sent: Whether it was sent.
         at_work: Whether its cell is still running.
     """
 
     path: Path
     label: str
+    own: bool
     sent: bool
     at_work: bool
 
@@ -64,11 +71,17 @@ def find_runs(folder: Path) -> list[OfflineRun]:
         if Path(place).name != "wandb":
             continue
         runs = sorted(Path(place) / name for name in names if name.startswith("offline-run-"))
-        names.clear()  # nothing below a run is another run
+        names[:] = [x for x in names if not x.startswith(("offline-run-", "run-"))]
         cell = Path(place).parent
-        label = str(cell.relative_to(folder))
+        label, named = os.path.relpath(cell, folder), _named(cell)
         found += [
-            OfflineRun(run, label, _was_sent(run), _at_work(cell))
+            OfflineRun(
+                run,
+                label,
+                is_own(run) if named is None else run.name in named,
+                _was_sent(run),
+                _at_work(cell),
+            )
             for run in runs
             if any(run.glob("run-*.wandb"))
         ]
@@ -98,8 +111,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--entity", help="user or team to send to, instead of that of the runs")
     parser.add_argument("--dry-run", action="store_true", help="list runs, send nothing")
     options = parser.parse_args(argv)
-    runs = [run for folder in options.dirs for run in find_runs(folder)]
-    waiting = [run for run in runs if not run.sent and not run.at_work]
+    if not is_installed():
+        print("error: sending runs needs wandb: run `pip install wandb`", file=sys.stderr)
+        return 1
+    found = {run.path.resolve(): run for folder in options.dirs for run in find_runs(folder)}
+    runs = [*found.values()]
+    waiting = [run for run in runs if run.own and not run.sent and not run.at_work]
     _say_what_is_left_alone(runs)
     if not waiting:
         print("nothing to send")
@@ -111,7 +128,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say_what_is_left_alone(runs: Sequence[OfflineRun]) -> None:
-    sent, at_work = sum(run.sent for run in runs), sum(run.at_work for run in runs)
+    own = [run for run in runs if run.own]
+    sent, at_work = sum(run.sent for run in own), sum(run.at_work for run in own)
+    if len(own) < len(runs):
+        print(
+            f"left alone, of other origin or replaced by later ones: {len(runs) - len(own)} runs"
+        )
     if sent:
         print(f"sent before: {sent} runs")
     if at_work:
@@ -119,9 +141,6 @@ def _say_what_is_left_alone(runs: Sequence[OfflineRun]) -> None:
 
 
 def _send(runs: Sequence[OfflineRun], project: str | None, entity: str | None) -> int:
-    if not is_installed():
-        print("error: sending runs needs wandb: run `pip install wandb`", file=sys.stderr)
-        return 1
     with tempfile.TemporaryDirectory() as home, private_environment(Path(home)):
         try:
             url = check_server(_TIMEOUT_S)
@@ -172,6 +191,13 @@ def _send_batch(command: Sequence[str], runs: Sequence[OfflineRun], url: str, ho
 
 def _was_sent(run: Path) -> bool:
     return any(run.glob("run-*.wandb.synced"))
+
+
+def _named(folder: Path) -> set[str] | None:
+    """Return the runs that records in a folder name; None where none says anything of runs."""
+    records = [read_json(folder / name) for name in ("status.json", "report.json")]
+    lists = [runs for record in records if isinstance(runs := record.get("runs"), list)]
+    return {Path(str(run)).name for runs in lists for run in runs} if lists else None
 
 
 def _at_work(cell: Path) -> bool:

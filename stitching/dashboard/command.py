@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dir", type=Path, help="folder of a sweep: show it, and what it measured"
     )
     parser.add_argument(
-        "--dry-run", type=Path, metavar="FILE", help="write both as JSON to a new file, send nothing"
+        "--dry-run",
+        type=Path,
+        metavar="FILE",
+        help="write both as JSON to a new file, send nothing",
     )
     options = parser.parse_args(argv)
     if options.dir and options.group:

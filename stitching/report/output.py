@@ -146,6 +146,17 @@ class Output:
             if (self.folder / name).is_file()
         )
 
+    def note_run(self, run: Path | None) -> None:
+        """Record which run of the tracker is the sweep's summary, in place of an earlier one.
+
+        Args:
+            run: Its folder; None for none. The tracker's library goes on writing to it when the
+                run has ended, so its files have no hashes here, and are never removed.
+        """
+        names = [os.path.relpath(run, self._root)] if run else []
+        with self._open() as ledger:
+            ledger.save(ledger.read() | {"runs": names})
+
     def _path(self, name: str) -> str:
         return f"{self._below}/{name}" if self._below else name
 

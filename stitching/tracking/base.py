@@ -86,6 +86,11 @@ class Tracker:
         self._start(Start(dict(config), name, group, Path(dir), job_type, tuple(tags), id))
         self._running = True
 
+    @property
+    def run_folder(self) -> Path | None:
+        """Folder of the run that has started; None where it has no files."""
+        return None
+
     def log(self, scalars: Mapping[str, Scalar]) -> None:
         """Record one step of named values; the last value of each name is its summary.
 

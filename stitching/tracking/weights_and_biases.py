@@ -181,6 +181,11 @@ class WandbTracker(Tracker):
             settings=settings,
         )
 
+    @property
+    def run_folder(self) -> Path | None:
+        """Folder of the run that has started; None where it has no files."""
+        return None if self._run is None else Path(self._run.settings.sync_dir)
+
     def _log(self, scalars: dict[str, Scalar]) -> None:
         history: dict[str, int | float] = {}
         for key, value in scalars.items():

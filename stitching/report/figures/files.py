@@ -77,7 +77,7 @@ def draw_figures(grid: Grid) -> dict[str, bytes]:
             test images.
     """
     require_unique(grid.frame)
-    drawn = {}
+    drawn: dict[str, bytes] = {}
     with page_style():
         for number, figure in FIGURES.items():
             if figure.lacks(grid):
