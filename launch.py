@@ -6,6 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from stitching import config, job, sweep
+from stitching.records.text import make_printable
 
 config.register_roles()
 
@@ -18,12 +19,14 @@ def main(cfg: DictConfig) -> float | None:
 
 if __name__ == "__main__":
     interrupted = False
+    make_printable()
     try:
-        main()
-    except KeyboardInterrupt:
+        with job.terminable():
+            main()
+    except KeyboardInterrupt as stop:
         interrupted = True
         print("interrupted; finished cells keep their files", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(143 if isinstance(stop, job.Terminated) else 130)
     finally:
         # Hydra skips its own end-of-sweep hook when a cell has failed; the report must not be.
         reported = sweep.end_sweep(interrupted)

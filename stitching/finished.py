@@ -1,34 +1,48 @@
-"""Finished cells: how a whole one is told from a truncated one, and where it lies.
+"""The record of a cell, `status.json`: its state, and the files that it wrote.
 
-A cell's `status.json` is written last. It holds the cell's identity and the SHA-256 of every
-other file, so what was cut short, or changed afterwards, is not taken for finished. An index in
-the cache names the folder in which each identity was finished last.
+A finished cell's record holds the cell's identity and the SHA-256 of every file, so what was cut
+short, or changed afterwards, is not taken for finished. An index in the cache names the folder
+in which each identity was finished last.
 """
 
-import hashlib
 import json
 import os
-import shutil
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from stitching.manifest import read_json
+from stitching.records.ledger import Ledger, hashes_in, partial_name, replacing, sha256_of
 
 STATUS = "status.json"
 
-#: What a cell may leave besides its pictures and tables, and what another attempt replaces.
-_NAMES = ("config.yaml", "metrics.json", "resources.json", "resamples.npz", "map.safetensors")
-_LEFTOVERS = ("error.txt", "progress.json", "*.partial", "*.partial.npz")
-_PATTERNS = ("*.png", "*_curve.csv")
+#: All files that a cell may write, but for Hydra's and its tracker's.
+NAMES = (
+    "config.yaml", "metrics.json", "resources.json", "resamples.npz", "map.safetensors",
+    "reconstructions.png", "picture.png", "picture_original.png",
+    "penalty_curve.csv", "penalty_curve.png", "rank_curve.csv", "rank_curve.png",
+    "error.txt", "progress.json",
+)  # fmt: skip
+
+#: Listed by every record but those of earlier versions.
+_PROGRESS = "progress.json"
 
 
 def now() -> str:
     """Return the time, in UTC, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def as_json(values: dict[str, Any]) -> bytes:
+    """Return values as JSON.
+
+    Raises:
+        ValueError: A value is NaN or infinite, which JSON does not have.
+    """
+    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -37,50 +51,122 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     Raises:
         ValueError: A value is NaN or infinite, which JSON does not have.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    data = as_json(values)
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def ledger_of(folder: Path) -> Ledger:
+    """Return the ledger of a cell's folder."""
+    return Ledger(folder, STATUS, ours=("state", "sweep"))
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """Return what `status.json` says; empty where there is none, or a damaged one."""
-    return read_json(folder / STATUS)
+    """Return what `status.json` says; empty where there is none, or one of other origin."""
+    return ledger_of(folder).read()
 
 
-def mark(folder: Path, state: str, sweep: str, started: str, **facts: Any) -> None:
-    """Write `status.json` of a running or failed cell."""
-    where = {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
-    write_json(folder / STATUS, {"state": state, "sweep": sweep, **where, **facts})
+def require_free(folder: Path, beside: Sequence[str], remedy: str) -> None:
+    """Check that a cell may write into a folder.
+
+    Earlier versions did not list all that they wrote: in the folder of such a cell, whatever has
+    a name that is needed is set aside later.
+
+    Args:
+        folder: Of the cell; it need not exist.
+        beside: Names of files that Hydra writes there.
+        remedy: What the user may do.
+
+    Raises:
+        ForeignFilesError: Files of other origin have names that the cell needs.
+    """
+    ledger = ledger_of(folder)
+    if not _is_earlier(ledger):
+        ledger.require_free([*NAMES, *beside], remedy)
+
+
+def reserve(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None:
+    """List the files that Hydra and the heartbeat write, before the cell is known.
+
+    A finished cell stays as it is: it may be of the identity that is about to be found.
+
+    Raises:
+        OSError: The folder cannot be written, or `status.json` is of other origin.
+    """
+    ledger = ledger_of(folder)
+    if _is_earlier(ledger):
+        _take_over(ledger)
+    if _finished(folder):
+        ledger.save(ledger.read(), _changing(beside))
+    else:
+        begin(folder, sweep, started, beside)
+
+
+def begin(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None:
+    """Begin a cell: remove the files of an earlier attempt, and say that it is running.
+
+    Args:
+        folder: Of the cell.
+        sweep: Which start of a sweep it belongs to.
+        started: When it began.
+        beside: Names of files that Hydra writes there.
+
+    Raises:
+        OSError: The folder cannot be written, or `status.json` is of other origin.
+    """
+    ledger, others = ledger_of(folder), _changing(beside)
+    ledger.remove([name for name in ledger.listed() if name not in others])
+    ledger.save(_facts("running", sweep, started, runs=[]), others)
+
+
+def note_run(folder: Path, run: str) -> None:
+    """Record where the tracker's run of a cell lies: a folder below the cell's, or elsewhere."""
+    ledger = ledger_of(folder)
+    found = ledger.read()
+    ledger.save(found | {"runs": [*found.get("runs", ()), run]})
 
 
 def mark_done(folder: Path, key: str, sweep: str, started: str, **facts: Any) -> None:
-    """Write `status.json` of a finished cell, with the hashes of its files."""
-    files = {path.name: _sha256(path) for path in sorted(_files(folder))}
-    mark(folder, "done", sweep, started, finished=now(), key=key, **facts, files=files)
+    """Record that a cell is finished.
+
+    Args:
+        folder: Of the cell.
+        key: Its identity.
+        sweep: Which start of a sweep it belongs to.
+        started: When it began.
+        facts: Other facts to record.
+    """
+    _mark(folder, _facts("done", sweep, started, finished=now(), key=key, **facts))
 
 
-def mark_failed(folder: Path, sweep: str, started: str, error: str) -> None:
-    """Write `status.json` of a failed cell.
+def mark_failed(folder: Path, sweep: str, started: str, error: str, state: str = "failed") -> None:
+    """Record that a cell has failed.
 
     A finished cell that lies there is not lost: it may be of the same identity, and what failed
     was to find that out.
+
+    Args:
+        folder: Of the cell.
+        sweep: Which start of a sweep it belongs to.
+        started: When it began.
+        error: Why, in one line.
+        state: "failed", or "interrupted" where the user stopped it.
     """
     before = _finished(folder)
-    facts = {"before": before} if before else {}
-    mark(folder, "failed", sweep, started, finished=now(), error=error, **facts)
+    more = {"before": before} if before else {}
+    _mark(folder, _facts(state, sweep, started, finished=now(), error=error, **more))
 
 
 def is_whole(folder: Path, key: str) -> bool:
     """Return whether a folder holds a finished cell of this identity, all its files unharmed."""
     status = _finished(folder)
-    files = status.get("files")
-    if status.get("key") != key or not isinstance(files, dict) or "metrics.json" not in files:
+    files = hashes_in(status)
+    if status.get("key") != key or "metrics.json" not in files:
         return False
     try:
-        return all(_sha256(folder / name) == sha256 for name, sha256 in files.items())
+        return all(
+            hashes is None or sha256_of(folder / name) in hashes for name, hashes in files.items()
+        )
     except OSError:
         return False
 
@@ -92,8 +178,10 @@ def holds_finished(folder: Path) -> bool:
 
 def keep(folder: Path, sweep: str) -> None:
     """Make a whole cell one of the present sweep, and of no other."""
-    (folder / "error.txt").unlink(missing_ok=True)
-    write_json(folder / STATUS, _finished(folder) | {"sweep": sweep, "kept": True})
+    found = _finished(folder)
+    ledger = ledger_of(folder)
+    ledger.remove(["error.txt"])
+    ledger.save(found | {"sweep": sweep, "kept": True})
 
 
 def copy_files(source: Path, folder: Path) -> None:
@@ -102,43 +190,48 @@ def copy_files(source: Path, folder: Path) -> None:
     Raises:
         OSError: They cannot be copied, or are being replaced.
     """
-    files: dict[str, str] = _finished(source).get("files", {})
-    for name, sha256 in files.items():
-        partial = folder / f"{name}.{os.getpid()}.partial"
-        shutil.copyfile(source / name, partial)
-        partial.replace(folder / name)
-        if _sha256(folder / name) != sha256:
-            raise OSError(f"{source / name} changed while it was copied: start the sweep again")
+    files = hashes_in(_finished(source)).items()
+    ledger_of(folder).copy(source, {name: hashes[0] for name, hashes in files if hashes})
 
 
-def clear(folder: Path) -> None:
-    """Remove what an earlier attempt left in the folder of a cell, its tracker's run included.
+def _facts(state: str, sweep: str, started: str, **facts: Any) -> dict[str, Any]:
+    where = {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
+    return {"state": state, "sweep": sweep, **where, **facts}
 
-    Files that no cell writes are left alone.
-    """
-    for path in [*_files(folder), *_matching(folder, _LEFTOVERS), folder / STATUS]:
-        path.unlink(missing_ok=True)
-    shutil.rmtree(folder / "wandb", ignore_errors=True)
+
+def _mark(folder: Path, facts: dict[str, Any]) -> None:
+    ledger = ledger_of(folder)
+    found = ledger.read()
+    runs = {"runs": found["runs"]} if "runs" in found else {}
+    ledger.save(facts | runs, _changing(()))
+
+
+def _changing(beside: Sequence[str]) -> Collection[str]:
+    """Return names of files that change while a cell runs, and are not of its results."""
+    return [*beside, _PROGRESS, partial_name(_PROGRESS)]
+
+
+def _is_earlier(ledger: Ledger) -> bool:
+    """Return whether a record was written by a version that listed only results."""
+    found = ledger.read()
+    return bool(found) and _PROGRESS not in hashes_in(found)
+
+
+def _take_over(ledger: Ledger) -> None:
+    """List the results that an earlier version recorded; set aside what may be of any origin."""
+    found = ledger.read()
+    recorded = found if "files" in found else found.get("before", {})
+    files = {name: hashes for name, hashes in hashes_in(recorded).items() if hashes}
+    ledger.set_aside([name for name in NAMES if name not in files])
+    write_json(ledger.record, found | {"files": files})
 
 
 def _finished(folder: Path) -> dict[str, Any]:
     """Return the status of the finished cell in a folder; empty where there is none."""
     status = read_status(folder)
-    status = status.get("before", {}) if status.get("state") == "failed" else status
+    before = status.get("before")
+    status = before if isinstance(before, dict) else status
     return status if status.get("state") == "done" else {}
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    yield from (path for name in _NAMES if (path := folder / name).is_file())
-    yield from _matching(folder, _PATTERNS)
-
-
-def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
-    return [path for pattern in patterns for path in folder.glob(pattern)]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class Index:

@@ -19,7 +19,8 @@ _NOT_RESULTS = frozenset({"tracker", "cache", "resume", "batch_size", "device"})
 _NOT_COMPUTING = frozenset(
     {
         "__main__", "api", "check", "checks", "claims", "dashboard", "encode", "finished",
-        "job", "manifest", "outputs", "page", "progress", "report", "reporting", "resume",
+        "folders", "job", "manifest", "outputs", "page", "progress", "records", "report",
+        "reporting", "resume",
         "status", "summary_run", "sweep", "sync", "tracking", "train", "train_gan", "trainer",
         "zoo",
     }

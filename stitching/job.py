@@ -5,6 +5,7 @@ that never ran.
 """
 
 import logging
+import signal
 import sys
 import traceback
 import warnings
@@ -19,7 +20,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from stitching import config, finished, outputs, progress
+from stitching.folders import hydra_files
 from stitching.manifest import read_manifest
+from stitching.records.ledger import ForeignFilesError
+from stitching.records.text import as_utf8
 from stitching.tracking.cells import log_cell
 
 if TYPE_CHECKING:
@@ -31,14 +35,43 @@ log = logging.getLogger(__name__)
 _shown: set[str] = set()
 
 
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM, as from a queueing system: its cell ends as interrupted."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Make `Terminated` of SIGTERM, unless something else handles it."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        raise Terminated
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop)
+    yield
+
+
 @dataclass(frozen=True)
 class _Job:
-    """Where one job writes, and what it belongs to."""
+    """Where one job writes, and what it belongs to.
+
+    Attributes:
+        folder: Of the cell.
+        sweep: Which start of a sweep it belongs to.
+        group: What the tracker calls the sweep.
+        started: When it began.
+        beside: Names of files that Hydra writes into the folder.
+    """
 
     folder: Path
     sweep: str
     group: str
     started: str
+    beside: list[str]
+
+    def begin(self) -> None:
+        finished.begin(self.folder, self.sweep, self.started, self.beside)
 
 
 def run_job(cfg: DictConfig) -> float | None:
@@ -55,13 +88,13 @@ def run_job(cfg: DictConfig) -> float | None:
     folder = Path(hydra.runtime.output_dir)
     multirun = hydra.mode == RunMode.MULTIRUN
     manifest = read_manifest(Path(hydra.runtime.cwd, hydra.sweep.dir)) if multirun else {}
-    sweep = manifest.get("id", folder.name)
-    job = _Job(folder, sweep, manifest.get("group", sweep), finished.now())
+    sweep, beside = manifest.get("id", folder.name), hydra_files(hydra)
+    job = _Job(folder, sweep, manifest.get("group", sweep), finished.now(), beside)
     try:
-        # A finished cell keeps its files until another identity is known to need the place.
-        if not finished.holds_finished(folder):
-            finished.clear(folder)
-            finished.mark(folder, "running", job.sweep, job.started)
+        _log_in_utf8()
+        # Hydra has written its files. Where that was checked before, this finds nothing.
+        finished.require_free(folder, (), "choose another folder")
+        finished.reserve(folder, job.sweep, job.started, beside)
         with _warnings_to_log(), progress.follow(folder):
             line = _run(cfg, job)
     except BaseException as error:
@@ -82,11 +115,15 @@ def run_job(cfg: DictConfig) -> float | None:
 
 
 def _fail(job: _Job, error: BaseException) -> None:
+    """Write down why a cell has failed; what cannot be written is logged."""
+    if isinstance(error, ForeignFilesError):
+        return  # the folder is not this project's
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    text = f"{type(error).__name__}: {text}"
+    text, trace = f"{type(error).__name__}: {text}", as_utf8(traceback.format_exc())
+    state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
-        (job.folder / "error.txt").write_text(traceback.format_exc())
-        finished.mark_failed(job.folder, job.sweep, job.started, text)
+        finished.mark_failed(job.folder, job.sweep, job.started, text, state)
+        finished.ledger_of(job.folder).write("error.txt", trace)
     except OSError as problem:  # a full disk must not hide what went wrong before
         log.error("%s: its failure cannot be written down: %s", job.folder.name, problem)
 
@@ -102,6 +139,8 @@ def _run(cfg: DictConfig, job: _Job) -> str:
 
         def begin(*tags: str) -> None:
             tracker.start(plain, name, job.group, folder, tags=tags)
+            if tracker.place is not None:
+                finished.note_run(folder, tracker.place)
 
         try:
             cell = config.build_cell(cfg)
@@ -115,8 +154,7 @@ def _run(cfg: DictConfig, job: _Job) -> str:
                 finished.keep(folder, job.sweep)
                 return f"{name}: finished before, kept"
             source = index.find(key) if plain["resume"] else None
-            finished.clear(folder)
-            finished.mark(folder, "running", job.sweep, job.started)
+            job.begin()
             facts = {}
             if source is None:
                 begin()
@@ -136,17 +174,26 @@ def _run(cfg: DictConfig, job: _Job) -> str:
 
 
 def _compute(cell: "Cell", plain: dict[str, Any], job: _Job) -> None:
+    ledger = finished.ledger_of(job.folder)
     # Kept apart from Hydra's own copy in .hydra, which has the interpolations unresolved.
-    (job.folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(plain)))
+    ledger.write("config.yaml", as_utf8(OmegaConf.to_yaml(OmegaConf.create(plain))))
     result = cell.run()
     if plain["export_map"]:
-        result.fitted.save(job.folder / "map.safetensors")
+        with ledger.writing("map.safetensors") as partial:
+            result.fitted.save(partial)
     with progress.stage("write"):
         outputs.write_result(result, job.folder, job.sweep, plain["picture"])
 
 
 def _model_name(node: Any) -> str:
     return str(node["name"]) if isinstance(node, dict) and "name" in node else str(node)
+
+
+def _log_in_utf8() -> None:
+    """Let the log file of this cell hold any text, whatever the locale."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            handler.stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

@@ -53,6 +53,8 @@ class Sweep:
         overrides: What the command line set for all jobs.
         jobs: What was planned; None where that was decided on the way.
         finished: When it ended; None where it has not.
+        interrupted: When the user stopped it; None where nobody did.
+        starts: Ids of earlier starts of the same sweep: cells that they finished are its own.
     """
 
     id: str
@@ -67,6 +69,17 @@ class Sweep:
     overrides: tuple[str, ...] = ()
     jobs: tuple[Job, ...] | None = None
     finished: str | None = None
+    interrupted: str | None = None
+    starts: tuple[str, ...] = ()
+
+    def owns(self, sweep: object, state: str) -> bool:
+        """Return whether a cell is one of this sweep.
+
+        Args:
+            sweep: Which start of a sweep the cell belongs to.
+            state: Its state.
+        """
+        return sweep == self.id or (state == "done" and sweep in self.starts)
 
 
 def read_sweep(folder: Path) -> Sweep | None:
@@ -127,7 +140,7 @@ def folders_of(jobs: Sequence[Job], there: Collection[str]) -> list[str]:
 
 def _sweep(found: dict[str, Any]) -> Sweep:
     jobs = found.get("jobs")
-    pid, finished = found.get("pid"), found.get("finished")
+    pid = found.get("pid")
     return Sweep(
         id=str(found["id"]),
         group=str(found.get("group") or found["id"]),
@@ -140,13 +153,19 @@ def _sweep(found: dict[str, Any]) -> Sweep:
         cwd=str(found.get("cwd") or ""),
         overrides=_texts(found.get("overrides")),
         jobs=None if jobs is None else tuple(_job(job) for job in jobs),
-        finished=None if finished is None else str(finished),
+        finished=_text(found.get("finished")),
+        interrupted=_text(found.get("interrupted")),
+        starts=_texts(found.get("starts")),
     )
 
 
 def _job(found: dict[str, Any]) -> Job:
     folder, encoder, decoder = (str(found[key]) for key in ("folder", "encoder", "decoder"))
     return Job(int(found["number"]), folder, encoder, decoder, _texts(found.get("overrides")))
+
+
+def _text(found: Any) -> str | None:
+    return None if found is None else str(found)
 
 
 def _texts(found: Any) -> tuple[str, ...]:

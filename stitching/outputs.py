@@ -1,15 +1,16 @@
 """The files that a cell leaves."""
 
+import io
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stitching.finished import write_json
+from stitching.finished import as_json, ledger_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     from stitching.cell import Pictures, Result
 
@@ -25,51 +26,52 @@ def write_result(result: "Result", folder: Path, sweep: str, picture: int) -> No
 
     Args:
         result: What the cell found.
-        folder: Where to write.
+        folder: Where to write; its `status.json` lists the files.
         sweep: Which start of a sweep it belongs to.
         picture: Test image that the grid of pictures shows.
     """
-    write_json(folder / "metrics.json", result.metrics)
-    write_draws(folder / "resamples.npz", result.draws)
-    write_json(folder / "resources.json", {**result.resources, "sweep": sweep})
-    _write_pictures(result.pictures, folder, picture)
-    _write_curves(result.curves, folder)
+    files = {
+        "metrics.json": as_json(result.metrics),
+        "resamples.npz": _draws(result.draws),
+        "resources.json": as_json({**result.resources, "sweep": sweep}),
+        **_pictures(result.pictures, picture),
+        **_curves(result.curves),
+    }
+    ledger_of(folder).write_all(files)
 
 
 def summary_line(folder: Path) -> str:
     """Return the most important numbers of a finished cell, and its time, in one line."""
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = json.loads((folder / "metrics.json").read_bytes())
     values = "  ".join(
         f"{key.partition('/')[2]} {metrics[key]:.4f}"
         for key in _SHOWN
         if isinstance(metrics.get(key), float)
     )
-    resources = json.loads((folder / "resources.json").read_text())
+    resources = json.loads((folder / "resources.json").read_bytes())
     name = f"{metrics['encoder']}-to-{metrics['decoder']}"
     return f"{name}: {values}  ({resources['time/total_s']:.1f} s)"
 
 
 def objective(folder: Path) -> float | None:
     """Return R2 on held-out fit images, where the cell was asked for it."""
-    found: float | None = json.loads((folder / "metrics.json").read_text()).get(
+    found: float | None = json.loads((folder / "metrics.json").read_bytes()).get(
         "latent/validation_r2"
     )
     return found
 
 
-def write_draws(path: Path, draws: "dict[str, NDArray[np.float32]]") -> None:
-    """Write measures on every resample by key, atomically; numpy reads them without unpickling."""
+def _draws(draws: "dict[str, NDArray[np.float32]]") -> bytes:
+    """Return measures on every resample by key; numpy reads them without unpickling."""
     import numpy as np
 
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial.npz")
-    try:
-        np.savez_compressed(partial, **draws)  # type: ignore[arg-type]  # a key is any file name
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    file = io.BytesIO()
+    np.savez_compressed(file, **draws)  # type: ignore[arg-type]  # a key is any file name
+    return file.getvalue()
 
 
-def _write_pictures(pictures: "Pictures", folder: Path, picture: int) -> None:
+def _pictures(pictures: "Pictures", picture: int) -> dict[str, bytes]:
+    """Return PNG files by name."""
     from PIL import Image
 
     from stitching.report import render_reconstructions
@@ -84,21 +86,25 @@ def _write_pictures(pictures: "Pictures", folder: Path, picture: int) -> None:
         "picture": Image.fromarray(stitched[picture]),
         "picture_original": Image.fromarray(original[picture]),
     }
-    for name, image in images.items():
-        path = folder / f"{name}.png"
-        partial = path.with_suffix(".partial")
-        image.save(partial, format="png", compress_level=3)  # half the time, a tenth larger
-        partial.replace(path)
+    return {f"{name}.png": _png(image) for name, image in images.items()}
 
 
-def _write_curves(curves: dict[str, list[dict[str, Any]]], folder: Path) -> None:
-    """Write each curve as CSV and as a picture."""
+def _png(image: "Image.Image") -> bytes:
+    file = io.BytesIO()
+    image.save(file, format="png", compress_level=3)  # half the time, a tenth larger
+    return file.getvalue()
+
+
+def _curves(curves: dict[str, list[dict[str, Any]]]) -> dict[str, bytes]:
+    """Return each curve as CSV and as a picture."""
     import pandas as pd
 
     from stitching.report.curves import penalty_curve, rank_curve
 
     draw = {"penalty_curve": penalty_curve, "rank_curve": rank_curve}
+    files = {}
     for name, rows in curves.items():
         table = pd.DataFrame(rows)
-        table.to_csv(folder / f"{name}.csv", index=False, lineterminator="\n")
-        (folder / f"{name}.png").write_bytes(draw[name](table))
+        files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()
+        files[f"{name}.png"] = draw[name](table)
+    return files

@@ -17,6 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from stitching.records.ledger import replacing
+
 __all__ = ["FILE", "Bar", "bar", "follow", "shown", "stage"]
 
 log = logging.getLogger(__name__)
@@ -223,7 +225,7 @@ def follow(folder: Path, begin: str = "build") -> Iterator[None]:
 
 
 class _Heart(threading.Thread):
-    """Writes what the process is at, until told to end.
+    """Writes what the process is at, until `end` is called.
 
     Args:
         path: The file.
@@ -254,14 +256,12 @@ class _Heart(threading.Thread):
             self.path.unlink(missing_ok=True)
 
     def _write(self) -> None:
-        partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
+        text = json.dumps(self._now.facts(), allow_nan=False) + "\n"
         try:
-            partial.write_text(json.dumps(self._now.facts(), allow_nan=False) + "\n")
-            partial.replace(self.path)
+            with replacing(self.path) as partial:
+                partial.write_text(text, encoding="utf-8")
         except OSError as error:
             log.debug("%s cannot be written: %s", self.path, error)
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
 
 
 def _line(of: Bar) -> Any:

@@ -22,7 +22,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from stitching import manifest
-from stitching.finished import now, write_json
+from stitching.finished import now
+from stitching.folders import REMEDY, check_run, check_sweep, sweep_ledger
 from stitching.records.ledger import ForeignFilesError
 from stitching.report.output import Output
 
@@ -69,6 +70,17 @@ class SweepStart(Callback):
     cells may lie beside the new ones.
     """
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before the only job, before it writes its own files.
+
+        Raises:
+            SystemExit: The folder holds files that are not this project's, or cannot be written.
+        """
+        try:
+            check_run(config)
+        except OSError as error:
+            raise SystemExit(f"cannot write to the folder of the cell: {error}") from None
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra once, before the first job.
 
@@ -80,10 +92,12 @@ class SweepStart(Callback):
         _check_plugins(config)
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
-            Output(folder).require_free(remedy="give the sweep another hydra.sweep.dir")
+            check_sweep(config, folder)
+            Output(folder).require_free(remedy=REMEDY)
             folder.mkdir(parents=True, exist_ok=True)
             _started = _Started(folder, _lock(folder), config.tracker)
-            write_json(folder / manifest.FILE, _manifest(config, folder))
+            # Hydra is about to write multirun.yaml, and a lock is a file.
+            sweep_ledger(folder).save(_manifest(config, folder), ["multirun.yaml", ".lock"])
         except OSError as error:
             raise SystemExit(f"cannot write to the folder of the sweep: {error}") from None
 
@@ -122,10 +136,15 @@ def _manifest(config: DictConfig, folder: Path) -> dict[str, Any]:
     started = datetime.now(UTC)
     choices, jobs = config.hydra.runtime.choices, planned_jobs(config)
     name = f"{folder.name}-{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    before = manifest.read_manifest(folder)
+    before = sweep_ledger(folder).read()
     same = jobs is not None and before.get("jobs") == jobs
+    overrides = list(config.hydra.overrides.task)
+    # Cells that an earlier start of the same sweep finished are this one's too: it keeps them.
+    earlier = [*before.get("starts", ()), before["id"]] if same else []
+    goes_on = before.get("overrides") == overrides and config.get("resume", True)
     return {
         "id": name,
+        "starts": earlier if goes_on else [],
         # The runs of cells that are kept are in the tracker's group of the first start.
         "group": before.get("group", name) if same else name,
         "started": now(),
@@ -135,7 +154,7 @@ def _manifest(config: DictConfig, folder: Path) -> dict[str, Any]:
         "sweeper": choices.get("hydra/sweeper"),
         "command": sys.argv,
         "cwd": str(Path.cwd()),
-        "overrides": list(config.hydra.overrides.task),
+        "overrides": overrides,
         "jobs": jobs,
     }
 
@@ -182,13 +201,13 @@ def end_sweep(interrupted: bool) -> bool:
     Returns:
         False where a sweep has no tables.
     """
-    if _started is None or not (_started.folder / manifest.FILE).is_file():
+    found = sweep_ledger(_started.folder).read() if _started is not None else {}
+    if _started is None or not found:
         return True
     folder = _started.folder
-    found = manifest.read_manifest(folder)
-    if not interrupted and found:
-        with contextlib.suppress(OSError):  # a full disk: the report below says more
-            write_json(folder / manifest.FILE, found | {"finished": now()})
+    end = "interrupted" if interrupted else "finished"
+    with contextlib.suppress(OSError):  # a full disk: the report below says more
+        sweep_ledger(folder).save(found | {end: now()})
     reported = _report(folder)
     if not interrupted:
         _summarise(folder, _started.tracker)

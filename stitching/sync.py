@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,18 +67,17 @@ def find_runs(folder: Path) -> list[OfflineRun]:
     if not folder.is_dir():
         raise FileNotFoundError(f"not a folder: {folder}")
     found = []
-    for place, names, _ in os.walk(folder):
-        if Path(place).name != "wandb":
-            continue
-        runs = sorted(Path(place) / name for name in names if name.startswith("offline-run-"))
-        names[:] = [x for x in names if not x.startswith(("offline-run-", "run-"))]
-        cell = Path(place).parent
-        label, named = os.path.relpath(cell, folder), _named(cell)
+    for place in map(Path, _folders(folder)):
+        inside = place.name == "wandb"
+        cell = place.parent if inside else place
+        named = _named(cell)
+        # Where wandb cannot write to the folder of a cell it takes another one.
+        runs = place.glob("offline-run-*/") if inside else _away(cell, named or ())
         found += [
             OfflineRun(
                 run,
-                label,
-                is_own(run) if named is None else run.name in named,
+                os.path.relpath(cell, folder),
+                is_own(run) if named is None else run.resolve() in named,
                 _was_sent(run),
                 _at_work(cell),
             )
@@ -86,6 +85,13 @@ def find_runs(folder: Path) -> list[OfflineRun]:
             if any(run.glob("run-*.wandb"))
         ]
     return sorted(found, key=lambda run: run.path)
+
+
+def _folders(folder: Path) -> Iterator[str]:
+    """Yield a folder and those below it, but not those of runs."""
+    for place, names, _ in os.walk(folder):
+        names[:] = [x for x in names if not x.startswith(("offline-run-", "run-"))]
+        yield place
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -131,9 +137,7 @@ def _say_what_is_left_alone(runs: Sequence[OfflineRun]) -> None:
     own = [run for run in runs if run.own]
     sent, at_work = sum(run.sent for run in own), sum(run.at_work for run in own)
     if len(own) < len(runs):
-        print(
-            f"left alone, of other origin or replaced by later ones: {len(runs) - len(own)} runs"
-        )
+        print(f"left alone, of other origin or replaced: {len(runs) - len(own)} runs")
     if sent:
         print(f"sent before: {sent} runs")
     if at_work:
@@ -193,11 +197,15 @@ def _was_sent(run: Path) -> bool:
     return any(run.glob("run-*.wandb.synced"))
 
 
-def _named(folder: Path) -> set[str] | None:
+def _named(folder: Path) -> set[Path] | None:
     """Return the runs that records in a folder name; None where none says anything of runs."""
     records = [read_json(folder / name) for name in ("status.json", "report.json")]
     lists = [runs for record in records if isinstance(runs := record.get("runs"), list)]
-    return {Path(str(run)).name for runs in lists for run in runs} if lists else None
+    return {(folder / str(run)).resolve() for runs in lists for run in runs} if lists else None
+
+
+def _away(folder: Path, runs: Collection[Path]) -> list[Path]:
+    return [run for run in runs if run.parent != (folder / "wandb").resolve()]
 
 
 def _at_work(cell: Path) -> bool:

@@ -87,7 +87,7 @@ def answer(folders: Sequence[Path]) -> tuple[dict[Claim, list[Asked]], list[Path
     output.require_free(FILES)
     found = ask(list(read_evidence(folders)))
     texts = (markdown(found), as_json(found))
-    return found, output.write({n: text.encode() for n, text in zip(FILES, texts, strict=True)})
+    return found, output.write(dict(zip(FILES, texts, strict=True)))
 
 
 def ask(evidence: Sequence[Evidence]) -> dict[Claim, list[Asked]]:

@@ -124,7 +124,7 @@ def write_page(
         "missing": missing,
         "notes": list(dict.fromkeys([*notes, *_view_notes(views), *unread, *caps])),
     }
-    (path,) = Output(out.parent).write({out.name: _html(index, chunks).encode("utf-8", "replace")})
+    (path,) = Output(out.parent).write({out.name: _html(index, chunks)})
     return path
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-__all__ = ["ForeignFilesError", "Ledger", "replacing", "sha256_of"]
+__all__ = ["ForeignFilesError", "Ledger", "hashes_in", "partial_name", "replacing", "sha256_of"]
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Ledger:
 
     def listed(self) -> Listed:
         """Return hashes by name, of all files that the record lists."""
-        known = _hashes(self.read())
+        known = hashes_in(self.read())
         return {
             name: hashes
             for name, hashes in known.items()
@@ -103,7 +103,7 @@ class Ledger:
         found, there = self.read(), []
         if not found and os.path.lexists(self.record):
             there.append(self.record.name)
-        listed = _hashes(found)
+        listed = hashes_in(found)
         for name in [] if _is_older(found) else names:
             taken = None if name in listed else self._taken(name)
             if taken is not None and taken not in there:
@@ -276,6 +276,7 @@ class Ledger:
             raise ForeignFilesError(
                 f"{self.record} was not written by this project: {_ELSEWHERE}, or move it away"
             )
+        assert all(key in facts for key in self.ours if key != "files"), "read as somebody else's"
         listed = {
             name: known[0] if known is not None and len(known) == 1 else known
             for name, known in files.items()
@@ -303,7 +304,7 @@ class Ledger:
 
     def _beside(self, name: str) -> str:
         parent, last = PurePosixPath(name).parent, PurePosixPath(name).name
-        partials = (str(parent / _partial(last, number)) for number in itertools.count())
+        partials = (str(parent / partial_name(last, number)) for number in itertools.count())
         return next(partial for partial in partials if not self._exists(partial))
 
     def _make_parent(self, name: str) -> None:
@@ -328,7 +329,8 @@ class Ledger:
         return sha256_of(path) if path.is_file() else ""
 
 
-def _hashes(record: Mapping[str, Any]) -> Listed:
+def hashes_in(record: Mapping[str, Any]) -> Listed:
+    """Return hashes by name, of all files that a record lists; names outside are left out."""
     files = record.get("files")
     if not isinstance(files, Mapping):
         return {}
@@ -352,14 +354,15 @@ def _counted(names: Collection[str]) -> str:
     return " and ".join([*names][:2]) + more
 
 
-def _partial(name: str, number: int) -> str:
+def partial_name(name: str, number: int = 0) -> str:
+    """Return the name under which this process writes a file, before it takes its place."""
     return f".{name}.{os.getpid()}.{number}{_PARTIAL}"
 
 
 def _new_beside(path: Path) -> Path:
     """Create an empty file beside another one, under a name that nothing has."""
     for number in itertools.count():
-        partial = path.with_name(_partial(path.name, number))
+        partial = path.with_name(partial_name(path.name, number))
         with suppress(FileExistsError):
             partial.touch(exist_ok=False)
             return partial

@@ -57,11 +57,12 @@ def read_cells(folder: Path) -> tuple[list[Cell], list[str]]:
         notes = [f"{error}: cells that never started have no names here"]
     cells = _read_all(_cell_folders(folder, planned=bool(sweep and sweep.jobs)))
     last = sweep.id if sweep else max(cells, key=lambda cell: cell.written).sweep
-    stale = [cell for cell in cells if cell.sweep != last]
+    ours = sweep.owns if sweep else lambda of, _: of == last
+    stale = [cell for cell in cells if not ours(cell.sweep, cell.state)]
     if stale:
         names = listed([cell.path.name for cell in stale])
         notes.append(f"left out, written by another sweep than the last one ({last}): {names}")
-    cells = [cell for cell in cells if cell.sweep == last]
+    cells = [cell for cell in cells if ours(cell.sweep, cell.state)]
     if sweep and sweep.jobs:
         cells = _planned(folder, sweep, cells, stale)
     if not cells:
@@ -161,6 +162,8 @@ def _read_cell(path: Path, packer: Packer) -> Cell:
     names = os.listdir(folder)
     if status.get("state") == "failed":
         state, reason = "failed", f"{status.get('error', 'unknown')} (see {path / 'error.txt'})"
+    elif status.get("state") == "interrupted":
+        state, reason = "unfinished", "it was interrupted"
     elif status and status.get("state") != "done":
         state, reason = "unfinished", f"its status is {status.get('state')!r}"
     elif state == "done":
@@ -195,8 +198,8 @@ def _damage(
     if not {"encoder", "decoder"} <= values.keys():
         return "metrics.json does not name encoder and decoder"
     files = status.get("files")
-    for file in files if isinstance(files, dict) else ():
-        if file not in names and not (path / file).exists():
+    for file, sha256 in files.items() if isinstance(files, dict) else ():
+        if sha256 is not None and file not in names and not (path / file).exists():
             return f"{file} is gone"
     # Cells of before there were any draws have none.
     if "resamples.npz" in names and not zipfile.is_zipfile(path / "resamples.npz"):

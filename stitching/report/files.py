@@ -158,9 +158,9 @@ def _comparison(folders: Sequence[Folder]) -> Comparison | None:
 def _write_comparison(compared: Comparison, folder: Path, *, every_cell: bool) -> list[Path]:
     for grid in compared.grids.values():
         grid.require_unique()  # cells of one protocol and pair may lie in two folders
-    files = {"protocols.md": markdown(compared).encode()}
+    files = {"protocols.md": markdown(compared)}
     if every_cell:
-        files["protocols.csv"] = raw(compared).encode()
+        files["protocols.csv"] = raw(compared)
     return Output(folder).write(files)
 
 

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from stitching.records.ledger import Ledger
+from stitching.records.text import as_utf8
 from stitching.report.earlier import files_of_earlier
 from stitching.report.measures import MEASURES
 
@@ -55,7 +56,7 @@ class Output:
     Example:
         >>> output = Output(Path(sweep))
         >>> output.require_free(["grid.csv"])
-        >>> output.write({"grid.csv": b"encoder,decoder\\n"})
+        >>> output.write({"grid.csv": "encoder,decoder"})
     """
 
     def __init__(self, folder: Path, below: str = "") -> None:
@@ -90,8 +91,10 @@ class Output:
             paths = [path for path in paths if path not in earlier]
         self._ledger.require_free(paths, remedy)
 
-    def write(self, files: Mapping[str, bytes]) -> list[Path]:
+    def write(self, files: Mapping[str, bytes | str]) -> list[Path]:
         """Write files whole, in place of those that the record lists; return their paths.
+
+        Text is written in UTF-8.
 
         A reader sees the old content or the new one. A listed file that was changed since is
         renamed to `NAME.kept-N` before.
@@ -100,7 +103,12 @@ class Output:
             ForeignFilesError: A file of other origin has one of the names.
         """
         with self._open() as ledger:
-            ledger.write_all({self._path(name): data for name, data in files.items()})
+            ledger.write_all(
+                {
+                    self._path(name): as_utf8(data) if isinstance(data, str) else data
+                    for name, data in files.items()
+                }
+            )
         return [self.folder / name for name in files]
 
     def write_pieces(self, name: str, pieces: Iterable[bytes]) -> Path:
@@ -146,16 +154,15 @@ class Output:
             if (self.folder / name).is_file()
         )
 
-    def note_run(self, run: Path | None) -> None:
+    def note_run(self, run: str | None) -> None:
         """Record which run of the tracker is the sweep's summary, in place of an earlier one.
 
         Args:
-            run: Its folder; None for none. The tracker's library goes on writing to it when the
-                run has ended, so its files have no hashes here, and are never removed.
+            run: As `Tracker.place`. The tracker's library goes on writing to it when the run has
+                ended, so its files have no hashes here, and are never removed.
         """
-        names = [os.path.relpath(run, self._root)] if run else []
         with self._open() as ledger:
-            ledger.save(ledger.read() | {"runs": names})
+            ledger.save(ledger.read() | {"runs": [run] if run else []})
 
     def _path(self, name: str) -> str:
         return f"{self._below}/{name}" if self._below else name

@@ -73,7 +73,7 @@ def report_grid(
             test images.
     """
     paths = write_raw(Raw(grid, whole), out)
-    files: dict[str, bytes] = {}
+    files: dict[str, bytes | str] = {}
     repeated = len(grid.frame) > len(grid.cells)
     swept = swept_setting(grid.folder, grid.frame) if repeated else None
     if swept is not None:
@@ -84,8 +84,8 @@ def report_grid(
         if figures:
             files |= draw_figures(grid)
         measures = [m for m in tables.shown(grid) if pictures or m.printed]
-        files["table.md"] = tables.markdown(grid, measures).encode()
-        files["table.tex"] = latex(grid, name, measures).encode()
+        files["table.md"] = tables.markdown(grid, measures)
+        files["table.tex"] = latex(grid, name, measures)
         pairs = len(grid.encoders) * len(grid.decoders)
         heading = f"{pairs - len(grid.absent)} of {pairs} cells finished"
         heading += f": {tables.setting_of(grid)}"
@@ -110,14 +110,14 @@ def _console(grid: Grid) -> str:
     return tables.print_table(grid)
 
 
-def _curves(grid: Grid, swept: tuple[str, list[float]]) -> tuple[dict[str, bytes], Page]:
+def _curves(grid: Grid, swept: tuple[str, list[float]]) -> tuple[dict[str, bytes | str], Page]:
     """Return pictures by name, and what the console shows."""
     import pandas as pd
 
     setting, values = swept
     frame = grid.frame.assign(**{setting: values})
     measures = tables.shown(grid)
-    files = {}
+    files: dict[str, bytes | str] = {}
     for measure in [m for m in measures if m.pictured]:
         numbers = pd.to_numeric(frame[measure.key], errors="coerce")
         image = setting_curve(frame.assign(**{measure.key: numbers}), setting, measure)

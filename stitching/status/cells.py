@@ -19,11 +19,13 @@ from typing import Any, Literal
 from stitching.manifest import read_json
 from stitching.status.machine import Machine
 
-State = Literal["done", "failed", "running", "dead", "missing"]
+State = Literal["done", "failed", "interrupted", "running", "dead", "missing"]
 
 #: Seconds without a heartbeat after which a cell of another machine counts as dead: a living one
 #: writes `progress.json` every 5 s.
 DEAD_AFTER_S = 60.0
+
+_INTERRUPTS = ("KeyboardInterrupt", "KeyboardInterrupt: KeyboardInterrupt")
 
 # ENCODER-to-DECODER_JOBNUM
 _NAME = re.compile(r"(?P<encoder>.+?)-to-(?P<decoder>.+?)(?:_\d+)?")
@@ -37,8 +39,9 @@ class Cell:
         folder: Its folder, relative to the sweep's.
         encoder: Name of the model that encodes; "" where nothing tells.
         decoder: Likewise of the one that decodes.
-        state: "done", "failed", "running", "dead", or "missing" where it has not begun.
-        reason: Why it is failed, dead or missing.
+        state: "done", "failed", "interrupted" by the user, "running", "dead", or "missing" where
+            it has not begun.
+        reason: Why it is failed, interrupted, dead or missing.
         reused: Whether its files were taken from another cell.
         host: Machine it runs or ran on; "" where nothing tells.
         pid: Its process there.
@@ -118,7 +121,9 @@ class Entry:
         host, pid = self.process() or (str(status.get("host", "")), None)
         started, finished = moment(status.get("started")), moment(status.get("finished"))
         progress, age, reason = None, None, ""
-        if state == "failed":
+        if state in ("failed", "interrupted"):
+            if self.status.get("error") in _INTERRUPTS:
+                state = "interrupted"  # as earlier versions wrote it
             reason = str(status.get("error", "unknown error")).partition("\n")[0]
         elif state == "done":
             started, finished = self._times(started, finished)

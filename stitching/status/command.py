@@ -119,7 +119,7 @@ def facts(sweep: Sweep) -> dict[str, Any]:
 
 def _cell_facts(sweep: Sweep, cell: Cell) -> dict[str, Any]:
     found = asdict(cell) | {"seconds": cell.seconds}
-    if cell.state == "failed":
+    if cell.state in ("failed", "interrupted"):
         found["error_file"] = str((sweep.folder / cell.folder / "error.txt").absolute())
     return found
 

@@ -20,7 +20,7 @@ from stitching.manifest import Sweep as Manifest
 from stitching.status.cells import Cell, Entry, moment
 from stitching.status.machine import Machine
 
-SweepState = Literal["running", "finished", "dead", "unknown"]
+SweepState = Literal["running", "finished", "interrupted", "dead", "unknown"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +48,12 @@ class Sweep:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """Number of cells done (reused ones among them), reused, failed, running, dead, missing.
+        """Number of cells by state, in the order done, reused, failed, ...; reused ones are done.
 
         Those planned are all of them but reused ones.
         """
         found: Counter[str] = Counter(cell.state for cell in self.cells)
-        states = ("failed", "running", "dead", "missing")
+        states = ("failed", "interrupted", "running", "dead", "missing")
         reused = sum(cell.reused for cell in self.cells if cell.state == "done")
         return {"done": found["done"], "reused": reused} | {s: found[s] for s in states}
 
@@ -67,7 +67,9 @@ class Sweep:
         """What can be said of the sweep."""
         if self.counts["running"]:
             return "running"
-        left = self.counts["missing"] + self.counts["dead"]
+        left = sum(self.counts[state] for state in ("missing", "dead", "interrupted"))
+        if self.counts["interrupted"] and self.single:
+            return "interrupted"
         if self.manifest is None or self.single:
             return "dead" if left else "finished"
         if self.manifest.finished is not None:
@@ -77,6 +79,8 @@ class Sweep:
             return "running"
         if not left and self.planned is not None:
             return "finished"
+        if self.manifest.interrupted is not None:
+            return "interrupted"
         return "dead" if here or not self.host else "unknown"
 
     @property
@@ -196,7 +200,8 @@ def look(folder: Path, machine: Machine | None = None) -> Sweep:
     cells, stale = [], 0
     overtaken = _overtaken(entries)
     for entry in entries:
-        other = entry.status.get("sweep", sweep) != sweep
+        of, state = entry.status.get("sweep", sweep), str(entry.status.get("state"))
+        other = not manifest.owns(of, state) if manifest else of != sweep
         stale += other
         if not other:
             cells.append(entry.cell(machine, left=entry.folder in overtaken))

@@ -12,6 +12,7 @@ from stitching.status.sweeps import Sweep
 #: the first is shown.
 SIGNS = {
     "failed": "x",
+    "interrupted": "~",
     "dead": "!",
     "running": ">",
     "missing": ".",
@@ -33,7 +34,8 @@ def describe(sweep: Sweep, width: int = 100) -> str:
         width: Columns of the terminal; only the grid heeds it.
     """
     blocks = [_heading(sweep), *([] if sweep.single else [_grid(sweep, width)])]
-    for state, tell in (("running", _running), ("failed", _failed), ("dead", _dead)):
+    for state, tell in (("running", _running), ("failed", _failed), ("interrupted", _interrupted),
+                        ("dead", _dead)):  # fmt: skip
         cells = [cell for cell in sweep.cells if cell.state == state]
         if cells:
             blocks.append(_listed(state, [tell(sweep, cell) for cell in cells]))
@@ -82,6 +84,8 @@ def _state(sweep: Sweep) -> str:
             f"no sign of life; it was started on {sweep.host}, and its jobs may wait in a queue: "
             "look there"
         )
+    if sweep.state == "interrupted":
+        return "interrupted by Ctrl-C or a signal to end; finished cells keep their files"
     if sweep.state == "dead" and sweep.manifest is not None and not sweep.single:
         return f"dead: its process {sweep.manifest.pid} is gone, and no cell runs"
     return sweep.state
@@ -90,7 +94,7 @@ def _state(sweep: Sweep) -> str:
 def _counts(sweep: Sweep) -> str:
     counts = sweep.counts
     reused = f" ({counts['reused']} reused)" if counts["reused"] else ""
-    words = {"failed": "failed", "running": "running", "dead": "dead"}
+    words = {state: state for state in ("failed", "interrupted", "running", "dead")}
     words["missing"] = "to come" if sweep.state in ("running", "unknown") else "missing"
     parts = [f"{counts['done']} done{reused}"]
     parts += [f"{counts[key]} {word}" for key, word in words.items() if counts[key]]
@@ -184,6 +188,10 @@ def _progress(progress: Mapping[str, Any] | None) -> str:
 
 def _failed(sweep: Sweep, cell: Cell) -> str:
     return f"{_name(sweep, cell)}  {cell.reason}\n    {sweep.folder / cell.folder / 'error.txt'}"
+
+
+def _interrupted(sweep: Sweep, cell: Cell) -> str:
+    return _name(sweep, cell)
 
 
 def _dead(sweep: Sweep, cell: Cell) -> str:

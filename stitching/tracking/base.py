@@ -47,6 +47,11 @@ class Tracker:
 
     _running = False
 
+    @property
+    def place(self) -> str | None:
+        """Where the files of the active run lie, relative to its folder where they are in it."""
+        return None
+
     def start(
         self,
         config: Mapping[str, object],
@@ -85,11 +90,6 @@ class Tracker:
             raise FileNotFoundError(f"the folder of run {name!r} does not exist: {dir}")
         self._start(Start(dict(config), name, group, Path(dir), job_type, tuple(tags), id))
         self._running = True
-
-    @property
-    def run_folder(self) -> Path | None:
-        """Folder of the run that has started; None where it has no files."""
-        return None
 
     def log(self, scalars: Mapping[str, Scalar]) -> None:
         """Record one step of named values; the last value of each name is its summary.

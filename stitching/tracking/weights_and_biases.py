@@ -182,9 +182,12 @@ class WandbTracker(Tracker):
         )
 
     @property
-    def run_folder(self) -> Path | None:
-        """Folder of the run that has started; None where it has no files."""
-        return None if self._run is None else Path(self._run.settings.sync_dir)
+    def place(self) -> str | None:
+        """Where the files of the active run lie, relative to its folder where they are in it."""
+        if self._run is None:
+            return None
+        run, folder = Path(self._run.settings.sync_dir).resolve(), self._dir.resolve()
+        return str(run.relative_to(folder) if run.is_relative_to(folder) else run)
 
     def _log(self, scalars: dict[str, Scalar]) -> None:
         history: dict[str, int | float] = {}

@@ -1,0 +1,94 @@
+"""Checks of the folders that a run is about to write to, before Hydra writes there itself."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from stitching import finished, manifest
+from stitching.records.ledger import Ledger
+
+#: What Hydra writes into the folder of a sweep, and what locks it.
+_OF_SWEEP = ("multirun.yaml",)
+
+_LOCK = ".lock"
+
+REMEDY = "set hydra.sweep.dir to another folder"
+
+_CELL = re.compile(r".+-to-.+_\d+")
+
+_SUBDIR = "${encoder.name}-to-${decoder.name}_${hydra.job.num}"
+
+
+def hydra_files(hydra: Any) -> list[str]:
+    """Return names of the files that Hydra writes into the folder of a cell.
+
+    Args:
+        hydra: Its part of the configuration.
+    """
+    below = hydra.output_subdir
+    names = [f"{below}/{name}.yaml" for name in ("config", "hydra", "overrides")] if below else []
+    return [*names, f"{hydra.job.name}.log"]
+
+
+def sweep_ledger(folder: Path) -> Ledger:
+    """Return the ledger of a sweep's folder, whose record is `sweep.json`."""
+    return Ledger(folder, manifest.FILE, ours=("id", "started"))
+
+
+def check_run(config: DictConfig) -> None:
+    """Check the folder of a single cell, and list there what Hydra is about to write.
+
+    Raises:
+        OSError: Files of other origin have names that the cell needs, or the folder cannot be
+            written.
+    """
+    folder, beside = Path(config.hydra.run.dir).absolute(), hydra_files(config.hydra)
+    finished.require_free(folder, beside, "set hydra.run.dir to another folder")
+    finished.reserve(folder, folder.name, finished.now(), beside)
+
+
+def check_sweep(config: DictConfig, folder: Path) -> None:
+    """Check the folder of a sweep and those of its cells that exist.
+
+    A folder that an earlier start planned, and whose record is lost, is that of a cell: files
+    with names that the cell needs are set aside.
+
+    Raises:
+        ForeignFilesError: Files of other origin have names that the sweep or a cell needs.
+    """
+    ledger = sweep_ledger(folder)
+    before = ledger.read()
+    lock = folder / _LOCK
+    # To lock a file empties it, and nothing else is ever in a file that locked a sweep.
+    taken = [] if lock.is_file() and not lock.stat().st_size else [_LOCK]
+    ledger.require_free([*([] if before else _OF_SWEEP), *taken], REMEDY)
+    beside = hydra_files(config.hydra)
+    planned = {str(job.get("folder")) for job in _jobs(before)}
+    lost = []
+    for cell in _cell_folders(config, folder):
+        if cell.name in planned and not finished.read_status(cell):
+            lost.append(cell)
+        else:
+            finished.require_free(cell, beside, REMEDY)
+    for cell in lost:
+        finished.ledger_of(cell).set_aside([finished.STATUS, *finished.NAMES])
+
+
+def _jobs(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    jobs = record.get("jobs")
+    return [job for job in jobs if isinstance(job, Mapping)] if isinstance(jobs, list) else []
+
+
+def _cell_folders(config: DictConfig, folder: Path) -> Iterator[Path]:
+    """Yield the folders that exist, and that a cell of the sweep may be written to."""
+    raw = OmegaConf.to_container(config.hydra.sweep, resolve=False)
+    assert isinstance(raw, dict)
+    usual = raw.get("subdir") == _SUBDIR
+    if not usual:
+        yield folder
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.is_dir() and (not usual or _CELL.fullmatch(path.name)):
+            yield path
