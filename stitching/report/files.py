@@ -10,7 +10,7 @@ from typing import NamedTuple
 from stitching.report.budget import MOST_FIGURES, left_out
 from stitching.report.cells import Cell
 from stitching.report.grids import Grid, grid_of, read_grid
-from stitching.report.output import Output
+from stitching.report.output import PROTOCOLS, Output
 from stitching.report.pages import Page, report_grid, write_raw, written
 from stitching.report.protocol_tables import markdown, raw, summary
 from stitching.report.protocols import Comparison
@@ -98,7 +98,7 @@ def report_folders(dirs: Sequence[Path], *, pictures: bool = False) -> Reported:
         grid.compared = not less
         grid.notes += [less] if less else []
     compared = _comparison(folders)
-    blocks, swept = [], False
+    blocks, paths, swept = [], [], False
     for found in folders:
         pages = _report_folder(found, pictures=not less, figures=figures)
         blocks += [block for page in pages for block in _blocks(page, less, brief=len(pages) > 1)]
@@ -106,6 +106,8 @@ def report_folders(dirs: Sequence[Path], *, pictures: bool = False) -> Reported:
     if compared is not None and not swept and not (less and len(compared.protocols) > 1):
         paths = _write_comparison(compared, folders[0].grid.folder, every_cell=not less)
         blocks += [summary(compared), written(paths)]
+    for folder in dirs:
+        Output(folder).remove([name for name in PROTOCOLS if folder / name not in paths])
     return Reported(folders, "\n\n".join(block for block in [*blocks, less] if block), less)
 
 

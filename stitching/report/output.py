@@ -17,7 +17,9 @@ from stitching.records.text import as_utf8
 from stitching.report.earlier import files_of_earlier
 from stitching.report.measures import MEASURES
 
-__all__ = ["CLAIMS", "FIGURES", "PAGE", "RECORD", "VARIANTS", "Output", "picture_name"]
+__all__ = [
+    "CLAIMS", "FIGURES", "PAGE", "PROTOCOLS", "RECORD", "VARIANTS", "Output", "picture_name",
+]  # fmt: skip
 
 #: In the folder of a sweep: what the files below were written by.
 RECORD = "report.json"
@@ -30,10 +32,10 @@ FIGURES = "figures"
 
 PAGE, CLAIMS = "report.html", ("claims.md", "claims.json")
 
-_TABLES = (
-    "grid.csv", "grid.parquet", "table.md", "table.tex", "protocols.md", "protocols.csv",
-    "pictures.png",
-)  # fmt: skip
+#: Protocols side by side.
+PROTOCOLS = ("protocols.md", "protocols.csv")
+
+_TABLES = ("grid.csv", "grid.parquet", "table.md", "table.tex", "pictures.png")
 
 #: Numbers of the paper's figures.
 _NUMBERS = range(1, 7)
@@ -125,13 +127,13 @@ class Output:
     def remove_others(self, keep: Collection[Path]) -> None:
         """Remove tables, pictures and figures of an earlier report, but for some files.
 
-        Pages and claims stay: they are other commands' to write again.
+        Pages, claims and what compares protocols stay: they are written by themselves.
         """
         self.remove(
             name
             for name in self._listed()
             if str(PurePosixPath(name).parent) in (".", FIGURES)
-            if not name.endswith(".html") and name not in CLAIMS
+            if not name.endswith(".html") and name not in (*CLAIMS, *PROTOCOLS)
             if self.folder / name not in keep
         )
 
@@ -194,7 +196,7 @@ def _usual() -> list[str]:
     """Return the names that a report may write into a folder, whatever its cells measured."""
     figures = [f"{FIGURES}/figure{n}.{kind}" for n in _NUMBERS for kind in ("svg", "png")]
     pictures = _pictures(measure.key for measure in MEASURES if measure.pictured)
-    return [*_TABLES, *pictures, *figures, PAGE, *CLAIMS]
+    return [*_TABLES, *PROTOCOLS, *pictures, *figures, PAGE, *CLAIMS]
 
 
 def _pictures(measures: Iterable[str]) -> list[str]:

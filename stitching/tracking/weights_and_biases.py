@@ -120,6 +120,8 @@ class WandbTracker(Tracker):
             return
         self._dir, self._warned, self._pictures = start.dir, False, 0
         with self._survive("start a run"), private_environment(start.dir):
+            runs = start.dir / "wandb"
+            before = {*runs.glob("offline-run-*")}
             if shutil.disk_usage(start.dir).free < _MIN_FREE_BYTES:
                 raise OSError(f"less than {_MIN_FREE_BYTES // 2**20} MiB are free in {start.dir}")
             if self.mode == "online" and not WandbTracker._server_failed:
@@ -138,7 +140,7 @@ class WandbTracker(Tracker):
                 self._run = self._init(start, "offline")
             except Exception:  # wandb's service, a process of its own, died: it stays dead for all
                 stop_service(self.timeout_s)
-                for run in (start.dir / "wandb").glob("offline-run-*"):
+                for run in {*runs.glob("offline-run-*")} - before:
                     if not any(run.glob("run-*.wandb")):  # the one that could not start
                         shutil.rmtree(run, ignore_errors=True)
                 self._run = self._init(start, "offline")
