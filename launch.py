@@ -29,4 +29,6 @@ if __name__ == "__main__":
         sys.exit(143 if isinstance(stop, job.Terminated) else 130)
     finally:
         # Hydra skips its own end-of-sweep hook when a cell has failed; the report must not be.
-        sweep.end_sweep(interrupted)
+        reported = sweep.end_sweep(interrupted)
+    if not reported:
+        sys.exit(1)

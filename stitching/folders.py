@@ -15,7 +15,7 @@ _OF_SWEEP = ("multirun.yaml",)
 
 _LOCK = ".lock"
 
-_REMEDY = "set hydra.sweep.dir to another folder"
+REMEDY = "set hydra.sweep.dir to another folder"
 
 _CELL = re.compile(r".+-to-.+_\d+")
 
@@ -64,7 +64,7 @@ def check_sweep(config: DictConfig, folder: Path) -> None:
     lock = folder / _LOCK
     # To lock a file empties it, and nothing else is ever in a file that locked a sweep.
     taken = [] if lock.is_file() and not lock.stat().st_size else [_LOCK]
-    ledger.require_free([*([] if before else _OF_SWEEP), *taken], _REMEDY)
+    ledger.require_free([*([] if before else _OF_SWEEP), *taken], REMEDY)
     beside = hydra_files(config.hydra)
     planned = {str(job.get("folder")) for job in _jobs(before)}
     lost = []
@@ -72,7 +72,7 @@ def check_sweep(config: DictConfig, folder: Path) -> None:
         if cell.name in planned and not finished.read_status(cell):
             lost.append(cell)
         else:
-            finished.require_free(cell, beside, _REMEDY)
+            finished.require_free(cell, beside, REMEDY)
     for cell in lost:
         finished.ledger_of(cell).set_aside([finished.STATUS, *finished.NAMES])
 

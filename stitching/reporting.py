@@ -15,6 +15,7 @@ from stitching import claims
 from stitching.page import write_page
 from stitching.report.cells import read_cells
 from stitching.report.files import add_arguments, report_folders
+from stitching.report.output import CLAIMS, Output
 from stitching.report.summary import summary_of
 
 __all__ = ["main", "report_sweeps"]
@@ -94,8 +95,7 @@ def _answer_claims(folder: Path) -> None:
     try:
         claims.answer(_asked(folder))
     except (ValueError, OSError) as error:
-        for name in ("claims.json", "claims.md"):  # of cells that are no more
-            (folder / name).unlink(missing_ok=True)
+        Output(folder).remove(CLAIMS)  # of cells that are no more
         print(f"no claims: {error}")
 
 

@@ -1,14 +1,13 @@
 """One tracked run for a whole sweep: its grid as a table, heatmaps, pictures and claims.
 
-Files are read, so it can be written again at any time after the report; it replaces the run that
-it wrote before.
+Files are read, so it can be written again at any time after the report. `report.json` names the
+run that was written last, which is the one to send; on the server it replaces an earlier one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from stitching.manifest import read_json, read_manifest
 from stitching.report.cells import Cell, read_cells
 from stitching.report.grids import Grid, grid_of
 from stitching.report.measures import Measure
-from stitching.report.output import VARIANTS
+from stitching.report.output import CLAIMS, Output
 from stitching.report.tables import shown
 from stitching.report.variants import Variant, split
 from stitching.tracking import Scalar, Tracker
@@ -58,8 +57,7 @@ def _write(folder: Path, tracker: Tracker) -> None:
     manifest = read_manifest(folder)
     cells, _ = read_cells(folder)
     group = str(manifest.get("group") or manifest.get("id") or cells[0].sweep or folder.name)
-    # Those of cells lie in the folders of cells. An earlier summary goes with its tables' files.
-    shutil.rmtree(folder / "wandb", ignore_errors=True)
+    output = Output(folder)
     parts, rest = split(cells)
     grids = {variant: grid_of(folder, found) for variant, found in parts.items()}
     columns, rows = _table(grids, rest, planned=bool(manifest.get("jobs")))
@@ -73,16 +71,18 @@ def _write(folder: Path, tracker: Tracker) -> None:
             # So that a sweep whose summary is written or sent again has one, not two.
             id=hashlib.sha256(group.encode()).hexdigest()[:12],
         )
+        # Earlier summaries stay, as may runs of others: what is recorded here is sent.
+        output.note_run(tracker.place)
         states = Counter(row[columns.index("state")] for row in rows)
         names = {"succeeded": "done", **{x: x for x in ("failed", "missing")}}
         others = {str(x): str(x) for x in states if x not in names.values()}
         tracker.log({f"grid/{name}": states[x] for name, x in (names | others).items()})
         tracker.table("grid/cells", columns, rows)
-        claims = _claims(read_json(folder / "claims.json"))
+        claims = [row for path in output.found(CLAIMS[1]) for row in _claims(read_json(path))]
         if claims:
             names_of_claims = ["claim", "text", "where", "verdict", "reason"]
             tracker.table("grid/claims", names_of_claims, claims)
-        for key, path in _pictures(folder, list(grids)).items():
+        for key, path in _pictures(output, list(grids)).items():
             tracker.image(key, path)
 
 
@@ -177,18 +177,17 @@ def _common(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str,
     return found
 
 
-def _pictures(folder: Path, variants: Sequence[Variant]) -> dict[str, Path]:
+def _pictures(output: Output, variants: Sequence[Variant]) -> dict[str, Path]:
     """Return the pictures of the report by key, such as `heatmap/latent_r2`."""
-    places = {"": folder}
+    places = {"": output}
     if len(variants) > 1:
-        places = {f"{v.folder}/": folder / VARIANTS / v.folder for v in variants}
+        places = {f"{v.folder}/": output.variant(v.folder) for v in variants}
     found = {}
     for prefix, place in places.items():
         for kind in ("heatmap", "curve"):
-            for path in sorted(place.glob(f"{kind}_*.png")):
+            for path in place.found(f"{kind}_*.png"):
                 found[f"{prefix}{kind}/{path.stem.removeprefix(f'{kind}_')}"] = path
-        if (place / "pictures.png").is_file():
-            found[f"{prefix}grid/pictures"] = place / "pictures.png"
+        found |= {f"{prefix}grid/pictures": path for path in place.found("pictures.png")}
     return found
 
 

@@ -8,6 +8,7 @@ import contextlib
 import importlib.util
 import logging
 import secrets
+import shlex
 import socket
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from stitching import manifest
 from stitching.finished import now
-from stitching.folders import check_run, check_sweep, sweep_ledger
+from stitching.folders import REMEDY, check_run, check_sweep, sweep_ledger
+from stitching.records.ledger import ForeignFilesError
+from stitching.report.output import Output
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -90,6 +93,7 @@ class SweepStart(Callback):
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
             check_sweep(config, folder)
+            Output(folder).require_free(remedy=REMEDY)
             folder.mkdir(parents=True, exist_ok=True)
             _started = _Started(folder, _lock(folder), config.tracker)
             # Hydra is about to write multirun.yaml, and a lock is a file.
@@ -188,30 +192,38 @@ def _job(number: int, overrides: Sequence[str], config: DictConfig) -> dict[str,
     return {"number": number, "folder": folder, **names, "overrides": list(overrides)}
 
 
-def end_sweep(interrupted: bool) -> None:
+def end_sweep(interrupted: bool) -> bool:
     """Report the sweep that this process started, if it started one.
 
     Args:
         interrupted: Whether cells may be missing because the user stopped the sweep.
+
+    Returns:
+        False where a sweep has no tables.
     """
     found = sweep_ledger(_started.folder).read() if _started is not None else {}
     if _started is None or not found:
-        return
+        return True
     folder = _started.folder
     end = "interrupted" if interrupted else "finished"
     with contextlib.suppress(OSError):  # a full disk: the report below says more
         sweep_ledger(folder).save(found | {end: now()})
-    _report(folder)
+    reported = _report(folder)
     if not interrupted:
         _summarise(folder, _started.tracker)
     _started.lock.release()
+    return reported
 
 
-def _report(folder: Path) -> None:
+def _report(folder: Path) -> bool:
+    """Write all that is told of a sweep; return whether it has tables."""
     from stitching import reporting
 
     try:
         reporting.report_sweeps([folder])
+        return True
+    except ForeignFilesError as problem:
+        print(f"no tables: {problem}; then run `{_again(folder)}`", file=sys.stderr)
     except (ValueError, OSError) as problem:
         # No cell finished, and the cells' own messages, already shown, say why; or the sweep went
         # over another setting too, and a table of encoders by decoders cannot show it.
@@ -220,6 +232,11 @@ def _report(folder: Path) -> None:
             reporting.report_failures(folder)
         except (ValueError, OSError) as second:
             print(f"no page: {second}", file=sys.stderr)
+    return False
+
+
+def _again(folder: Path) -> str:
+    return shlex.join(["python", "-m", "stitching.report", str(folder)])
 
 
 def _summarise(folder: Path, tracker: DictConfig) -> None:

@@ -1,8 +1,11 @@
 """Send offline runs of a sweep to Weights & Biases: `python -m stitching.sync DIR [DIR ...]`.
 
-DIR is the folder of a sweep, or one above several. Runs that were sent before, which wandb marks
-by a file `*.synced`, and those of cells that are still at work are left alone; `wandb sync` sends
-the others. Files of cells are only read.
+DIR is the folder of a sweep, or one above several. Sent are the runs that the records of cells and
+sweeps name (`runs` in `status.json` and `report.json`); where a record names none, as in those of
+earlier versions, the runs with an identity, a kind and a group as this project gives them. Runs of
+other origin, and those that a later one replaced, are left alone. So are runs that were sent
+before, which wandb marks by a file `*.synced`, and those of cells that are still at work;
+`wandb sync` sends the others. Files of cells are only read.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stitching.manifest import read_json
 from stitching.tracking.server import check_server, is_installed, private_environment
+from stitching.tracking.stored import is_own
 
 __all__ = ["OfflineRun", "find_runs", "main"]
 
@@ -41,12 +46,14 @@ class OfflineRun:
     Attributes:
         path: Its folder, `offline-run-*`.
         label: What it is of, relative to the folder searched: a cell, or "." for a summary.
+        own: Whether it is to be sent at all: neither of other origin nor replaced by a later one.
         sent: Whether it was sent.
         at_work: Whether its cell is still running.
     """
 
     path: Path
     label: str
+    own: bool
     sent: bool
     at_work: bool
 
@@ -60,19 +67,31 @@ def find_runs(folder: Path) -> list[OfflineRun]:
     if not folder.is_dir():
         raise FileNotFoundError(f"not a folder: {folder}")
     found = []
-    for place, names, _ in os.walk(folder):
-        if Path(place).name != "wandb":
-            continue
-        runs = sorted(Path(place) / name for name in names if name.startswith("offline-run-"))
-        names.clear()  # nothing below a run is another run
-        cell = Path(place).parent
-        label = str(cell.relative_to(folder))
+    for place in map(Path, _folders(folder)):
+        inside = place.name == "wandb"
+        cell = place.parent if inside else place
+        named = _named(cell)
+        # Where wandb cannot write to the folder of a cell it takes another one.
+        runs = place.glob("offline-run-*/") if inside else _away(cell, named or ())
         found += [
-            OfflineRun(run, label, _was_sent(run), _at_work(cell))
+            OfflineRun(
+                run,
+                os.path.relpath(cell, folder),
+                is_own(run) if named is None else run.resolve() in named,
+                _was_sent(run),
+                _at_work(cell),
+            )
             for run in runs
             if any(run.glob("run-*.wandb"))
         ]
     return sorted(found, key=lambda run: run.path)
+
+
+def _folders(folder: Path) -> Iterator[str]:
+    """Yield a folder and those below it, but not those of runs."""
+    for place, names, _ in os.walk(folder):
+        names[:] = [x for x in names if not x.startswith(("offline-run-", "run-"))]
+        yield place
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,8 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--entity", help="user or team to send to, instead of that of the runs")
     parser.add_argument("--dry-run", action="store_true", help="list runs, send nothing")
     options = parser.parse_args(argv)
-    runs = [run for folder in options.dirs for run in find_runs(folder)]
-    waiting = [run for run in runs if not run.sent and not run.at_work]
+    if not is_installed():
+        print("error: sending runs needs wandb: run `pip install wandb`", file=sys.stderr)
+        return 1
+    found = {run.path.resolve(): run for folder in options.dirs for run in find_runs(folder)}
+    runs = [*found.values()]
+    waiting = [run for run in runs if run.own and not run.sent and not run.at_work]
     _say_what_is_left_alone(runs)
     if not waiting:
         print("nothing to send")
@@ -111,7 +134,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _say_what_is_left_alone(runs: Sequence[OfflineRun]) -> None:
-    sent, at_work = sum(run.sent for run in runs), sum(run.at_work for run in runs)
+    own = [run for run in runs if run.own]
+    sent, at_work = sum(run.sent for run in own), sum(run.at_work for run in own)
+    if len(own) < len(runs):
+        print(f"left alone, of other origin or replaced: {len(runs) - len(own)} runs")
     if sent:
         print(f"sent before: {sent} runs")
     if at_work:
@@ -119,9 +145,6 @@ def _say_what_is_left_alone(runs: Sequence[OfflineRun]) -> None:
 
 
 def _send(runs: Sequence[OfflineRun], project: str | None, entity: str | None) -> int:
-    if not is_installed():
-        print("error: sending runs needs wandb: run `pip install wandb`", file=sys.stderr)
-        return 1
     with tempfile.TemporaryDirectory() as home, private_environment(Path(home)):
         try:
             url = check_server(_TIMEOUT_S)
@@ -172,6 +195,17 @@ def _send_batch(command: Sequence[str], runs: Sequence[OfflineRun], url: str, ho
 
 def _was_sent(run: Path) -> bool:
     return any(run.glob("run-*.wandb.synced"))
+
+
+def _named(folder: Path) -> set[Path] | None:
+    """Return the runs that records in a folder name; None where none says anything of runs."""
+    records = [read_json(folder / name) for name in ("status.json", "report.json")]
+    lists = [runs for record in records if isinstance(runs := record.get("runs"), list)]
+    return {(folder / str(run)).resolve() for runs in lists for run in runs} if lists else None
+
+
+def _away(folder: Path, runs: Collection[Path]) -> list[Path]:
+    return [run for run in runs if run.parent != (folder / "wandb").resolve()]
 
 
 def _at_work(cell: Path) -> bool:

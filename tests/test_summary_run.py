@@ -1,10 +1,14 @@
+import io
 import json
 import logging
+import time
 
 import pytest
 from PIL import Image
 
+from stitching.report.output import Output
 from stitching.summary_run import write_summary
+from stitching.sync import find_runs
 from stitching.tracking import NoTracker, Tracker
 from tests.report.made import make_cell, make_sweep
 from tests.tracking.offline import (
@@ -39,9 +43,10 @@ CLAIMS = {
 }
 
 
-def picture(path, colour):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (3, 2), colour).save(path)
+def picture(output, name, colour):
+    buffer = io.BytesIO()
+    Image.new("RGB", (3, 2), colour).save(buffer, format="png")
+    output.write({name: buffer.getvalue()})
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +57,11 @@ def sweep(tmp_path_factory):
     make_cell(folder, "vae", "vae", 0, config=CONFIG, **INTERVAL)
     make_cell(folder, "vae", "nf", 1, config=CONFIG, **INTERVAL)
     make_cell(folder, "nf", "vae", 2, config=other, state="failed")
-    picture(folder / "heatmap_image_rmse.png", (1, 2, 3))
-    picture(folder / "pictures.png", (4, 5, 6))
-    (folder / "claims.json").write_text(json.dumps(CLAIMS))
+    output = Output(folder)
+    picture(output, "heatmap_image_rmse.png", (1, 2, 3))
+    picture(output, "pictures.png", (4, 5, 6))
+    output.write({"claims.json": json.dumps(CLAIMS).encode()})
+    (folder / "heatmap_mine.png").write_bytes(b"of another origin")
     write_summary(folder, make())
     return folder
 
@@ -114,21 +121,24 @@ def test_its_configuration_is_what_all_cells_have_in_common(run):
     }  # fmt: skip
 
 
-def test_written_again_it_replaces_the_run_it_wrote_before(tmp_path):
+def test_written_again_it_has_the_same_identity_and_is_the_one_to_send(tmp_path):
     make_sweep(tmp_path)
-    ids = []
-    for _ in range(2):
-        write_summary(tmp_path, make())
-        ids.append(read_run(tmp_path)["id"])
-    assert ids[0] == ids[1]
+    write_summary(tmp_path, make())
+    time.sleep(1)  # runs are named by their second
+    write_summary(tmp_path, make())
+    runs = find_runs(tmp_path)
+    assert len({run.path.name.rpartition("-")[2] for run in runs}) == 1
+    assert [run.own for run in runs] == [False, True]
 
 
-def test_runs_of_cells_stay(tmp_path):
+def test_runs_of_others_stay_and_are_not_sent(tmp_path):
     make_sweep(tmp_path)
-    kept = tmp_path / "vae-to-nf_1" / "wandb" / "offline-run-1"
-    kept.mkdir(parents=True)
+    mine = tmp_path / "wandb" / "offline-run-1-abcdefgh" / "run-abcdefgh.wandb"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"a run")
     write_summary(tmp_path, NoTracker())
-    assert kept.is_dir()
+    assert mine.read_bytes() == b"a run"
+    assert [run.own for run in find_runs(tmp_path)] == [False]
 
 
 def test_two_sweeps_have_two_identities(tmp_path):
@@ -142,8 +152,9 @@ def test_several_protocols_have_columns_and_pictures_of_their_own(tmp_path):
     for number, protocol in enumerate(("strict", "paper")):
         config = CONFIG | {"protocol": {"name": protocol}}
         make_cell(tmp_path, "vae", "nf", number, config=config, protocol=protocol)
-        picture(tmp_path / "report" / protocol / "heatmap_image_rmse.png", (number, 0, 0))
-        picture(tmp_path / "report" / protocol / "pictures.png", (number, 0, 0))
+        output = Output(tmp_path).variant(protocol)
+        picture(output, "heatmap_image_rmse.png", (number, 0, 0))
+        picture(output, "pictures.png", (number, 0, 0))
     write_summary(tmp_path, make())
     run = read_run(tmp_path)
     columns, rows = stored_table(run, "grid/cells")

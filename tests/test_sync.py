@@ -132,6 +132,45 @@ def test_the_run_of_a_killed_cell_is_said_to_be_cut_off_and_the_others_are_sent(
     assert sorted(run.sent for run in find_runs(sweep)) == [False, True, True]
 
 
+def test_runs_of_others_are_left_alone(sweep, capsys):
+    """A user's own run in the same folder, whatever its project."""
+    import wandb
+
+    settings = {"console": "off", "silent": True}
+    run = wandb.init(dir=sweep, mode="offline", project="mine", settings=settings)
+    run.log({"x": 1})
+    run.finish()
+    assert [found.own for found in find_runs(sweep) if run.id in found.path.name] == [False]
+    main([str(sweep), "--dry-run"])
+    shown = capsys.readouterr().out
+    assert "left alone, of other origin or replaced: 1 runs" in shown
+    assert run.id not in shown
+
+
+def test_a_run_below_two_given_folders_is_sent_once(sweep, capsys):
+    main([str(sweep), str(sweep / "vae-to-nf_0"), "--dry-run"])
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_only_runs_that_a_record_names_are_sent(sweep):
+    cell = sweep / "vae-to-nf_0"
+    (cell / "status.json").write_text(json.dumps({"state": "done", "sweep": "s1", "runs": []}))
+    assert [run.own for run in find_runs(cell)] == [False]
+    (run,) = (cell / "wandb").glob("offline-run-*")
+    names = {"state": "done", "sweep": "s1", "runs": [f"wandb/{run.name}"]}
+    (cell / "status.json").write_text(json.dumps(names))
+    assert [run.own for run in find_runs(cell)] == [True]
+
+
+def test_a_run_that_lies_elsewhere_is_found_by_its_record(sweep, tmp_path):
+    cell = sweep / "vae-to-nf_0"
+    (run,) = (cell / "wandb").glob("offline-run-*")
+    away = run.rename(tmp_path / run.name)
+    names = {"state": "done", "sweep": "s1", "runs": [str(away)]}
+    (cell / "status.json").write_text(json.dumps(names))
+    assert [(run.path, run.label, run.own) for run in find_runs(cell)] == [(away, ".", True)]
+
+
 def test_an_unreachable_server_is_given_up_at_once(sweep):
     started = time.monotonic()
     done = sync(sweep, url="http://127.0.0.1:9")

@@ -75,10 +75,10 @@ def _reset_resident_peak() -> None:
 def _resident(key: str) -> float | None:
     """Resident memory as Linux tells it, in MiB."""
     try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith(f"{key}:")]
+    found = [line.split()[1] for line in text.splitlines() if line.startswith(f"{key}:")]
     return int(found[0]) / 2**10 if found else None
 
 

@@ -16,7 +16,8 @@ from stitching.claims.probes import C4, C9
 from stitching.claims.spaces import C8
 from stitching.claims.training import C5, C6
 from stitching.report.formats import aligned, markdown_table, with_interval
-from stitching.report.output import write
+from stitching.report.output import CLAIMS as FILES
+from stitching.report.output import Output
 
 __all__ = ["CLAIMS", "answer", "main"]
 
@@ -78,14 +79,15 @@ def answer(folders: Sequence[Path]) -> tuple[dict[Claim, list[Asked]], list[Path
 
     Raises:
         FileNotFoundError: No such folder.
+        ForeignFilesError: A file of other origin has the name of one to write.
         ValueError: A folder without a finished cell, or two cells of one pair of models that
             differ.
     """
+    output = Output(folders[0])
+    output.require_free(FILES)
     found = ask(list(read_evidence(folders)))
-    return found, [
-        write(folders[0] / "claims.md", markdown(found).encode()),
-        write(folders[0] / "claims.json", as_json(found).encode()),
-    ]
+    texts = (markdown(found), as_json(found))
+    return found, output.write(dict(zip(FILES, texts, strict=True)))
 
 
 def ask(evidence: Sequence[Evidence]) -> dict[Claim, list[Asked]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,6 @@ from stitching.dashboard.library import workspaces
 from stitching.dashboard.page import build_report
 from stitching.dashboard.target import Target, target_of
 from stitching.dashboard.workspace import build_workspace
-from stitching.report.output import write
 from stitching.tracking.server import check_server
 
 __all__ = ["main", "specification"]
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0; 1 where no key is configured, the server does not answer within 15 s, or refuses.
 
     Raises:
+        FileExistsError: The file to write is there already.
         FileNotFoundError: No such folder.
         ModuleNotFoundError: wandb-workspaces is not installed.
         ValueError: A folder without a finished cell, or with `--group`.
@@ -47,11 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--dir", type=Path, help="folder of a sweep: show it, and what it measured"
     )
     parser.add_argument(
-        "--dry-run", type=Path, metavar="FILE", help="write both as JSON, send nothing"
+        "--dry-run",
+        type=Path,
+        metavar="FILE",
+        help="write both as JSON to a new file, send nothing",
     )
     options = parser.parse_args(argv)
     if options.dir and options.group:
         raise ValueError("give --dir or --group: the folder of a sweep names its group")
+    if options.dry_run and os.path.lexists(options.dry_run):
+        raise FileExistsError(f"{options.dry_run} exists: remove it, or give --dry-run a new file")
     workspaces()  # says what is missing before anything is read
     target = (
         target_of(options.dir, options.project, options.entity)
@@ -60,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if options.dry_run:
         text = json.dumps(specification(target), indent=1, allow_nan=False, ensure_ascii=False)
-        print(f"written: {write(options.dry_run, text.encode())}")
+        options.dry_run.parent.mkdir(parents=True, exist_ok=True)
+        with options.dry_run.open("x", encoding="utf-8") as file:
+            file.write(text)
+        print(f"written: {options.dry_run}")
         return 0
     return _save(target)
 

@@ -26,7 +26,7 @@ from stitching.report import tables
 from stitching.report.budget import left_out
 from stitching.report.cells import Cell, listed
 from stitching.report.grids import Grid
-from stitching.report.output import VARIANTS, write
+from stitching.report.output import PAGE, VARIANTS, Output
 from stitching.report.variants import Variant
 
 __all__ = ["write_page"]
@@ -59,18 +59,20 @@ def write_page(
         cells: Its cells in whatever state, at least one, as `report.cells.read_cells` has them.
         notes: What was left out while reading.
         grids: Those that were already made of `report.variants.split(cells)`; made if None.
-        out: The file; `report.html` in the folder if None.
+        out: The file, which `report.json` beside it lists; `report.html` in the folder if None.
         limits: Caps of what the page holds.
 
     Returns:
         The file.
 
     Raises:
+        ForeignFilesError: A file of other origin has the page's name.
         ValueError: No cells, or cells of one pair of models and equal settings that differ.
     """
     if not cells:
         raise ValueError(f"no cells to show of {folder}: give at least one")
-    out = out or folder / "report.html"
+    out = out or folder / PAGE
+    Output(out.parent).require_free([out.name])
     limits = limits or Limits()
     sweep = _sweep_of(folder)
     configs = Configs(cells)
@@ -122,7 +124,8 @@ def write_page(
         "missing": missing,
         "notes": list(dict.fromkeys([*notes, *_view_notes(views), *unread, *caps])),
     }
-    return write(out, _html(index, chunks).encode("utf-8", "replace"))
+    (path,) = Output(out.parent).write({out.name: _html(index, chunks)})
+    return path
 
 
 def _header(cells: Sequence[Cell], sweep: Sweep | None) -> list[list[str]]:

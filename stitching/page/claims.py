@@ -8,6 +8,7 @@ from typing import Any
 
 from stitching.page.limits import Limits
 from stitching.report.formats import with_interval
+from stitching.report.output import CLAIMS, Output
 
 __all__ = ["read_claims"]
 
@@ -18,12 +19,13 @@ def read_claims(folder: Path, limits: Limits) -> tuple[list[dict[str, Any]], str
     Returns:
         One entry per claim, and why there is none or "".
     """
-    path = folder / "claims.json"
+    paths = Output(folder).found(CLAIMS[1])
+    if not paths:
+        return [], f"not asked yet: `python -m stitching.claims {folder}`"
     try:
+        (path,) = paths
         claims = json.loads(path.read_text(encoding="utf-8"))["claims"]
         return [_claim(claim, limits) for claim in claims], ""
-    except FileNotFoundError:
-        return [], f"not asked yet: `python -m stitching.claims {folder}`"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return [], f"claims.json cannot be read ({type(error).__name__}: {error})"
 

@@ -12,7 +12,8 @@ from typing import Any
 from stitching.page.limits import Limits
 from stitching.page.packing import Chunks, href
 from stitching.page.views import View
-from stitching.report.output import VARIANTS
+from stitching.report.output import FIGURES as FOLDER
+from stitching.report.output import Output
 
 __all__ = ["add_figures", "add_pictures"]
 
@@ -84,10 +85,10 @@ def add_figures(
     """
     from stitching.report.figures.files import FIGURES, missing_figures
 
-    found: list[tuple[str, Path]] = [("", path) for path in _drawn(folder)]
+    output, drawn = Output(folder), f"{FOLDER}/figure*.svg"
+    found = [("", path) for path in output.found(drawn)]
     for variant in dict.fromkeys(view.variant for view in views if view.variant):
-        below = folder / VARIANTS / variant.folder
-        found += [(variant.label, path) for path in _drawn(below)]
+        found += [(variant.label, path) for path in output.variant(variant.folder).found(drawn)]
     room, entries = limits.figures_bytes, []
     for number, (label, path) in enumerate(found):
         name = _NAME.match(path.stem)
@@ -111,13 +112,9 @@ def add_figures(
     there = {entry["number"] for entry in entries}
     grid = next((view.grid for view in views if view.grid.cells), None)
     lacks = missing_figures(grid) if grid else {}
-    drawn = f"drawn by a report: `python -m stitching.report {folder}`"
+    by_report = f"drawn by a report: `python -m stitching.report {folder}`"
     return entries + [
-        {"number": number, "title": figure.title, "needs": lacks.get(number, drawn)}
+        {"number": number, "title": figure.title, "needs": lacks.get(number, by_report)}
         for number, figure in FIGURES.items()
         if number not in there
     ]
-
-
-def _drawn(folder: Path) -> list[Path]:
-    return sorted((folder / "figures").glob("figure*.svg"))

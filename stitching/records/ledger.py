@@ -127,18 +127,23 @@ class Ledger:
                 f"would overwrite: {remedy}, or move them away"
             )
 
-    def save(self, facts: Mapping[str, Any], listing: Iterable[str] = ()) -> None:
+    def save(
+        self, facts: Mapping[str, Any], listing: Iterable[str] = (), earlier: Iterable[str] = ()
+    ) -> None:
         """Write the record anew with these facts; what it lists stays listed.
 
         Args:
             facts: All keys but `files`.
             listing: Names to list besides, of files that may change: a library writes them.
+            earlier: Names to list besides, of files that an earlier version wrote without a
+                record: they stay, and are set aside where something else takes their place.
 
         Raises:
             ForeignFilesError: A file of other origin has the record's name.
             ValueError: A value is NaN or infinite, which JSON does not have.
         """
-        self._store(self.listed() | dict.fromkeys(listing), facts)
+        more: Listed = {name: [] for name in earlier}
+        self._store(self.listed() | dict.fromkeys(listing) | more, facts)
 
     def write(self, name: str, data: bytes | Iterable[bytes]) -> Path:
         """Write a file whole, in place of the listed one; return its path.
@@ -215,7 +220,7 @@ class Ledger:
         for name, sha256 in names.items():
             known, present = listed.get(name, []), self._content(name)
             written = known is not None and present in known
-            if present is not None and known is not None and not written:
+            if present not in (None, sha256) and known is not None and not written:
                 changed.append(name)
             # The earlier content counts until the new one has taken its place.
             hashes = {sha256, present} if written else {sha256}

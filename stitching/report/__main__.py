@@ -9,5 +9,5 @@ if __name__ == "__main__":
     gc.disable()  # of ten thousand cells it would look at every value again and again
     try:
         sys.exit(main(sys.argv[1:]))
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

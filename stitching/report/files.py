@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from stitching.report.budget import MOST_FIGURES, left_out
 from stitching.report.cells import Cell
-from stitching.report.figures import remove_figures
 from stitching.report.grids import Grid, grid_of, read_grid
-from stitching.report.output import VARIANTS, remove_others, remove_variants, write
+from stitching.report.output import PROTOCOLS, Output
 from stitching.report.pages import Page, report_grid, write_raw, written
 from stitching.report.protocol_tables import markdown, raw, summary
 from stitching.report.protocols import Comparison
@@ -47,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises:
         FileNotFoundError: No such folder.
+        ForeignFilesError: A file of other origin has the name of one to write.
         ValueError: No finished cell, two cells of one pair of models that differ, or protocols
             on different data sets.
     """
@@ -82,10 +82,15 @@ def report_folders(dirs: Sequence[Path], *, pictures: bool = False) -> Reported:
 
     Raises:
         FileNotFoundError: No such folder.
+        ForeignFilesError: A file of other origin has the name of one to write; none was written.
         ValueError: No finished cell, two cells of one pair of models that differ, or protocols
             on different data sets.
     """
+    for folder in dirs:
+        Output(folder).require_free()
     folders = [Folder.of(read_grid(folder)) for folder in dirs]
+    for found in folders:
+        found.require_free()
     grids = [grid for folder in folders for grid in folder.parts.values()]
     less = "" if pictures else left_out(grids)
     figures = pictures or (not less and len(grids) <= MOST_FIGURES)
@@ -93,7 +98,7 @@ def report_folders(dirs: Sequence[Path], *, pictures: bool = False) -> Reported:
         grid.compared = not less
         grid.notes += [less] if less else []
     compared = _comparison(folders)
-    blocks, swept = [], False
+    blocks, paths, swept = [], [], False
     for found in folders:
         pages = _report_folder(found, pictures=not less, figures=figures)
         blocks += [block for page in pages for block in _blocks(page, less, brief=len(pages) > 1)]
@@ -101,6 +106,8 @@ def report_folders(dirs: Sequence[Path], *, pictures: bool = False) -> Reported:
     if compared is not None and not swept and not (less and len(compared.protocols) > 1):
         paths = _write_comparison(compared, folders[0].grid.folder, every_cell=not less)
         blocks += [summary(compared), written(paths)]
+    for folder in dirs:
+        Output(folder).remove([name for name in PROTOCOLS if folder / name not in paths])
     return Reported(folders, "\n\n".join(block for block in [*blocks, less] if block), less)
 
 
@@ -126,6 +133,17 @@ class Folder(NamedTuple):
         grids = {variant: grid_of(grid.folder, cells) for variant, cells in parts.items()}
         return cls(grid, grids, rest)
 
+    def require_free(self) -> None:
+        """Check that no file of other origin has the name of one that the report writes.
+
+        Raises:
+            ForeignFilesError: Some have.
+        """
+        output, several = Output(self.grid.folder), len(self.parts) > 1
+        for variant, part in self.parts.items():
+            place = output.variant(variant.folder) if several else output
+            place.require_free(measures=[measure.key for measure in part.measured])
+
 
 def _comparison(folders: Sequence[Folder]) -> Comparison | None:
     """Put the protocols of all folders side by side; None where there is only one."""
@@ -142,29 +160,33 @@ def _comparison(folders: Sequence[Folder]) -> Comparison | None:
 def _write_comparison(compared: Comparison, folder: Path, *, every_cell: bool) -> list[Path]:
     for grid in compared.grids.values():
         grid.require_unique()  # cells of one protocol and pair may lie in two folders
-    paths = [write(folder / "protocols.md", markdown(compared).encode())]
+    files = {"protocols.md": markdown(compared)}
     if every_cell:
-        paths.append(write(folder / "protocols.csv", raw(compared).encode()))
-    return paths
+        files["protocols.csv"] = raw(compared)
+    return Output(folder).write(files)
 
 
 def _report_folder(found: Folder, *, pictures: bool, figures: bool) -> list[Page]:
     """Write one report, or one per protocol and seed into folders below."""
     grid, parts, rest = found
+    output = Output(grid.folder)
     if len(parts) == 1:
-        remove_variants(grid.folder, ())
-        return [report_grid(grid, grid.folder, pictures=pictures, figures=figures)]
+        output.remove_variants(())
+        return [report_grid(grid, output, pictures=pictures, figures=figures)]
     whole = Raw(grid)
-    paths = write_raw(whole, grid.folder)
-    remove_others(grid.folder, paths)
-    remove_figures(grid.folder)
-    remove_variants(grid.folder, [variant.folder for variant in parts])
+    paths = write_raw(whole, output)
+    output.remove_others(paths)
+    output.remove_variants([variant.folder for variant in parts])
     notes = [f"{cell.path.name} {cell.state}: {cell.reason}" for cell in rest]
     pages = [Page(f"{grid.folder}: {len(parts)} protocols or seeds", "", notes, paths)]
     for variant, part in parts.items():
-        out = grid.folder / VARIANTS / variant.folder
         page = report_grid(
-            part, out, variant.label, whole=whole, pictures=pictures, figures=figures
+            part,
+            output.variant(variant.folder),
+            variant.label,
+            whole=whole,
+            pictures=pictures,
+            figures=figures,
         )
         pages.append(page)
     return pages

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from stitching.report import tables
 from stitching.report.budget import LARGEST_SIDE
 from stitching.report.curves import setting_curve
-from stitching.report.figures import remove_figures, write_figures
+from stitching.report.figures import draw_figures
 from stitching.report.grids import Grid, Pair
 from stitching.report.heatmaps import heatmap
 from stitching.report.latex import latex
 from stitching.report.marks import legend
-from stitching.report.output import picture_name, remove_others, write
+from stitching.report.output import Output, picture_name
 from stitching.report.plots import picture_grid
 from stitching.report.raw import Raw
 from stitching.report.settings import swept_setting
@@ -49,7 +49,7 @@ class Page:
 
 def report_grid(
     grid: Grid,
-    out: Path,
+    out: Output,
     name: str = "",
     *,
     whole: Raw | None = None,
@@ -68,39 +68,40 @@ def report_grid(
         figures: Whether to draw the paper's figures.
 
     Raises:
+        ForeignFilesError: A file of other origin has the name of one to write.
         ValueError: Cells of one encoder and decoder differ in their results, or show different
             test images.
     """
     paths = write_raw(Raw(grid, whole), out)
+    files: dict[str, bytes | str] = {}
     repeated = len(grid.frame) > len(grid.cells)
     swept = swept_setting(grid.folder, grid.frame) if repeated else None
     if swept is not None:
-        page = _curves(grid, swept, out)
+        files, page = _curves(grid, swept)
     else:
         if pictures:
-            paths += _write_heatmaps(grid, out) + _write_pictures(grid, out)
+            files |= _heatmaps(grid) | _pictures(grid)
         if figures:
-            paths += write_figures(grid, out)
+            files |= draw_figures(grid)
         measures = [m for m in tables.shown(grid) if pictures or m.printed]
-        paths.append(write(out / "table.md", tables.markdown(grid, measures).encode()))
-        paths.append(write(out / "table.tex", latex(grid, name, measures).encode()))
+        files["table.md"] = tables.markdown(grid, measures)
+        files["table.tex"] = latex(grid, name, measures)
         pairs = len(grid.encoders) * len(grid.decoders)
         heading = f"{pairs - len(grid.absent)} of {pairs} cells finished"
         heading += f": {tables.setting_of(grid)}"
         notes = [*tables.not_measured(grid), *grid.notes]
         page = Page(heading, _console(grid), notes, [])
-    paths += page.paths
-    remove_others(out, paths)
-    remove_figures(out, paths)
+    paths += out.write(files)
+    out.remove_others(paths)
     return Page(page.heading, page.body, page.notes, paths, page.swept)
 
 
-def write_raw(raw: Raw, out: Path) -> list[Path]:
+def write_raw(raw: Raw, out: Output) -> list[Path]:
     """Write raw values, one row per finished cell."""
     with ThreadPoolExecutor(1) as beside:  # pyarrow leaves Python to others while it writes
         parquet = beside.submit(raw.parquet)
-        path = write(out / "grid.csv", raw.csv())
-    return [path, write(out / "grid.parquet", parquet.result())]
+        path = out.write_pieces("grid.csv", raw.csv())
+    return [path, *out.write({"grid.parquet": parquet.result()})]
 
 
 def _console(grid: Grid) -> str:
@@ -109,26 +110,28 @@ def _console(grid: Grid) -> str:
     return tables.print_table(grid)
 
 
-def _curves(grid: Grid, swept: tuple[str, list[float]], out: Path) -> Page:
+def _curves(grid: Grid, swept: tuple[str, list[float]]) -> tuple[dict[str, bytes | str], Page]:
+    """Return pictures by name, and what the console shows."""
     import pandas as pd
 
     setting, values = swept
     frame = grid.frame.assign(**{setting: values})
     measures = tables.shown(grid)
-    paths = []
+    files: dict[str, bytes | str] = {}
     for measure in [m for m in measures if m.pictured]:
         numbers = pd.to_numeric(frame[measure.key], errors="coerce")
         image = setting_curve(frame.assign(**{measure.key: numbers}), setting, measure)
-        paths.append(write(out / picture_name("curve", measure.key), image))
+        files[picture_name("curve", measure.key)] = image
     keys = [measure.key for measure in measures if measure.printed]
     table = frame[["encoder", "decoder", setting, *keys]]
     text = table.to_string(index=False, float_format=lambda x: f"{x:.4g}")
     notes = [note for note in grid.notes if not note.startswith("repeats")]
-    return Page(f"{len(table)} cells finished, over {setting}:", text, notes, paths, swept=True)
+    heading = f"{len(table)} cells finished, over {setting}:"
+    return files, Page(heading, text, notes, [], swept=True)
 
 
-def _write_heatmaps(grid: Grid, out: Path) -> list[Path]:
-    paths = []
+def _heatmaps(grid: Grid) -> dict[str, bytes]:
+    files = {}
     for measure in [m for m in tables.shown(grid) if m.pictured]:
         values = tables.grid_values(grid, measure)
         if not any(isinstance(value, float) for row in values for value in row):
@@ -148,12 +151,12 @@ def _write_heatmaps(grid: Grid, out: Path) -> list[Path]:
             small=[[interval for _, interval, _ in row] for row in texts],
             notes=[*notes, *legend(sign for row in texts for _, _, sign in row)],
         )
-        paths.append(write(out / picture_name("heatmap", measure.key), image))
-    return paths
+        files[picture_name("heatmap", measure.key)] = image
+    return files
 
 
-def _write_pictures(grid: Grid, out: Path) -> list[Path]:
-    """Write `pictures.png` from the pictures that cells left, if any did.
+def _pictures(grid: Grid) -> dict[str, bytes]:
+    """Return `pictures.png` by its name, from the pictures that cells left, if any did.
 
     Raises:
         ValueError: Cells show different test images.
@@ -176,13 +179,13 @@ def _write_pictures(grid: Grid, out: Path) -> list[Path]:
             "setting of `data` and `picture` per folder"
         )
     if original is None:
-        return []
+        return {}
     tiles = [
         [stitched[encoder, decoder] for encoder in grid.encoders] for decoder in grid.decoders
     ]
     buffer = io.BytesIO()
     picture_grid(original, tiles, grid.encoders, grid.decoders).save(buffer, format="png")
-    return [write(out / "pictures.png", buffer.getvalue())]
+    return {"pictures.png": buffer.getvalue()}
 
 
 def _open(path: Path) -> Image.Image:

@@ -155,15 +155,6 @@ class WandbTracker(Tracker):
                 stop_service(self.timeout_s)
                 self._run = self._init(start, root, "offline")
 
-    @property
-    def place(self) -> str | None:
-        """Where the files of the active run lie, relative to its folder where they are in it."""
-        if self._run is None:
-            return None
-        place = Path(self._run.settings.sync_dir)
-        inside = place.is_relative_to(self._dir.absolute())
-        return str(place.relative_to(self._dir.absolute()) if inside else place)
-
     def _init(self, start: Start, root: Path, mode: str) -> wandb.Run:
         import wandb
 
@@ -201,6 +192,14 @@ class WandbTracker(Tracker):
             reinit="create_new",  # the default hands back a run that is still active
             settings=settings,
         )
+
+    @property
+    def place(self) -> str | None:
+        """Where the files of the active run lie, relative to its folder where they are in it."""
+        if self._run is None:
+            return None
+        run, folder = Path(self._run.settings.sync_dir).resolve(), self._dir.resolve()
+        return str(run.relative_to(folder) if run.is_relative_to(folder) else run)
 
     def _log(self, scalars: dict[str, Scalar]) -> None:
         history: dict[str, int | float] = {}

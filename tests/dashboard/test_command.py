@@ -45,6 +45,14 @@ def test_a_dry_run_writes_both_as_json_and_asks_no_server(tmp_path, capsys):
     assert capsys.readouterr().out == f"written: {path}\n"
 
 
+def test_a_dry_run_replaces_no_file(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text("mine")
+    with pytest.raises(FileExistsError, match=r"mine\.json exists: remove it, or give --dry-run"):
+        main(["p", "--dry-run", str(path)])
+    assert path.read_text() == "mine"
+
+
 def test_the_folder_of_a_sweep_gives_its_id_and_measures(tmp_path):
     make_sweep(tmp_path, sweep="s7")
     target = target_of(tmp_path, "p")

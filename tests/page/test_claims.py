@@ -2,6 +2,7 @@ import json
 
 from stitching.page.claims import read_claims
 from stitching.page.limits import Limits
+from stitching.report.output import Output
 from tests.page.made import cell, read
 
 NUMBER = {"name": "median", "value": 0.12345, "low": 0.1, "high": 0.2}
@@ -14,7 +15,7 @@ def answered(root, **changes):
         "notes": ["a note"], "run": [],
     }  # fmt: skip
     claim = {"id": "C1", "text": "text", "rule": "rule", "answers": [answer | changes]}
-    (root / "claims.json").write_text(json.dumps({"claims": [claim]}))
+    Output(root).write({"claims.json": json.dumps({"claims": [claim]}).encode()})
     ((claim,), problem) = read_claims(root, Limits(numbers=2))
     assert problem == ""
     return claim["answers"][0]
@@ -43,5 +44,5 @@ def test_claims_that_were_not_asked_say_what_to_run(tmp_path):
 
 def test_damaged_claims_say_so_and_the_page_is_written(tmp_path):
     cell(tmp_path, "vae", "vae", 0)
-    (tmp_path / "claims.json").write_text('{"claims": [{}]}')
+    Output(tmp_path).write({"claims.json": b'{"claims": [{}]}'})
     assert "claims.json cannot be read" in read(tmp_path).index["unasked"]

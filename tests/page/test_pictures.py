@@ -4,6 +4,7 @@ import io
 from PIL import Image
 
 from stitching.page import Limits
+from stitching.report.output import Output
 from tests.page.made import cell, read
 from tests.report.made import make_cell
 
@@ -13,10 +14,8 @@ SVG = (
 )
 
 
-def draw(folder, *names):
-    (folder / "figures").mkdir(parents=True)
-    for name in names:
-        (folder / "figures" / name).write_text(SVG)
+def draw(output, *names):
+    output.write({f"figures/{name}": SVG.encode() for name in names})
 
 
 def test_a_picture_is_made_smaller_by_a_whole_factor(tmp_path):
@@ -36,7 +35,7 @@ def test_a_picture_that_cannot_be_read_is_noted(tmp_path):
 
 def test_figures_are_in_the_page_and_absent_ones_say_what_they_need(tmp_path):
     cell(tmp_path, "vae", "vae", 0)
-    draw(tmp_path, "figure3.svg", "figure3_fid.svg")
+    draw(Output(tmp_path), "figure3.svg", "figure3_fid.svg")
     page = read(tmp_path)
     there = [figure for figure in page.index["figures"] if "href" in figure]
     assert [(figure["number"], figure["part"]) for figure in there] == [(3, ""), (3, "fid")]
@@ -48,7 +47,7 @@ def test_figures_are_in_the_page_and_absent_ones_say_what_they_need(tmp_path):
 def test_figures_of_each_protocol_are_found(tmp_path):
     cell(tmp_path, "vae", "vae", 0)
     make_cell(tmp_path, "vae", "vae", 1, protocol="paper")
-    draw(tmp_path / "report" / "strict", "figure4.svg")
+    draw(Output(tmp_path).variant("strict"), "figure4.svg")
     figures = [f for f in read(tmp_path).index["figures"] if "href" in f]
     assert [(f["variant"], f["href"]) for f in figures] == [
         ("strict", "report/strict/figures/figure4.svg")
@@ -57,6 +56,6 @@ def test_figures_of_each_protocol_are_found(tmp_path):
 
 def test_a_figure_beyond_the_cap_is_linked(tmp_path):
     cell(tmp_path, "vae", "vae", 0)
-    draw(tmp_path, "figure1.svg")
+    draw(Output(tmp_path), "figure1.svg")
     figure = read(tmp_path, limits=Limits(figures_bytes=0)).index["figures"][0]
     assert (figure["href"], figure["chunk"]) == ("figures/figure1.svg", "")

@@ -3,6 +3,7 @@
 import pytest
 
 from stitching.report import budget, main
+from stitching.report.output import RECORD
 from tests.report.made import TABLES, drawn, make_cell, scores
 
 
@@ -24,7 +25,7 @@ def test_a_large_grid_has_tables_of_the_main_measures_and_says_so(
 ):
     monkeypatch.setattr(budget, limit, 2)
     main([str(sweep)])
-    assert names(sweep) == TABLES
+    assert names(sweep) == TABLES | {RECORD}
     text = (sweep / "table.md").read_text()
     assert "without heatmaps" in text
     assert "`image/rmse`" in text
@@ -38,7 +39,7 @@ def test_pictures_can_be_asked_for(sweep, monkeypatch):
     monkeypatch.setattr(budget, "MOST_CELLS", 2)
     main([str(sweep)])
     main([str(sweep), "--pictures"])
-    assert names(sweep) == TABLES | {"heatmap_image_rmse.png", "heatmap_image_ssim.png"}
+    assert names(sweep) == TABLES | {RECORD, "heatmap_image_rmse.png", "heatmap_image_ssim.png"}
     assert "`image/ssim`" in (sweep / "table.md").read_text()
 
 

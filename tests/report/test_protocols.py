@@ -4,6 +4,7 @@ import pytest
 
 from stitching.report import main, pages, read_grid
 from stitching.report.grids import grid_of
+from stitching.report.output import RECORD
 from stitching.report.protocols import Comparison
 from stitching.report.variants import Variant, split
 from tests.report.made import TABLES, drawn, make_cell, make_pictures, rows_of, scores
@@ -123,7 +124,7 @@ def test_each_protocol_has_its_own_files(tmp_path, capsys):
                            "heatmap_image_rmse.png"}  # fmt: skip
         assert len(rows_of(tmp_path / "report" / name / "grid.csv")) == 4
     top = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert top == {"grid.csv", "grid.parquet", "protocols.md", "protocols.csv"}
+    assert top == {"grid.csv", "grid.parquet", "protocols.md", "protocols.csv", RECORD}
     assert len(rows_of(tmp_path / "grid.csv")) == 8
     words = " ".join(capsys.readouterr().out.split())
     assert "image/lpips trained models 0.400 +0.0200*" in words

@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(hydra_config, tmp_path):
 
 
 def started(monkeypatch, folder):
-    write_json(folder / "sweep.json", {"id": "s1", "started": sweep.now()})
+    sweep.sweep_ledger(folder).save({"id": "s1", "started": sweep.now()})
     tracker = OmegaConf.create({"_target_": "stitching.tracking.NoTracker"})
     lock = FileLock(folder / ".lock")
     monkeypatch.setattr(sweep, "_started", sweep._Started(folder, lock, tracker))
@@ -120,15 +120,48 @@ def test_a_sweep_over_another_setting_keeps_its_csv_and_says_why_there_is_no_tab
             tmp_path, "vae", "nf", number, image__rmse=rmse, dtype=f"float{32 + 32 * number}"
         )
     started(monkeypatch, tmp_path)
-    sweep.end_sweep(interrupted=False)
+    assert sweep.end_sweep(interrupted=False) is False
     assert "differ in image/rmse, dtype" in capsys.readouterr().err
     assert len((tmp_path / "grid.csv").read_text().splitlines()) == 3
+
+
+def test_a_sweep_without_a_finished_cell_has_no_tables(tmp_path, monkeypatch, capsys):
+    make_cell(tmp_path, "vae", "nf", 0, state="failed")
+    started(monkeypatch, tmp_path)
+    assert sweep.end_sweep(interrupted=False) is False
+    assert "no tables: " in capsys.readouterr().err
+
+
+def test_files_that_appear_while_a_sweep_runs_stay_and_the_report_says_what_to_do(
+    tmp_path, monkeypatch, capsys
+):
+    make_cell(tmp_path, "vae", "nf", 0)
+    started(monkeypatch, tmp_path)
+    (tmp_path / "claims.json").write_text("mine")
+    assert sweep.end_sweep(interrupted=False) is False
+    error = capsys.readouterr().err
+    assert "holds claims.json, which this project did not write" in error
+    assert f"python -m stitching.report {tmp_path}" in error
+    assert (tmp_path / "claims.json").read_text() == "mine"
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["grid.csv", "report.json", "figures/figure1.svg"])
+def test_a_folder_with_a_file_that_the_report_would_replace_is_refused(
+    hydra_config, tmp_path, name
+):
+    mine = tmp_path / "grid" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(SystemExit, match=rf"holds {name}.*set hydra\.sweep\.dir"):
+        sweep.SweepStart().on_multirun_start(hydra_config())
+    assert [path for path in (tmp_path / "grid").rglob("*") if path.is_file()] == [mine]
 
 
 def test_the_end_is_written_down_unless_the_user_stopped_it(tmp_path, monkeypatch):
     make_cell(tmp_path, "vae", "nf", 0)
     started(monkeypatch, tmp_path)
-    sweep.end_sweep(interrupted=True)
+    assert sweep.end_sweep(interrupted=True) is True
     found = manifest.read_manifest(tmp_path)
     assert "interrupted" in found
     assert "finished" not in found

@@ -5,6 +5,6 @@ and a Fréchet distance; 4: probe accuracy of own latents; 5: percent match and 
 probes; 6: probe accuracy along a training. `docs/FIGURES.md` tells how to make and to use them.
 """
 
-from stitching.report.figures.files import missing_figures, remove_figures, write_figures
+from stitching.report.figures.files import draw_figures, missing_figures, write_figures
 
-__all__ = ["missing_figures", "remove_figures", "write_figures"]
+__all__ = ["draw_figures", "missing_figures", "write_figures"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +14,10 @@ from stitching.report.figures.probes import draw_accuracy, draw_agreement, mappe
 from stitching.report.figures.sheet import Sheet, page_style
 from stitching.report.figures.training import courses, draw_training
 from stitching.report.grids import Grid, require_unique
-from stitching.report.output import write
+from stitching.report.output import FIGURES as FOLDER
+from stitching.report.output import Output
 
-__all__ = ["FIGURES", "missing_figures", "remove_figures", "write_figures"]
-
-#: Below the folder of a report.
-FOLDER = "figures"
-
-_KINDS = ("svg", "png")
+__all__ = ["FIGURES", "draw_figures", "missing_figures", "write_figures"]
 
 #: Fewest models whose probes are compared.
 _MODELS = 2
@@ -47,31 +43,49 @@ class Figure:
 
 
 def write_figures(grid: Grid, out: Path) -> list[Path]:
-    """Write the figures that a grid allows, and remove those that an earlier report left.
+    """Write the figures that a grid allows, and remove those that this function left before.
+
+    Args:
+        grid: As `draw_figures`.
+        out: Folder of the figures' own, with `report.json`, the record of what is written.
+
+    Returns:
+        The files.
+
+    Raises:
+        ForeignFilesError: A file of other origin has the name of a figure.
+        ValueError: As `draw_figures`.
+    """
+    output = Output(out)
+    paths = output.write(draw_figures(grid))
+    output.remove_others(paths)
+    return paths
+
+
+def draw_figures(grid: Grid) -> dict[str, bytes]:
+    """Draw the figures that a grid allows.
 
     Args:
         grid: Cells of one protocol and seed; for figure 6, of several checkpoints as decoders.
-        out: Folder of the report; files are `figures/figureN.svg` and `figures/figureN.png`.
 
     Returns:
-        The files, the same to the byte for the same cells.
+        Contents of `figures/figureN.svg` and `figures/figureN.png`, by these names: the same to
+        the byte for the same cells.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results, or show different
             test images.
     """
     require_unique(grid.frame)
-    paths = []
+    drawn: dict[str, bytes] = {}
     with page_style():
         for number, figure in FIGURES.items():
             if figure.lacks(grid):
                 continue
             name = f"Figure {number}: {figure.title}"
             files = figure.draw(grid).save(name, f"Made from the cells in {grid.folder.name}.")
-            for kind, data in files.items():
-                paths.append(write(out / FOLDER / f"figure{number}.{kind}", data))
-    remove_figures(out, paths)
-    return paths
+            drawn |= {f"{FOLDER}/figure{number}.{kind}": data for kind, data in files.items()}
+    return drawn
 
 
 def missing_figures(grid: Grid) -> dict[int, str]:
@@ -82,16 +96,6 @@ def missing_figures(grid: Grid) -> dict[int, str]:
     """
     reasons = {number: figure.lacks(grid) for number, figure in FIGURES.items()}
     return {n: f"{reason}; run: {commands(n, grid)}" for n, reason in reasons.items() if reason}
-
-
-def remove_figures(out: Path, keep: Collection[Path] = ()) -> None:
-    """Remove the figures in the folder of a report, but for some files."""
-    folder = out / FOLDER
-    names = [f"figure{number}.{kind}" for number in FIGURES for kind in _KINDS]
-    for path in {folder / name for name in names}.difference(keep):
-        path.unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _lacks_pictures(grid: Grid) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stitching.report.figures import missing_figures, remove_figures, write_figures
+from stitching.report.figures import missing_figures, write_figures
 from stitching.report.grids import read_grid
+from stitching.report.output import Output
 from tests.report.figures.grids import IMAGES, make_grid, make_training, probed
 from tests.report.made import make_cell, make_pictures
 
@@ -99,10 +100,13 @@ def test_figures_that_no_longer_hold_are_removed(tmp_path):
 def test_removing_all_figures_leaves_other_files(tmp_path):
     write_figures(make_grid(tmp_path / "sweep"), tmp_path)
     (tmp_path / "figures" / "mine.txt").touch()
-    remove_figures(tmp_path)
+    Output(tmp_path).remove_others(())
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.txt"]
-    (tmp_path / "figures" / "mine.txt").unlink()
-    remove_figures(tmp_path)
+
+
+def test_a_folder_of_figures_alone_goes_with_them(tmp_path):
+    write_figures(make_grid(tmp_path / "sweep"), tmp_path)
+    Output(tmp_path).remove_others(())
     assert not (tmp_path / "figures").exists()
 
 
