@@ -121,6 +121,7 @@ class CelebA(FileData):
         self._attributes: _Table | None = None
         self._parts: tuple[list[str], list[str]] | None = None
         self._names: dict[str, list[str]] | None = None
+        self._images: dict[str, Path] = {}
 
     def _locate(self, split: str) -> dict[str, Path]:
         fit, test = self._fit_and_test()
@@ -130,10 +131,14 @@ class CelebA(FileData):
             ids = self._first(fit, self.n_train, "n_train")
         else:
             ids = fit
-        folder = self._layout()[_IMAGES]
-        if self._names is None:
-            self._names = _names_by_id(folder)
-        return {item: _image_path(folder, self._names.get(item, []), item) for item in ids}
+        unknown = [item for item in ids if item not in self._images]
+        if unknown:
+            folder = self._layout()[_IMAGES]
+            if self._names is None:
+                self._names = _names_by_id(folder)
+            for item in unknown:
+                self._images[item] = _image_path(folder, self._names.get(item, []), item)
+        return {item: self._images[item] for item in ids}
 
     def _labels(self, ids: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
         table = self._attribute_table()

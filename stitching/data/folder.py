@@ -81,6 +81,7 @@ class Folder(FileData):
         self.attributes = None if attributes is None else Path(attributes)
         self.test_share = test_share
         self._files: dict[str, Path] | None = None
+        self._parts: tuple[list[str], list[str]] | None = None
         self._table: dict[str, dict[str, bool]] | None = None
 
     def _locate(self, split: str) -> dict[str, Path]:
@@ -96,14 +97,17 @@ class Folder(FileData):
 
     def _fit_and_test(self) -> tuple[list[str], list[str]]:
         """Return the ids of the two parts, each in ascending order of place."""
-        ordered = sorted(self._all_files(), key=place)
-        parts = self._part_folders()
-        if parts is not None:
-            fit, test = ([i for i in ordered if _top(i) in names] for names in parts)
-        else:
-            fit = [item for item in ordered if place(item) >= self.test_share]
-            test = [item for item in ordered if place(item) < self.test_share]
-        return fit, test
+        if self._parts is None:
+            places = {item: place(item) for item in self._all_files()}
+            ordered = sorted(places, key=places.__getitem__)
+            folders = self._part_folders()
+            if folders is not None:
+                fit, test = ([i for i in ordered if _top(i) in names] for names in folders)
+            else:
+                fit = [item for item in ordered if places[item] >= self.test_share]
+                test = [item for item in ordered if places[item] < self.test_share]
+            self._parts = (fit, test)
+        return self._parts
 
     def _part_folders(self) -> tuple[set[str], set[str]] | None:
         """Return the folders of the fit and the test part; None if a place divides the images."""

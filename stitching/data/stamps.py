@@ -69,8 +69,10 @@ class Stamps:
         self._prefix = os.path.join(root, "")
         self._table: Path | None = None
         if cache is not None:
-            # Two ways to one folder share a table.
-            name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()
+            # Two ways to one folder share a table. Computers that number their disks differently
+            # do not, or each would replace the other's.
+            place = f"{os.stat(root).st_dev} {os.path.realpath(root)}"
+            name = hashlib.sha256(os.fsencode(place)).hexdigest()
             self._table = cache / "stamps" / f"{name}.json"
         self._rows: dict[str, Row] | None = None
 

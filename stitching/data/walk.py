@@ -54,7 +54,7 @@ class _Walk:
             self.known.add(_identity(link))
             links += self._enter(link)
         self._report()
-        return sorted(Path(path) for path in self.found)
+        return [Path(path) for path in sorted(self.found)]
 
     def _enter(self, top: str) -> list[str]:
         """Search a folder and those in it; return the links to folders."""
