@@ -179,7 +179,7 @@ def test_one_warning_names_kind_file_and_fault(copy, caplog):
     assert "kind latents" in warning.getMessage()
     assert "0 bytes" in warning.getMessage()
     assert str(copy) in warning.getMessage()
-    assert len(caplog.records) == len(paths)
+    assert len(caplog.records) == len(paths)  # one each
 
 
 def test_a_whole_cache_is_warned_of_nowhere_and_computes_nothing(whole, copy, caplog):
