@@ -154,17 +154,18 @@ _reported: set[tuple[Path, type[DamagedFile]]] = set()
 
 
 def _report(path: Path, problem: DamagedFile) -> None:
-    """Warn of the first damaged entry of a process; others are logged at level info."""
+    """Warn of the first damaged entry of a process; others are logged at a lower level."""
     kind = type(problem)
     if (path, kind) in _reported:
         return
-    warned = any(other is DamagedFile for _, other in _reported)
+    before = any(other is kind for _, other in _reported)
     _reported.add((path, kind))
     if kind is NoChecksum:
-        log.info("cache: %s is of an earlier version and computed again: %s", path, problem)
+        text = "cache: %s is of an earlier version and computed again, as all such entries: %s"
+        log.log(logging.DEBUG if before else logging.INFO, text, path, problem)
     else:
         log.log(
-            logging.INFO if warned else logging.WARNING,
+            logging.INFO if before else logging.WARNING,
             "cache: an entry of kind %s is damaged and computed again: %s: %s. A full or failing "
             "disk does this, or a lost power; further damaged entries are logged at level info",
             path.parent.name,

@@ -33,6 +33,8 @@ _CHUNK = 2**22
 #: A file that was written so shortly before is looked at again: its next change might not show,
 #: for some file systems count time in seconds.
 _TICK_NS = 2 * 10**9
+#: Bytes of a tensor up to which it is copied into memory; larger ones stay mapped files.
+_LARGEST_COPY = 2**31
 #: Larger headers are no safetensors files, by the format's own limit.
 _LARGEST_HEADER = 100_000_000
 
@@ -49,7 +51,7 @@ class Content(NamedTuple):
     """What a file holds.
 
     Attributes:
-        tensors: By name, on the CPU, in memory of their own; empty where only `head` was read.
+        tensors: By name, on the CPU; empty where only `head` was read.
         shapes: Their shapes by name.
         parts: What the content depends on.
     """
@@ -116,12 +118,16 @@ def _content(path: Path, head: bool) -> Content:
     try:
         with safe_open(path, "pt") as file:
             names = list(file.keys())
-            # Copies: a mapped file that is cut short later would end the process.
-            tensors = {} if head else {name: file.get_tensor(name).clone() for name in names}
+            tensors = {} if head else {name: _kept(file.get_tensor(name)) for name in names}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             return Content(tensors, shapes, json.loads(file.metadata()[_KEY])["parts"])
     except SafetensorError as error:
         raise DamagedFile(str(error)) from error
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    # A mapped file that is cut short later would end the process, a copy of a huge one might too.
+    return tensor.clone() if tensor.nbytes <= _LARGEST_COPY else tensor
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from stitching import cache as cache_module
 from stitching import tensorfiles
 from stitching.cache import Cache
 from stitching.data.faces import Faces
+from stitching.finished import Index
 from stitching.latents import Subject
 from stitching.maps import Ridge
 from stitching.models.pca import PCA
@@ -179,7 +180,7 @@ def test_one_warning_names_kind_file_and_fault(copy, caplog):
     assert "kind latents" in warning.getMessage()
     assert "0 bytes" in warning.getMessage()
     assert str(copy) in warning.getMessage()
-    assert len(caplog.records) == len(paths)
+    assert len(caplog.records) == len(paths)  # one each
 
 
 def test_a_whole_cache_is_warned_of_nowhere_and_computes_nothing(whole, copy, caplog):
@@ -263,3 +264,31 @@ def test_files_are_flushed_to_disk_before_they_get_their_name(tmp_path, monkeypa
     )
     Cache(tmp_path).tensors("k", {}, lambda: {"x": torch.ones(3)})
     assert done == ["sync", "name", "sync"]
+
+
+def test_a_damaged_entry_that_another_process_is_at_is_waited_for(tmp_path):
+    cache = Cache(tmp_path)
+    entries = [cache.entry("k", {"i": i}) for i in range(2)]
+    cache.fill(entries, lambda claimed: ({"x": torch.full((3,), float(i))} for i in claimed))
+    for entry in entries:
+        entry.path.write_bytes(DAMAGE["zeros"](entry.path.read_bytes()))
+    lock, made = entries[0].lock(), []
+    lock.acquire()
+
+    def compute(claimed):
+        for i in claimed:
+            made.append(i)
+            entries[0].write({"x": torch.zeros(3)})  # the other process is done
+            lock.release()
+            yield {"x": torch.full((3,), float(i))}
+
+    found = cache.filled(entries, compute)
+    assert made == [1]
+    assert [float(tensors["x"][0]) for tensors in found] == [0, 1]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 50, b"\xff\xfe", b'{"folder": 3}', b"[1]"])
+def test_a_damaged_index_of_finished_cells_finds_nothing(tmp_path, content):
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "cells" / "key.json").write_bytes(content)
+    assert Index(tmp_path).find("key") is None

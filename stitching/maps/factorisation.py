@@ -29,7 +29,7 @@ from stitching.maps.matrix import (
     blocks,
     centred,
     checked_matrix,
-    column_moments,
+    column_mean,
     lines,
     same_values,
     working_dtype,
@@ -352,7 +352,7 @@ def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
     n, width = source.shape
     if n < 2:
         raise ValueError(f"a map needs at least 2 training items, source has {n}")
-    mean, squares = column_moments(source, chunk)
+    mean = column_mean(source, chunk)
     dual = chunk is None and width > n
     size = n if dual else width
     gram = mean.new_zeros(size, size)
@@ -372,9 +372,10 @@ def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
     # Centred rows span N - 1 directions, whatever the rounding of the mean.
     values[: max(0, size - (n - 1))] = 0
     floor = eigenvalue_tolerance(n, width, max(float(values[-1]), 0.0))
-    if bool(unresolved(source, mean, squares, floor).any()):
-        values, vectors, floor = unsquared(source, mean, squares, chunk)
-    found = Factorisation(mean, torch.where(values > floor, values, 0.0), vectors, n, chunk)
+    values = torch.where(values > floor, values, 0.0)
+    if unresolved(source, mean, values, vectors, chunk):
+        values, vectors = unsquared(source, mean, chunk)
+    found = Factorisation(mean, values, vectors, n, chunk)
     if isinstance(source, Tensor) and chunk is None:
         found.keep(source)
     return found

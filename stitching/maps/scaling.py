@@ -1,7 +1,8 @@
-"""Sources with dimensions of very different widths, beside which a Gram matrix has no digits left.
+"""Sources that vary so much along some direction that a Gram matrix has no digits for others.
 
-A Gram matrix squares the values: a dimension 1e-7 times as wide as the widest one is 1e-14 of it
-there, which is rounding. Decomposed themselves, latents keep dimensions down to about 1e-13.
+A Gram matrix squares the values: a direction 1e-7 times as wide as the widest one is 1e-14 of it
+there, which is rounding. Decomposed themselves, latents keep directions down to about 1e-13. It
+takes one dimension that is 1e7 times as wide as the others, or one item that is as far off.
 """
 
 import math
@@ -11,13 +12,13 @@ import torch
 from torch import Tensor
 
 from stitching.linalg import singular
-from stitching.maps.matrix import BLOCK, Rows, blocks, centred
+from stitching.maps.matrix import BLOCK, PANEL, Rows, blocks, centred
 
 EPS = torch.finfo(torch.float64).eps
 
 
-class LostDimensionsWarning(UserWarning):
-    """Source dimensions vary, but by less than float64 resolves beside the widest one."""
+class LostDirectionsWarning(UserWarning):
+    """The source varies along directions too narrow for float64 beside the widest one."""
 
 
 def eigenvalue_tolerance(n_train: int, width: int, largest: float) -> float:
@@ -30,52 +31,78 @@ def eigenvalue_tolerance(n_train: int, width: int, largest: float) -> float:
     return max(n_train, width, 64) * EPS * largest
 
 
-def unresolved(source: Rows, mean: Tensor, squares: Tensor, floor: float) -> Tensor:
-    """Return which dimensions vary, but within what counts as rounding, (D_s,) bool.
+def unresolved(
+    source: Rows, mean: Tensor, values: Tensor, vectors: Tensor, chunk: int | None
+) -> bool:
+    """Return whether latents vary beyond the directions found in them, and beyond rounding.
+
+    What is left of a dimension, or of most items, must exceed what rounding to the latents' own
+    dtype leaves of it. So dimensions that depend on others do not count, nor do constant ones.
 
     Args:
         source: Latents, shape (N, D_s).
         mean: Their column means, float64.
-        squares: Sums of squares about these.
-        floor: Squares up to which directions count as rounding.
+        values: Squared singular values, 0 for what counts as rounding; shape (K,).
+        vectors: Shape (K, K): right singular vectors, or left ones where K is not D_s (dual).
+        chunk: Rows to read at a time, or None.
     """
-    # A dimension varies if it does so by more than its own values are rounded by.
-    rounding = (4 * torch.finfo(source.dtype).eps * mean).square() * source.shape[0]
-    return (squares > rounding) & (squares <= floor)
+    n, width = source.shape
+    found = vectors[:, values > 0]
+    if found.shape[1] >= min(n - 1, width):
+        return False
+    dual = len(values) != width
+    # Squares of what the found directions leave, of all about the mean, and of the values.
+    of_items, of_columns = mean.new_zeros(3, n), mean.new_zeros(3, width)
+    for part in blocks(width, PANEL) if dual else blocks(n, chunk or BLOCK):
+        rows, cols = (slice(None), part) if dual else (part, slice(None))
+        x = source[rows][:, cols].double()
+        about = x - mean[cols]
+        reached = found @ (found.T @ about) if dual else (about @ found) @ found.T
+        for k, each in enumerate((about - reached, about, x)):
+            of_items[k, rows] += each.square().sum(1)
+            of_columns[k, cols] += each.square().sum(0)
+    own = (4 * torch.finfo(source.dtype).eps) ** 2
+    least = _smallest_square(n, width, values)
+    items, columns = (
+        (rest > own * all_ + least) | ((rest > varies / 2) & (varies > own * all_))
+        for rest, varies, all_ in (of_items, of_columns)
+    )
+    return bool(columns.any()) or int(items.sum()) > n // 2
 
 
-def unsquared(
-    source: Rows, mean: Tensor, squares: Tensor, chunk: int | None
-) -> tuple[Tensor, Tensor, float]:
+def unsquared(source: Rows, mean: Tensor, chunk: int | None) -> tuple[Tensor, Tensor]:
     """Decompose centred latents without a Gram matrix: twice the digits, several times the time.
 
     Always in the primal form: in the dual one, coordinates of other latents are products of
     squares again, in which narrow dimensions drown.
 
     Args:
-        source: As for `unresolved`, like `mean` and `squares`.
-        mean: See there.
-        squares: See there.
+        source: Latents, shape (N, D_s).
+        mean: Their column means, float64.
         chunk: Rows to read at a time, or None.
 
     Returns:
-        Squared singular values (D_s,), ascending; right singular vectors (D_s, D_s); and the
-        square up to which they are rounding.
+        Squared singular values (D_s,), ascending, 0 for what is rounding; right singular vectors
+        (D_s, D_s).
 
     Warns:
-        LostDimensionsWarning: Some dimensions are rounding even so.
+        LostDirectionsWarning: The latents vary in directions that are rounding even so.
     """
     n, width = source.shape
     values, vectors = singular(centred(source[rows], mean) for rows in blocks(n, chunk or BLOCK))
     values[: max(0, width - (n - 1))] = 0
-    floor = eigenvalue_tolerance(n, width, math.sqrt(float(values[-1]))) ** 2
-    lost = int(unresolved(source, mean, squares, floor).sum())
-    if lost:
+    values = torch.where(values > _smallest_square(n, width, values), values, 0.0)
+    if unresolved(source, mean, values, vectors, chunk):
         warnings.warn(
-            f"{lost} of {width} source dimensions vary so much less than the widest that no map "
-            "can tell them from rounding: standardise the latents, or look at the model that "
-            "encoded them",
-            LostDimensionsWarning,
+            f"the source varies along more directions than the {int((values > 0).sum())} that "
+            "float64 tells from rounding beside the widest, and no map sees these: standardise "
+            "the latents, or look at the model that encoded them",
+            LostDirectionsWarning,
             stacklevel=3,
         )
-    return values, vectors, floor
+    return values, vectors
+
+
+def _smallest_square(n: int, width: int, values: Tensor) -> float:
+    """Return the square up to which singular values, not squared before, are rounding."""
+    return eigenvalue_tolerance(n, width, math.sqrt(float(values[-1]))) ** 2
