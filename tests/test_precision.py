@@ -20,7 +20,10 @@ def test_every_packaged_model_has_its_bounds():
     assert list(BOUNDS) == ["vae", "vqvae", "nf", "dm", "gan"]
 
 
-@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "dm" else name for name in BOUNDS],
+)
 def test_bfloat16_changes_no_more_than_documented(name):
     exact, rough = (stitching.load_model(name, dtype=d) for d in ("float32", "bfloat16"))
     n, rms, largest, rmse = 2, *BOUNDS[name]
