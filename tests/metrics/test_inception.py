@@ -67,7 +67,7 @@ def test_kid_equals_torchmetrics_on_the_same_bytes(space):
     theirs.update(x, real=True)
     theirs.update(y, real=False)
     sides = space.features(x), space.features(y)
-    expected = pytest.approx(float(theirs.compute()[0]), rel=1e-4)
+    expected = pytest.approx(float(theirs.compute()[0]), rel=1e-3)
     assert kernel_distance(*sides) == expected
     result = KernelDistance(space, "kid").compute(*sides, no_resamples(4))
     assert result["image/kid"].value - result["image/kid_pairing"] == expected
