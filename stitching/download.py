@@ -14,6 +14,8 @@ import threading
 import time
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +54,26 @@ def sha256_of(path: Path) -> str:
         return _sha256(path)
     times = stat.st_mtime_ns, stat.st_ctime_ns
     return _remembered_sha256(path, (stat.st_dev, stat.st_ino), stat.st_size, times)
+
+
+def damaged_part(path: Path) -> str | None:
+    """Return the first part of an archive that differs from its checksum; None where none does.
+
+    Files of `torch.save` are archives with a checksum for each part, which `torch.load` does not
+    look at. Of other files, and of parts without a checksum, nothing can be said.
+    """
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        for part in archive.infolist():
+            try:
+                with archive.open(part) as stream:
+                    while stream.read(_BLOCK):
+                        pass
+            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+                if part.CRC:  # 0 where torch was set to write none
+                    return part.filename
+    return None
 
 
 def within(seconds: float, function: Callable[[], Result]) -> Result:

@@ -135,7 +135,7 @@ def image_scores(
                 if space.identity not in seen:
                     seen[space.identity] = _features(space, pixels, batch_size)["features"]
                 scores |= metric.compute(reference, seen[space.identity], test.resamples)
-                scores |= space.provenance
+                scores |= metric.facts(stitched.shape[-1])
             except MetricUnavailable as missing:
                 scores[f"image/{key}_missing"] = str(missing)
             bar.update()

@@ -4,6 +4,8 @@ The split lets a sweep compute the reference images' features once and reuse the
 cell, and metrics of one space share them. Both know tensors only: no configuration, no folders.
 """
 
+import functools
+import logging
 from abc import ABC, abstractmethod
 from typing import Self
 
@@ -13,6 +15,8 @@ from torch import Tensor
 from stitching.batching import in_fixed_batches
 from stitching.images import to_uint8
 from stitching.uncertainty import Resamples, Scores
+
+log = logging.getLogger(__name__)
 
 #: Images sent through a feature network at once. Fixed here, not by the caller, so that memory
 #: stays bounded whatever the caller's batch size.
@@ -34,6 +38,9 @@ class FeatureSpace(ABC):
     Attributes:
         name: Short name, for messages and result keys.
         smallest_image: Fewest pixels a side that images may have.
+        made_for: Pixels a side that the features are meant for: smaller images get a note.
+        network_name: What computes the features, in words; "" for pixels.
+        resize: How images are brought to the network's size, in words; "" where they are not.
         unavailable: Why the space cannot be used here (weights that could not be had), or None.
             `identity` and `features` then raise `MetricUnavailable`.
         dtype: Of the features: float32, or uint8 where they are pixels.
@@ -42,6 +49,9 @@ class FeatureSpace(ABC):
 
     name: str
     smallest_image: int = 1
+    made_for: int = 1
+    network_name: str = ""
+    resize: str = ""
     unavailable: str | None = None
     dtype: torch.dtype = torch.float32
     device: torch.device = torch.device("cpu")
@@ -147,6 +157,29 @@ class ImageMetric(ABC):
         """See `FeatureSpace.provenance`."""
         return self.space.provenance
 
+    def facts(self, image_size: int) -> dict[str, str]:
+        """Return what is recorded beside the score, as flat result keys.
+
+        These are the space's `provenance`; ``image/<name>_network`` and ``image/<name>_resize``,
+        what computed the features of images of which size; and ``image/<name>_note`` where the
+        images are smaller than the network was made for, which is logged once too.
+
+        Args:
+            image_size: Pixels a side.
+        """
+        space, found = self.space, {}
+        if space.network_name:
+            found["network"] = space.network_name
+            found["resize"] = space.resize or "none: images as they are"
+        if image_size < space.made_for:
+            found["note"] = (
+                f"images of {image_size} pixels are smaller than the {space.made_for} that "
+                f"{space.network_name or space.name} was made for"
+            )
+            if not space.resize:
+                _note_once(f"image/{self.name}: {found['note']}")
+        return space.provenance | {f"image/{self.name}_{k}": text for k, text in found.items()}
+
     def to(self, device: torch.device | str) -> Self:
         """Compute features on a device from here on; returns the metric."""
         self.space.to(device)
@@ -204,6 +237,11 @@ class ImageMetric(ABC):
     @abstractmethod
     def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         """Score two checked feature sets of one shape."""
+
+
+@functools.lru_cache(maxsize=64)
+def _note_once(text: str) -> None:
+    log.warning("%s", text)
 
 
 def require_finite(x: Tensor, what: str) -> None:

@@ -57,6 +57,8 @@ class EffNet(NetworkSpace):
         """
         if size < 32:
             raise ValueError(f"effnet.size must be >= 32, got {size}")
+        self.network_name = "EfficientNet-Lite0 (TensorFlow), last map of 1280 features"
+        self.resize = f"bilinear, antialiased, half-pixel centres, to {size} x {size}"
         self._size = size
         super().__init__()
 

@@ -110,6 +110,9 @@ class LPIPSActivations(NetworkSpace):
     and in proportion to the pixels for larger ones.
     """
 
+    # Its heads were tuned on patches of this size (section 3 of the paper).
+    made_for = 64
+
     def __init__(self, net: str, weights: str | Path | None) -> None:
         """Load the trunk and the heads.
 
@@ -127,6 +130,7 @@ class LPIPSActivations(NetworkSpace):
             raise ValueError(f"lpips.net must be 'alex' or 'vgg', got {net!r}")
         self.name = f"lpips_{net}"
         self._net = NETS[net]
+        self.network_name = f"LPIPS 0.1 with {self._net.arrays_name.partition('_')[0]}"
         self.smallest_image = self._net.smallest_image
         self._cpu_chunk = self._net.cpu_chunk
         self._weights = weights

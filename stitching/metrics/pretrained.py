@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from stitching.download import DownloadError, sha256_of
+from stitching.download import DownloadError, damaged_part, sha256_of
 from stitching.download import Network as _Network
 from stitching.metrics.base import MetricUnavailable
 
@@ -150,6 +150,8 @@ def read_state(file: WeightFile) -> dict[str, Tensor]:
     """
     if file.path.suffix == ".safetensors":
         return _read_safetensors(file)
+    if part := damaged_part(file.path):
+        raise ValueError(f"{file.path} is damaged (in its part {part}): replace it")
     try:
         state = torch.load(file.path, map_location="cpu", weights_only=True)
     except OSError:

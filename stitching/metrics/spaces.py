@@ -148,6 +148,8 @@ class TorchModule(NetworkSpace):
                 f"{', '.join(list(dict(module.named_children())))} or a name inside them"
             )
         self.name = name
+        self.network_name = type(module).__name__ + (f", layer {layer}" if layer else "")
+        self.resize = f"bilinear, antialiased, half-pixel centres, to {size} x {size}"
         self._module, self._layer, self._weights = module, layer, weights
         self._size, self._mean, self._std = size, tuple(mean), tuple(std)
         super().__init__()

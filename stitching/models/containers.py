@@ -11,6 +11,7 @@ import pickle
 import re
 import struct
 import textwrap
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stitching.download import sha256_of
+from stitching.download import damaged_part, sha256_of
 from stitching.models.hub import WEIGHT_NAMES
 from stitching.models.roles import ROLE
 from stitching.state_dicts import unwrapped
@@ -267,6 +268,15 @@ _DAMAGED = (
 
 
 def _torch(path: Path) -> Any:
+    try:
+        part = damaged_part(path)
+    except (zipfile.BadZipFile, OSError, ValueError):
+        part = None  # which reading it, below, says in better words
+    if part is not None:
+        raise ValueError(
+            f"{path} is damaged: its part {part} does not have the checksum that was written with "
+            "it; copy or download the file anew"
+        )
     try:
         with torch.serialization.safe_globals(_allowed()):
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -24,7 +24,7 @@ CV_TOLERANCE = 1e-3
 
 
 class LassoProbes(AttributeProbes):
-    """Lasso regressions on labels 0 and 1; the answer is yes above 0.5.
+    """Lasso regressions on labels 0 and 1; the answer is yes from 0.5 on, which rounds up.
 
     Each minimises sum_i (w z_i + b - y_i)^2 / (2 n) + alpha |w|_1, by scikit-learn's coordinate
     descent in float64. Without `alpha` the penalty is chosen by its squared error on held-out
@@ -32,8 +32,10 @@ class LassoProbes(AttributeProbes):
     ends where the error rises, because each further penalty takes about as long as all before it.
 
     The paper fixed `alpha` by hand for each model, on raw latents (`standardise=False`): 0.005 for
-    vae and vqvae, 0.02 for dm, 0.1 for nf. It rounded predictions, which is the same as "above
-    0.5" where those below 0 and above 1 are clipped first, as they were not.
+    vae and vqvae, 0.02 for dm, 0.1 for nf. It rounded predictions, which is the same as "from 0.5
+    on" where those below 0 and above 1 are clipped first, as they were not. numpy rounds 0.5
+    itself to the even number 0; here a tie is a yes, as in school. A probe without weights on
+    as many yes as no is one tie.
 
     Further facts, see `AttributeProbes`: `n_weights`, weights that are not 0; `n_iter`; and where
     the penalty was chosen `cv_mse`.
@@ -107,7 +109,9 @@ class LassoProbes(AttributeProbes):
             "n_weights": int(np.count_nonzero(lasso.coef_)),
         }
         described = {"kind": self.kind, **self._counts(seen, values), **facts}
-        return FittedProbe(raw[0].cpu().numpy(), bias[0].cpu().numpy(), described)
+        # Scores > 0 are a yes: the next larger number makes a tie one, and nothing else.
+        threshold = np.nextafter(bias[0].cpu().numpy(), np.inf)
+        return FittedProbe(raw[0].cpu().numpy(), threshold, described)
 
     def _choose(
         self, points: NDArray[np.float32], values: NDArray[Any]

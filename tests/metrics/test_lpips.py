@@ -7,7 +7,7 @@ import torch
 
 from stitching.metrics import lpips as module
 from stitching.metrics import pretrained
-from stitching.metrics.base import MetricUnavailable
+from stitching.metrics.base import MetricUnavailable, _note_once
 from stitching.metrics.lpips import LPIPS, NETS, LPIPSActivations, find_trunk, load_trunk
 from stitching.metrics.pretrained import given_file, packaged_file, read_arrays, read_state
 from stitching.uncertainty import Resamples
@@ -300,3 +300,19 @@ def test_trunk_that_is_nowhere_makes_the_metric_unavailable(cache, offline, no_p
     assert f"alexnet-owt-7be5be79.pth is not in torch hub's cache ({cache})" in metric.unavailable
     with pytest.raises(MetricUnavailable, match="no route"):
         metric.features(byte_images(1, 0))
+
+
+@pytest.mark.parametrize(("net", "name"), [("alex", "AlexNet"), ("vgg", "VGG16")])
+def test_images_smaller_than_the_patches_of_its_training_get_a_note(metrics, net, name, caplog):
+    metric = metrics[net]
+    _note_once.cache_clear()
+    key = f"image/{metric.name}"
+    for _ in range(2):
+        facts = metric.facts(32)
+    assert facts[f"{key}_note"] == (
+        f"images of 32 pixels are smaller than the 64 that LPIPS 0.1 with {name} was made for"
+    )
+    assert len(caplog.messages) == 1
+    assert f"{key}_note" not in metric.facts(64)
+    assert facts[f"{key}_resize"] == "none: images as they are"
+    assert metric.provenance.items() <= facts.items()

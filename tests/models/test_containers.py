@@ -305,3 +305,23 @@ def test_a_configuration_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "config.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="not valid JSON"):
         read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_flipped_bit_in_a_file_of_torch_is_noticed(tmp_path, place):
+    path = saved(tmp_path / "x.pt", {"w": torch.rand(2000, generator=torch.Generator())})
+    data = bytearray(path.read_bytes())
+    start = data.index(b"/data/0")
+    data[start + 1000 + 1500 * place] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"x\.pt is damaged: its part .*data/0"):
+        read_weights(path)
+
+
+def test_a_file_that_torch_wrote_without_checksums_is_read(tmp_path):
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = saved(tmp_path / "x.pt", WEIGHT)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(read_weights(path).state_dict()["w"], WEIGHT["w"])

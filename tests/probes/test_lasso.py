@@ -84,3 +84,20 @@ def test_a_penalty_without_weights_answers_as_most_items():
 def test_settings_out_of_range_are_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         LassoProbes(**options)
+
+
+def test_a_tie_at_exactly_one_half_is_a_yes():
+    latents, labels = two_clouds(20, 20)
+    # So large a penalty that no weight is left: the prediction is the share of yes, 0.5.
+    probe = LassoProbes(alpha=1e3).fit(latents, {"Male": labels})["Male"]
+    assert probe.facts["n_weights"] == 0
+    assert probe.answers(latents).all()
+    assert (probe.scores(latents) > 0).all()
+    np.testing.assert_allclose(probe.scores(latents), 0, atol=1e-15)
+
+
+def test_just_below_one_half_is_a_no():
+    latents, labels = two_clouds(20, 21)
+    labels = labels if labels.mean() < 0.5 else ~labels
+    probe = LassoProbes(alpha=1e3).fit(latents, {"Male": labels})["Male"]
+    assert not probe.answers(latents).any()
