@@ -5,6 +5,7 @@ a lock on the folder while it works.
 """
 
 import contextlib
+import copy
 import importlib.util
 import logging
 import secrets
@@ -29,6 +30,7 @@ from stitching.report.output import Output
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
+    from hydra.core.override_parser.types import Override
 
 log = logging.getLogger(__name__)
 
@@ -76,17 +78,22 @@ class SweepStart(Callback):
         Raises:
             SystemExit: The folder holds files that are not this project's, or cannot be written.
         """
+        from stitching.labels import label_models
+
         try:
+            label_models(copy.deepcopy(config), config.hydra.runtime.choices)
             check_run(config)
         except OSError as error:
             raise SystemExit(f"cannot write to the folder of the cell: {error}") from None
+        except ValueError as error:  # a name that no file can have
+            raise SystemExit(str(error)) from None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra once, before the first job.
 
         Raises:
-            SystemExit: A plugin is not installed, or another sweep is at work in the folder.
-                (Hydra would make a warning of another exception.)
+            SystemExit: A plugin is not installed, cells cannot run, or another sweep is at work in
+                the folder. (Hydra would make a warning of another exception.)
         """
         global _started
         _check_plugins(config)
@@ -94,10 +101,11 @@ class SweepStart(Callback):
         try:
             check_sweep(config, folder)
             Output(folder).require_free(remedy=REMEDY)
+            jobs = _checked_jobs(config)
             folder.mkdir(parents=True, exist_ok=True)
             _started = _Started(folder, _lock(folder), config.tracker)
             # Hydra is about to write multirun.yaml, and a lock is a file.
-            sweep_ledger(folder).save(_manifest(config, folder), ["multirun.yaml", ".lock"])
+            sweep_ledger(folder).save(_manifest(config, folder, jobs), ["multirun.yaml", ".lock"])
         except OSError as error:
             raise SystemExit(f"cannot write to the folder of the sweep: {error}") from None
 
@@ -132,9 +140,10 @@ def _lock(folder: Path) -> "BaseFileLock":
     return lock
 
 
-def _manifest(config: DictConfig, folder: Path) -> dict[str, Any]:
-    started = datetime.now(UTC)
-    choices, jobs = config.hydra.runtime.choices, planned_jobs(config)
+def _manifest(
+    config: DictConfig, folder: Path, jobs: list[dict[str, Any]] | None
+) -> dict[str, Any]:
+    started, choices = datetime.now(UTC), config.hydra.runtime.choices
     name = f"{folder.name}-{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
     before = sweep_ledger(folder).read()
     same = jobs is not None and before.get("jobs") == jobs
@@ -159,8 +168,26 @@ def _manifest(config: DictConfig, folder: Path) -> dict[str, Any]:
     }
 
 
-def planned_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
-    """Return the jobs of a sweep in the order of their numbers; None where none are fixed.
+def _checked_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
+    """Check what a sweep asks for; return its jobs, or None where they are not fixed."""
+    from stitching import preflight
+
+    jobs = planned_jobs(config)
+    try:
+        if jobs is None:
+            _check_fixed(config)
+            return None
+        found = preflight.check_sweep(config, jobs)
+    except preflight.SweepError as error:
+        raise SystemExit(str(error)) from None
+    return [
+        {"number": number, **planned._asdict(), "overrides": list(overrides)}
+        for number, (planned, overrides) in enumerate(zip(found, jobs, strict=True))
+    ]
+
+
+def planned_jobs(config: DictConfig) -> list[Sequence[str]] | None:
+    """Return the overrides of the jobs of a sweep, in order; None where they are not fixed.
 
     Args:
         config: Hydra's configuration of the whole sweep.
@@ -168,28 +195,37 @@ def planned_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
     if config.hydra.runtime.choices.get("hydra/sweeper") != "basic":
         return None
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
     assert isinstance(params, dict)
     texts = [f"{key!s}={value}" for key, value in params.items()]
     try:
-        parsed = OverridesParser.create().parse_overrides([*texts, *config.hydra.overrides.task])
+        parsed = _parsed([*texts, *config.hydra.overrides.task])
         (jobs,) = BasicSweeper.split_arguments(parsed, None)
     except HydraException:
         return None  # the sweeper is about to refuse it, in its own words
-    return [_job(number, job, config) for number, job in enumerate(jobs)]
+    return list(jobs)
 
 
-def _job(number: int, overrides: Sequence[str], config: DictConfig) -> dict[str, Any]:
-    given = dict(text.split("=", 1) for text in overrides)
-    names = {}
-    for role in ("encoder", "decoder"):
-        chosen = given.get(role) or OmegaConf.select(config, f"{role}.name")
-        names[role] = given.get(f"{role}.name", str(chosen))
-    folder = f"{names['encoder']}-to-{names['decoder']}_{number}"
-    return {"number": number, "folder": folder, **names, "overrides": list(overrides)}
+def _check_fixed(config: DictConfig) -> None:
+    """Check what a sweep sets for all of its jobs, where a sweeper such as Optuna's chooses."""
+    from hydra.errors import HydraException
+
+    from stitching import preflight
+
+    try:
+        parsed = _parsed(config.hydra.overrides.task)
+    except HydraException:
+        return
+    fixed = [x.input_line for x in parsed if not x.is_sweep_override()]
+    preflight.check_sweep(config, [[text for text in fixed if text is not None]])
+
+
+def _parsed(texts: Sequence[str]) -> "list[Override]":
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create().parse_overrides(list(texts))
 
 
 def end_sweep(interrupted: bool) -> bool:
