@@ -11,7 +11,7 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import version as read_version
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -124,6 +124,11 @@ def _hash_of_files(files: Iterable[str | None]) -> str:
     return digest.hexdigest()
 
 
+@functools.cache
+def _version(package: str) -> str:
+    return read_version(package)  # which parses a file each time
+
+
 def _environment(model: GenerativeModel) -> dict[str, Any]:
     device = model.device.type
     # TF32 changes float32 products on CUDA; elsewhere the switch has no effect.
@@ -132,7 +137,7 @@ def _environment(model: GenerativeModel) -> dict[str, Any]:
         "device": device,
         "tf32": tf32,
         "torch": torch.__version__,
-        "diffusers": version("diffusers"),
+        "diffusers": _version("diffusers"),
     }
 
 

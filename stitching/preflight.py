@@ -152,17 +152,19 @@ class _Check:
             self._check_job(number)
         seen = set()
         for job in self.jobs:
-            models = [self.models.get(job.unit(role)) for role in ROLES]
+            pair = [self.models.get(job.unit(role)) for role in ROLES]
             setting = self.settings.get(job.rest)
-            encoder, decoder = (model.subject if model else None for model in models)
-            pair = (id(encoder), id(decoder), id(setting))
-            if setting is None or encoder is None or decoder is None or pair in seen:
+            encoder, decoder = (model.subject if model else None for model in pair)
+            key = (id(encoder), id(decoder), id(setting))
+            if setting is None or encoder is None or decoder is None or key in seen:
                 continue
-            seen.add(pair)
+            seen.add(key)
             with self.faults.caught(partial(self._like, job, *ROLES)):
                 check_pair(setting.template, encoder, decoder)
-        with self.faults.caught(lambda: range(len(self.jobs))):
-            check_labels((m.label, *m.facts) for m in self.models.values() if m)
+        models = [model for model in self.models.values() if model is not None]
+        for label in dict.fromkeys(model.label for model in models):
+            with self.faults.caught(partial(self._called, label)):
+                check_labels((label, *model.facts) for model in models if model.label == label)
 
     def planned(self, number: int) -> Planned:
         """Return what a job is called, of a sweep without faults."""
@@ -171,6 +173,15 @@ class _Check:
         assert decoder is not None
         folder = f"{encoder.name}-to-{decoder.name}_{number}"
         return Planned(folder, encoder.label, decoder.label)
+
+    def _called(self, label: str) -> list[int]:
+        """Return the jobs with a model of this label."""
+        units = {unit for unit, model in self.models.items() if model and model.label == label}
+        return [
+            number
+            for number, job in enumerate(self.jobs)
+            if units & {job.unit(role) for role in ROLES}
+        ]
 
     def _like(self, job: _Job, *roles: str) -> list[int]:
         """Return the jobs with the same settings, and the same models in these roles."""

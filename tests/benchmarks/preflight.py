@@ -1,0 +1,58 @@
+"""What the check at a sweep's start costs: `python tests/benchmarks/preflight.py`.
+
+The demo's 20 cells, and 10,000 cells of 100 x 100 models of a user's folder: seconds of
+`preflight.check_sweep` alone, after imports, and the number of jobs that are composed.
+"""
+
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from stitching import composition, preflight
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from toys import write_models  # of the tests, beside this folder
+
+DEMO = (["random", "vae", "nf", "vqvae", "dm"], ["vae", "nf", "vqvae", "dm"])
+REPEATS = 3
+
+
+def seconds(folder, encoders, decoders, *shared):
+    """Return the seconds of one check, in a process that has imported what it needs."""
+    jobs = [
+        [f"encoder={e}", f"decoder={d}", *shared] for e, d in itertools.product(encoders, decoders)
+    ]
+    with initialize_config_dir(str(composition.conf_dir()), version_base="1.3"):
+        overrides = [f"hydra.searchpath=[file://{folder}]", *jobs[0]]
+        master = compose("config", overrides, return_hydra_config=True)
+        started = time.perf_counter()
+        preflight.check_sweep(master, jobs)
+        return time.perf_counter() - started
+
+
+def main():
+    """Print a table."""
+    composition.register_roles()
+    with tempfile.TemporaryDirectory() as name:
+        names = [f"m{k:03d}" for k in range(100)]
+        folder = write_models(Path(name), **{model: 4 + k for k, model in enumerate(names)})
+        print("| cells | distinct models | seconds, first and median of the next three |")
+        print("|---:|---:|---:|")
+        for models, shared in (
+            (DEMO, ["tracker=none"]),
+            ((names, names), ["data.n_train=32", "data.n_test=8", "tracker=none"]),
+        ):
+            first, *others = (seconds(folder, *models, *shared) for _ in range(1 + REPEATS))
+            cells = len(models[0]) * len(models[1])
+            distinct = len({*models[0], *models[1]})
+            print(f"| {cells:,} | {distinct} | {first:.2f}, {statistics.median(others):.2f} |")
+
+
+if __name__ == "__main__":
+    main()
