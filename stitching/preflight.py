@@ -112,7 +112,9 @@ class _Faults:
         try:
             yield
         except (*config.USER_ERRORS, HydraException) as error:
-            self.add(str(error) or type(error).__name__, concerned())
+            # Hydra's messages end with the folders it looked in, and have several lines.
+            text = " ".join(str(error).partition("Config search path")[0].split())
+            self.add(text or type(error).__name__, concerned())
 
     def add(self, message: str, jobs: Sequence[int]) -> None:
         """Add a message for some jobs."""
