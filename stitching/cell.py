@@ -34,7 +34,7 @@ from stitching.maps.matrix import Rows
 from stitching.metrics.base import ImageMetric
 from stitching.metrics.latent import latent_scores
 from stitching.protocol import Protocol
-from stitching.provenance import of_data, of_weights, peak_memory, versions
+from stitching.provenance import PeakMemory, of_data, of_weights, versions
 from stitching.readouts import Question, Readouts
 from stitching.scoring import TestItems, geometry_scores, image_scores, valid_items
 from stitching.tuning import validation_r2
@@ -130,6 +130,7 @@ class Cell:
             ValueError: A latent or an image is not finite, and the protocol does not exclude it.
         """
         started, computed = time.perf_counter(), Counter(self.cache.computed)
+        memory = PeakMemory()
         train, test = self.data.split("train"), self._test_images()
 
         subjects = [self.encoder, self.decoder, *([self.via] if self.via else [])]
@@ -193,7 +194,7 @@ class Cell:
 
         self.times["total"] = time.perf_counter() - started
         resources: dict[str, Value] = {f"time/{k}_s": v for k, v in self.times.items()}
-        resources |= peak_memory() | {"count/images_encoded": sum(n for _, n in encoded)}
+        resources |= memory.facts() | {"count/images_encoded": sum(n for _, n in encoded)}
         resources["count/reference_features"] = self.counts["reference_features"]
         for kind, number in sorted((self.cache.computed - computed).items()):
             resources[f"count/computed_{kind}"] = number

@@ -84,7 +84,7 @@ def register_roles() -> None:
         for role in ROLES:
             store.store(group=role, name=path.stem, node={})
         # Others are found too, and refused when built.
-        if "models.gan.GAN" in path.read_text():
+        if "models.gan.GAN" in path.read_text(encoding="utf-8"):
             store.store(group=DRAWING, name=path.stem, node={})
     # `${data.model}` would look for `model` inside `data`, not for the choice of that name.
     OmegaConf.register_new_resolver("choice", _choice, replace=True)

@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from pathlib import Path
 
 import torch
 
@@ -52,11 +53,55 @@ def versions() -> Facts:
     }
 
 
-def peak_memory() -> Facts:
-    """Return the process's peak resident memory so far, and CUDA's, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-    found: Facts = {"memory/peak_mib": peak / unit}
-    if torch.cuda.is_available():
-        found["memory/peak_cuda_mib"] = torch.cuda.max_memory_allocated() / 2**20
-    return found
+class PeakMemory:
+    """Peak memory from the moment this is made, so that each cell of a process has its own.
+
+    Linux counts the peak anew when asked to. Where it may not, or on another system, what is
+    known is the peak of the whole process, earlier cells included; it has another key.
+    """
+
+    def __init__(self) -> None:
+        self._anew = _count_anew()
+        for device in _cuda_devices():
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def facts(self) -> Facts:
+        """Return peaks in MiB.
+
+        `memory/cell_peak_mib`, or else `memory/process_peak_mib`, is resident memory;
+        `memory/cell_peak_cuda_mib` is what was allocated, on the device that had the most.
+        """
+        peak = _resident_peak() if self._anew else None
+        if peak is None:
+            unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
+            whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+            found: Facts = {"memory/process_peak_mib": whole}
+        else:
+            found = {"memory/cell_peak_mib": peak}
+        cuda = [torch.cuda.max_memory_allocated(device) for device in _cuda_devices()]
+        if cuda:
+            found["memory/cell_peak_cuda_mib"] = max(cuda) / 2**20
+        return found
+
+
+def _cuda_devices() -> range:
+    return range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+
+
+def _count_anew() -> bool:
+    """Let the kernel count peak resident memory anew; return whether it does."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _resident_peak() -> float | None:
+    """Return peak resident memory in MiB as Linux counts it; None where it does not."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines.splitlines() if line.startswith("VmHWM:")]
+    return int(found[0]) / 2**10 if found else None

@@ -197,7 +197,8 @@ def test_every_row_says_where_it_comes_from(tmp_path):
         "device", "weights/encoder", "weights/decoder", "version/torch", "data/test_ids",
     ):  # fmt: skip
         assert key in result.metrics
-    assert {"time/encode_s", "time/total_s", "memory/peak_mib"} <= result.resources.keys()
+    assert {"time/encode_s", "time/total_s"} <= result.resources.keys()
+    assert {"memory/cell_peak_mib", "memory/process_peak_mib"} & result.resources.keys()
     assert result.metrics["n_test"] == 9
 
 

@@ -67,7 +67,7 @@ def _release_free_memory() -> None:
 def _reset_resident_peak() -> None:
     """Let the kernel count the peak anew, where it can (Linux); elsewhere growth alone counts."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return
 
@@ -75,7 +75,7 @@ def _reset_resident_peak() -> None:
 def _resident(key: str) -> float | None:
     """Resident memory as Linux tells it, in MiB."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     found = [line.split()[1] for line in lines if line.startswith(f"{key}:")]

@@ -20,7 +20,7 @@ _TIMES = {
     "time/fit_s": "Time to fit the map (s)",
     "time/decode_s": "Time to decode (s)",
     "time/score_s": "Time to score (s)",
-    "memory/peak_mib": "Peak memory (MiB)",
+    "memory/cell_peak_mib": "Peak memory of a cell (MiB)",
 }
 
 _PICTURES = {

@@ -50,11 +50,11 @@ def _began(pid: int) -> float | None:
     """Return when a process began, in unix s; None if there is none or it has ended."""
     try:
         # The name of the program comes second, in brackets, and may hold anything.
-        fields = (_PROC / f"{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = (_PROC / f"{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         if fields[0] in "ZX":  # it has ended, but nobody asked how
             return None
         ticks = int(fields[19])
-        for line in (_PROC / "stat").read_text().splitlines():
+        for line in (_PROC / "stat").read_text("utf-8", "replace").splitlines():
             if line.startswith("btime "):
                 return int(line.split()[1]) + ticks / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError):

@@ -9,8 +9,9 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+from stitching.tracking import environment
 from stitching.tracking.base import (
     MAX_TAG_LENGTH,
     Scalar,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["WandbTracker"]
 
 log = logging.getLogger(__name__)
-
-_MODES = ("online", "offline", "disabled")
 
 #: A run of one cell takes about 0.1 MiB. On a full disk wandb's own logger floods the console.
 _MIN_FREE_BYTES = 2 * 2**20
@@ -76,7 +75,12 @@ class WandbTracker(Tracker):
     _absence_said: ClassVar[bool] = False
 
     def __init__(
-        self, project: str, entity: str | None, mode: str, timeout_s: float, tags: Sequence[str]
+        self,
+        project: str,
+        entity: str | None,
+        mode: str | None,
+        timeout_s: float,
+        tags: Sequence[str],
     ) -> None:
         """Check the options, without importing wandb.
 
@@ -85,8 +89,9 @@ class WandbTracker(Tracker):
         Args:
             project: Project the runs appear in.
             entity: User or team that owns the project; None is the account's default.
-            mode: "offline", "online" or "disabled". The YAML takes it from the environment
-                variable WANDB_MODE where that is set; an override on the command line beats both.
+            mode: "offline", "online", "shared" (online, for several processes in one run) or
+                "disabled"; W&B also takes "dryrun" for "offline" and "run" for "online". None
+                is the value of WANDB_MODE, and "offline" where that is not set.
             timeout_s: Longest wait for the server at each point named above, in seconds.
             tags: Labels of every run: 20 at most, of 1 to 64 characters.
 
@@ -94,14 +99,22 @@ class WandbTracker(Tracker):
             TypeError: Tags are no list of str.
             ValueError: Unknown mode, a wait that is not positive, or tags out of their limits.
         """
-        if mode not in _MODES:
+        given = environment.mode() if mode is None else mode
+        if given not in environment.MODES:
             raise ValueError(
-                f"tracker.mode must be one of {', '.join(_MODES)}, got {mode!r}: set it on the "
-                "command line or in the environment variable WANDB_MODE"
+                f"tracker.mode must be one of {', '.join(environment.MODES)}, got {given!r}: set "
+                "it on the command line or in the environment variable WANDB_MODE"
+            )
+        mode = environment.MODES[given]
+        if len(project) > environment.LONGEST_NAME:
+            raise ValueError(
+                f"tracker.project must have {environment.LONGEST_NAME} characters at most, got "
+                f"{len(project)}: {project!r}"
             )
         if not timeout_s > 0:
             raise ValueError(f"tracker.timeout_s must be > 0 seconds, got {timeout_s}")
         check_tags(tags, "tracker.tags")
+        check_tags(environment.tags(), "tags in the environment variable WANDB_TAGS")
         self.project, self.entity = project, entity
         self.mode = mode if mode == "disabled" or is_installed() else "disabled"
         if self.mode != mode and not WandbTracker._absence_said:
@@ -111,7 +124,7 @@ class WandbTracker(Tracker):
                 "or use tracker=none"
             )
         self.timeout_s = float(timeout_s)
-        self.tags = list(tags)
+        self.tags = [*tags, *environment.tags()]
         self._run: wandb.Run | None = None
         self._dir, self._warned, self._pictures = Path(), False, 0
 
@@ -119,15 +132,15 @@ class WandbTracker(Tracker):
         if self.mode == "disabled":
             return
         self._dir, self._warned, self._pictures = start.dir, False, 0
-        with self._survive("start a run"), private_environment(start.dir):
-            runs = start.dir / "wandb"
-            before = {*runs.glob("offline-run-*")}
-            if shutil.disk_usage(start.dir).free < _MIN_FREE_BYTES:
-                raise OSError(f"less than {_MIN_FREE_BYTES // 2**20} MiB are free in {start.dir}")
-            if self.mode == "online" and not WandbTracker._server_failed:
+        root = environment.root(start.dir)
+        with self._survive("start a run"), private_environment(root):
+            root.mkdir(parents=True, exist_ok=True)
+            if shutil.disk_usage(root).free < _MIN_FREE_BYTES:
+                raise OSError(f"less than {_MIN_FREE_BYTES // 2**20} MiB are free in {root}")
+            if self.mode in ("online", "shared") and not WandbTracker._server_failed:
                 try:
                     check_server(self.timeout_s)
-                    self._run = self._init(start, "online")
+                    self._run = self._init(start, root, self.mode)
                     return
                 except Exception as error:  # whatever the server or the client comes up with
                     WandbTracker._server_failed = True
@@ -137,15 +150,21 @@ class WandbTracker(Tracker):
                         first_line(error),
                     )
             try:
-                self._run = self._init(start, "offline")
+                self._run = self._init(start, root, "offline")
             except Exception:  # wandb's service, a process of its own, died: it stays dead for all
                 stop_service(self.timeout_s)
-                for run in {*runs.glob("offline-run-*")} - before:
-                    if not any(run.glob("run-*.wandb")):  # the one that could not start
-                        shutil.rmtree(run, ignore_errors=True)
-                self._run = self._init(start, "offline")
+                self._run = self._init(start, root, "offline")
 
-    def _init(self, start: Start, mode: Literal["online", "offline"]) -> wandb.Run:
+    @property
+    def place(self) -> str | None:
+        """Where the files of the active run lie, relative to its folder where they are in it."""
+        if self._run is None:
+            return None
+        place = Path(self._run.settings.sync_dir)
+        inside = place.is_relative_to(self._dir.absolute())
+        return str(place.relative_to(self._dir.absolute()) if inside else place)
+
+    def _init(self, start: Start, root: Path, mode: str) -> wandb.Run:
         import wandb
 
         settings = wandb.Settings(
@@ -169,27 +188,19 @@ class WandbTracker(Tracker):
         return wandb.init(
             project=self.project,
             entity=self.entity,
-            name=start.name,
-            group=start.group,
+            name=environment.name(start.name),
+            group=environment.group(start.group),
             job_type=start.job_type,
             # Always set, else WANDB_RUN_ID would be the id of every cell.
             id=start.id or uuid.uuid4().hex[:12],
-            dir=start.dir,
+            dir=root,
             config=start.config,
             # W&B refuses a run with a tag twice.
             tags=list(dict.fromkeys([*self.tags, *start.tags, *_automatic_tags(start.config)])),
-            mode=mode,
+            mode=cast("Literal['online', 'offline', 'shared']", mode),
             reinit="create_new",  # the default hands back a run that is still active
             settings=settings,
         )
-
-    @property
-    def place(self) -> str | None:
-        """Where the files of the active run lie, relative to its folder where they are in it."""
-        if self._run is None:
-            return None
-        run, folder = Path(self._run.settings.sync_dir).resolve(), self._dir.resolve()
-        return str(run.relative_to(folder) if run.is_relative_to(folder) else run)
 
     def _log(self, scalars: dict[str, Scalar]) -> None:
         history: dict[str, int | float] = {}

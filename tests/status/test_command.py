@@ -11,7 +11,7 @@ from stitching.status import main
 from tests.status.made import cell, iso, large, pairs, plan
 from tests.terminal import in_pipe, in_terminal, interrupt
 
-COUNTS = {"done", "reused", "failed", "running", "dead", "missing"}
+COUNTS = {"interrupted", "done", "reused", "failed", "running", "dead", "missing"}
 
 
 def now_running(root):

@@ -25,7 +25,8 @@ def test_cells_are_counted_by_state(tmp_path):
     cell(tmp_path, "c-to-vae_4", "running", host=AWAY, age=100, progress={})
     sweep = look(tmp_path, MACHINE)
     assert sweep.counts == {
-        "done": 2, "reused": 1, "failed": 1, "running": 1, "dead": 1, "missing": 1,
+        "done": 2, "reused": 1, "failed": 1, "interrupted": 0, "running": 1, "dead": 1,
+        "missing": 1,
     }  # fmt: skip
     assert sweep.planned == 6
 

@@ -6,15 +6,21 @@ from stitching import finished
 
 KEY = "ab" * 32
 
+FILES = {
+    "metrics.json": b'{"image/rmse": 0.1}',
+    "picture.png": b"png",
+    "penalty_curve.csv": b"alpha,gcv\n",
+}
+
+HYDRA = [".hydra/config.yaml", "launch.log"]
+
 
 @pytest.fixture
 def cell(tmp_path):
     """A finished cell."""
     folder = tmp_path / "vae-to-nf_0"
-    folder.mkdir()
-    (folder / "metrics.json").write_text('{"image/rmse": 0.1}')
-    (folder / "picture.png").write_bytes(b"png")
-    (folder / "penalty_curve.csv").write_text("alpha,gcv\n")
+    finished.begin(folder, "s1", finished.now(), HYDRA)
+    finished.ledger_of(folder).write_all(FILES)
     finished.mark_done(folder, KEY, "s1", finished.now())
     return folder
 
@@ -43,13 +49,14 @@ def test_a_damaged_status_makes_it_not_whole(cell, text):
 
 
 def test_a_running_cell_is_not_whole(cell):
-    finished.mark(cell, "running", "s2", finished.now())
+    finished.begin(cell, "s2", finished.now(), HYDRA)
     assert not finished.is_whole(cell, KEY)
 
 
 def test_the_status_holds_the_hash_of_every_file(cell):
     status = finished.read_status(cell)
-    assert set(status["files"]) == {"metrics.json", "picture.png", "penalty_curve.csv"}
+    hashed = {name for name, sha256 in status["files"].items() if sha256 is not None}
+    assert hashed == set(FILES)
     assert {"host", "pid", "started", "finished", "sweep", "key"} <= status.keys()
 
 
@@ -75,7 +82,7 @@ def test_a_failure_to_find_out_leaves_a_finished_cell_to_be_found_later(cell):
 def test_a_copy_is_whole_and_leaves_the_tracker_behind(cell, tmp_path):
     (cell / "wandb").mkdir()
     copy = tmp_path / "copy"
-    copy.mkdir()
+    finished.begin(copy, "s2", finished.now(), HYDRA)
     finished.copy_files(cell, copy)
     finished.mark_done(copy, KEY, "s2", finished.now(), reused=str(cell))
     assert finished.is_whole(copy, KEY)
@@ -85,17 +92,75 @@ def test_a_copy_is_whole_and_leaves_the_tracker_behind(cell, tmp_path):
 
 def test_a_cell_that_changes_while_it_is_copied_is_an_error(cell, tmp_path):
     (cell / "picture.png").write_bytes(b"other")
+    finished.begin(tmp_path, "s2", finished.now(), HYDRA)
     with pytest.raises(OSError, match="changed while it was copied"):
         finished.copy_files(cell, tmp_path)
 
 
-def test_clearing_removes_what_an_attempt_left_and_nothing_else(cell):
-    (cell / "wandb").mkdir()
-    for name in ("error.txt", "progress.json", "metrics.json.7.partial", "notes.txt"):
-        (cell / name).write_text("")
-    (cell / ".hydra").mkdir()
-    finished.clear(cell)
-    assert sorted(path.name for path in cell.iterdir()) == [".hydra", "notes.txt"]
+def contents(folder):
+    """Return names and contents of all files below a folder but the record."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "status.json"
+    }
+
+
+def test_a_new_attempt_removes_what_an_earlier_one_wrote_and_nothing_else(cell):
+    theirs = {"wandb/run/x": b"1", "error.txt.kept-1": b"2", "a_curve.csv": b"3", "x.png": b"4"}
+    for name, data in theirs.items():
+        (cell / name).parent.mkdir(parents=True, exist_ok=True)
+        (cell / name).write_bytes(data)
+    (cell / "launch.log").write_bytes(b"a line")
+    finished.begin(cell, "s2", finished.now(), HYDRA)
+    assert contents(cell) == theirs | {"launch.log": b"a line"}
+
+
+def test_an_edited_file_of_a_finished_cell_is_kept_beside(cell):
+    (cell / "picture.png").write_bytes(b"edited")
+    finished.begin(cell, "s2", finished.now(), HYDRA)
+    assert contents(cell) == {"picture.png.kept-1": b"edited"}
+
+
+@pytest.mark.parametrize(
+    ("status", "kept"),
+    [
+        ({"state": "failed", "error": "E"}, ["error.txt", "picture.png"]),
+        ({"state": "running"}, ["error.txt", "picture.png"]),
+        ({"state": "done", "key": KEY, "files": "recorded"}, ["error.txt"]),
+        ({"state": "failed", "before": {"state": "done", "files": "recorded"}}, ["error.txt"]),
+    ],
+)
+def test_folders_of_earlier_versions_go_on_and_lose_nothing(tmp_path, status, kept):
+    (tmp_path / "picture.png").write_bytes(b"png")
+    (tmp_path / "error.txt").write_bytes(b"why")
+    recorded = {"picture.png": finished.sha256_of(tmp_path / "picture.png")}
+    for facts in (status, status.get("before", {})):
+        if "files" in facts:
+            facts["files"] = recorded
+    (tmp_path / "status.json").write_text(json.dumps({"sweep": "s1", **status}))
+    finished.require_free(tmp_path, HYDRA, "")
+    finished.reserve(tmp_path, "s2", finished.now(), HYDRA)
+    finished.begin(tmp_path, "s2", finished.now(), HYDRA)
+    assert sorted(contents(tmp_path)) == [f"{name}.kept-1" for name in kept]
+
+
+def test_a_folder_with_files_of_other_origin_is_refused_for_names_that_are_needed(tmp_path):
+    (tmp_path / "holiday.png").touch()
+    finished.require_free(tmp_path, HYDRA, "")
+    for name in ("picture.png", "launch.log"):
+        (tmp_path / name).touch()
+    with pytest.raises(OSError, match=r"holds picture\.png and launch\.log, .*: go away"):
+        finished.require_free(tmp_path, HYDRA, "go away")
+
+
+def test_the_trackers_runs_are_recorded_until_a_new_attempt(cell):
+    finished.begin(cell, "s2", finished.now(), HYDRA)
+    finished.note_run(cell, "wandb/offline-run-1")
+    finished.mark_failed(cell, "s2", finished.now(), "E: x")
+    assert finished.read_status(cell)["runs"] == ["wandb/offline-run-1"]
+    finished.begin(cell, "s3", finished.now(), HYDRA)
+    assert finished.read_status(cell)["runs"] == []
 
 
 def test_the_index_finds_a_whole_cell_and_no_other(cell, tmp_path):

@@ -64,7 +64,9 @@ def repaired(place):
 def test_finished_cells_are_kept_and_truncated_ones_run_again(repaired):
     _, done = repaired
     assert done.returncode == 0, done.stderr
-    kept = [line.rpartition(" - ")[2] for line in done.stdout.splitlines() if "kept" in line]
+    kept = [
+        line.rpartition(" - ")[2] for line in done.stdout.splitlines() if "before, kept" in line
+    ]
     assert kept == ["one-to-one: finished before, kept", "two-to-two: finished before, kept"]
 
 

@@ -6,6 +6,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
 from stitching import composition, manifest, resume, sweep
+from stitching.finished import write_json
 from tests.report.made import make_cell
 
 
@@ -105,7 +106,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(hydra_config, tmp_path):
 
 
 def started(monkeypatch, folder):
-    sweep.sweep_ledger(folder).save({"id": "s1", "started": sweep.now()})
+    write_json(folder / "sweep.json", {"id": "s1", "started": sweep.now()})
     tracker = OmegaConf.create({"_target_": "stitching.tracking.NoTracker"})
     lock = FileLock(folder / ".lock")
     monkeypatch.setattr(sweep, "_started", sweep._Started(folder, lock, tracker))
@@ -161,7 +162,9 @@ def test_the_end_is_written_down_unless_the_user_stopped_it(tmp_path, monkeypatc
     make_cell(tmp_path, "vae", "nf", 0)
     started(monkeypatch, tmp_path)
     assert sweep.end_sweep(interrupted=True) is True
-    assert "finished" not in manifest.read_manifest(tmp_path)
+    found = manifest.read_manifest(tmp_path)
+    assert "interrupted" in found
+    assert "finished" not in found
     sweep.end_sweep(interrupted=False)
     assert "finished" in manifest.read_manifest(tmp_path)
 
@@ -176,7 +179,7 @@ def test_resuming_repeats_the_command_in_the_same_folder(tmp_path):
     folder = tmp_path / "o'dd, [dir]"
     folder.mkdir()
     command = ["launch.py", "-m", "encoder=vae,nf", "hydra.sweep.dir=old", "resume=false"]
-    sweep.write_json(folder / "sweep.json", {"command": command, "cwd": str(tmp_path)})
+    write_json(folder / "sweep.json", {"command": command, "cwd": str(tmp_path)})
     arguments, cwd = resume.command(folder, ["hydra/launcher=joblib"])
     assert cwd == tmp_path
     quoted = str(folder).replace("'", "\\'")
@@ -190,6 +193,6 @@ def test_resuming_without_a_manifest_is_one_message(tmp_path):
 
 
 def test_resuming_what_is_gone_is_one_message(tmp_path):
-    sweep.write_json(tmp_path / "sweep.json", {"command": ["launch.py"], "cwd": str(tmp_path)})
+    write_json(tmp_path / "sweep.json", {"command": ["launch.py"], "cwd": str(tmp_path)})
     with pytest.raises(FileNotFoundError, match="is gone"):
         resume.command(tmp_path)

@@ -41,7 +41,8 @@ def read_run(folder):
 
     wandb's service, another process, closes the file shortly after the run has ended.
     """
-    (run_dir,) = (folder / "wandb").glob("offline-run-*")
+    # A run that could not start is left beside, empty.
+    (run_dir,) = {path.parent for path in folder.glob("wandb/offline-run-*/run-*.wandb")}
     deadline = time.monotonic() + 10
     while not (found := records(run_dir)) or found[-1].WhichOneof("record_type") != "exit":
         assert time.monotonic() < deadline, "the run has no end"

@@ -5,15 +5,17 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from stitching.tracking import NoTracker, Tracker
+from stitching.tracking import NoTracker, Tracker, environment
 from tests.tracking.offline import make
 
 CONF = Path(__file__).parent.parent.parent / "conf" / "tracker"
 
 
-@pytest.mark.parametrize("mode", ["Online", "dryrun", ""])
+@pytest.mark.parametrize("mode", ["Online", "dry", ""])
 def test_an_unknown_mode_is_refused(mode):
-    with pytest.raises(ValueError, match=r"online, offline, disabled, got.*WANDB_MODE"):
+    with pytest.raises(
+        ValueError, match=r"online, offline, disabled, shared, dryrun, run, got.*WANDB_MODE"
+    ):
         make(mode)
 
 
@@ -105,13 +107,49 @@ def test_an_interrupt_marks_the_run_as_failed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("environment", "mode"), [(None, "offline"), ("disabled", "disabled"), ("online", "online")]
+    ("environment", "mode"),
+    [
+        ("", "offline"),
+        ("WANDB_MODE=", "offline"),
+        ("WANDB_MODE=dryrun", "offline"),
+        ("WANDB_MODE=run", "online"),
+        ("WANDB_MODE=shared", "shared"),
+        ("WANDB_MODE=disabled", "disabled"),
+        ("WANDB_MODE=online", "online"),
+        ("WANDB_MODE=online WANDB_DISABLED=true", "disabled"),
+        ("WANDB_DISABLED=false", "offline"),
+    ],
 )
-def test_wandb_mode_replaces_the_default_of_the_yaml(monkeypatch, environment, mode):
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    if environment:
-        monkeypatch.setenv("WANDB_MODE", environment)
+def test_modes_of_the_environment_replace_the_default_of_the_yaml(monkeypatch, environment, mode):
+    for name in ("WANDB_MODE", "WANDB_DISABLED"):
+        monkeypatch.delenv(name, raising=False)
+    for text in environment.split():
+        monkeypatch.setenv(*text.split("="))
     assert instantiate(OmegaConf.load(CONF / "wandb.yaml")).mode == mode
+
+
+def test_project_entity_and_tags_of_the_environment_are_defaults(monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    monkeypatch.setenv("WANDB_ENTITY", "lab")
+    monkeypatch.setenv("WANDB_TAGS", "one,two")
+    found = instantiate(OmegaConf.load(CONF / "wandb.yaml"))
+    assert (found.project, found.entity, found.tags) == ("theirs", "lab", ["one", "two"])
+    config = OmegaConf.merge(OmegaConf.load(CONF / "wandb.yaml"), {"project": "ours"})
+    assert instantiate(config).project == "ours"
+
+
+def test_tags_of_the_environment_that_no_run_can_have_are_refused(monkeypatch):
+    monkeypatch.setenv("WANDB_TAGS", "x" * 65)
+    with pytest.raises(ValueError, match="environment variable WANDB_TAGS must have 1 to 64"):
+        make()
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end():
+    name = environment.shortened("a" * 100 + "b" * 100)
+    assert len(name) == 128
+    assert name.startswith("a" * 60)
+    assert name.endswith("b" * 60)
+    assert environment.shortened("a" * 128) == "a" * 128
 
 
 def test_an_override_beats_wandb_mode(monkeypatch):

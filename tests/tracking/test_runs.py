@@ -48,6 +48,31 @@ def test_three_runs_of_which_the_middle_one_raises_have_their_own_contents(three
     assert len({run["id"] for run in three_runs}) == 3
 
 
+def test_name_group_and_folder_of_the_environment_are_followed(tmp_path, monkeypatch):
+    folder, elsewhere = tmp_path / "cell", tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.setenv("WANDB_NAME", "theirs")
+    monkeypatch.setenv("WANDB_RUN_GROUP", "g" * 200)
+    monkeypatch.setenv("WANDB_DIR", str(elsewhere))
+    with make() as tracker:
+        tracker.start({}, "x" * 200, "sweep", folder)
+        place = tracker.place
+    run = read_run(elsewhere)
+    assert (run["name"], len(run["group"])) == ("theirs", 128)
+    assert str(run["dir"]) == place
+    assert not list(folder.iterdir())
+
+
+def test_a_run_with_a_long_name_is_stored_and_says_where(tmp_path):
+    with make() as tracker:
+        tracker.start({}, "x" * 200, "sweep", tmp_path)
+        place = tracker.place
+    run = read_run(tmp_path)
+    assert len(run["name"]) == 128
+    assert run["dir"] == tmp_path / place
+    assert tracker.place is None
+
+
 def test_cells_are_in_the_group_of_their_sweep(three_runs):
     assert [run["group"] for run in three_runs] == ["sweep"] * 3
     assert [run["job_type"] for run in three_runs] == ["cell"] * 3
