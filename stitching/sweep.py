@@ -25,7 +25,6 @@ from stitching import manifest
 from stitching.finished import now
 from stitching.folders import REMEDY, check_run, check_sweep, sweep_ledger
 from stitching.records.ledger import ForeignFilesError
-from stitching.report.output import Output
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -89,6 +88,8 @@ class SweepStart(Callback):
                 (Hydra would make a warning of another exception.)
         """
         global _started
+        from stitching.report.output import Output  # which imports numpy
+
         _check_plugins(config)
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
