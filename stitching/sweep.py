@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stitching import manifest
 from stitching.finished import now
-from stitching.folders import REMEDY, check_run, check_sweep, sweep_ledger
+from stitching.folders import REMEDY, check_run, check_sweep, recover, sweep_ledger
 from stitching.records.ledger import ForeignFilesError
 
 if TYPE_CHECKING:
@@ -93,10 +93,11 @@ class SweepStart(Callback):
         _check_plugins(config)
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
-            check_sweep(config, folder)
+            lost = check_sweep(config, folder)
             Output(folder).require_free(remedy=REMEDY)
             folder.mkdir(parents=True, exist_ok=True)
             _started = _Started(folder, _lock(folder), config.tracker)
+            recover(lost)
             # Hydra is about to write multirun.yaml, and a lock is a file.
             sweep_ledger(folder).save(_manifest(config, folder), ["multirun.yaml", ".lock"])
         except OSError as error:

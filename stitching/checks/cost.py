@@ -75,7 +75,7 @@ def _reset_resident_peak() -> None:
 def _resident(key: str) -> float | None:
     """Resident memory as Linux tells it, in MiB."""
     try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = Path("/proc/self/status").read_text("utf-8", "replace").splitlines()
     except OSError:
         return None
     found = [line.split()[1] for line in lines if line.startswith(f"{key}:")]

@@ -376,4 +376,3 @@ def _new_beside(path: Path) -> Path:
             partial.touch(exist_ok=False)
             return partial
     raise AssertionError  # the count has no end
-

@@ -281,6 +281,18 @@ def test_a_cell_folder_with_foreign_files_stops_the_sweep_before_any_work(fake, 
     assert contents(tmp_path) == before
 
 
+def test_a_cell_whose_record_is_lost_runs_again_and_nothing_is_lost(fake, tmp_path):
+    folder = fake(tmp_path / "grid")
+    folder.sweep()
+    (folder.path / CELL / "status.json").write_bytes(b'{"state": "runn')
+    old = contents(folder.path / CELL)
+    folder.sweep()
+    found = contents(folder.path / CELL)
+    assert finished.read_status(folder.path / CELL)["state"] == "done"
+    for name in ("status.json", "metrics.json", "picture.png"):
+        assert found[f"{name}.kept-1"] == old[name]
+
+
 @pytest.fixture(scope="module")
 def away(tmp_path_factory):
     """What launch.py does in a folder of pictures, in a locale without signs for their names."""
