@@ -96,9 +96,11 @@ def reserve(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> No
     ledger = ledger_of(folder)
     if _is_earlier(ledger):
         _take_over(ledger)
+    found = ledger.read()
     if _finished(folder):
-        ledger.save(ledger.read(), _changing(beside))
-    else:
+        if not {*_changing(beside)} <= hashes_in(found).keys():
+            ledger.save(found, _changing(beside))
+    elif (found.get("state"), found.get("pid")) != ("running", os.getpid()):
         begin(folder, sweep, started, beside)
 
 

@@ -35,7 +35,7 @@ def hydra_files(hydra: Any) -> list[str]:
 
 def sweep_ledger(folder: Path) -> Ledger:
     """Return the ledger of a sweep's folder, whose record is `sweep.json`."""
-    return Ledger(folder, manifest.FILE, ours=("id", "started"))
+    return Ledger(folder, manifest.FILE, ours=("id", "started", "command"))
 
 
 def check_run(config: DictConfig) -> None:
@@ -50,11 +50,11 @@ def check_run(config: DictConfig) -> None:
     finished.reserve(folder, folder.name, finished.now(), beside)
 
 
-def check_sweep(config: DictConfig, folder: Path) -> None:
+def check_sweep(config: DictConfig, folder: Path) -> list[Path]:
     """Check the folder of a sweep and those of its cells that exist.
 
-    A folder that an earlier start planned, and whose record is lost, is that of a cell: files
-    with names that the cell needs are set aside.
+    Returns:
+        Folders of cells that an earlier start planned, and whose record is lost.
 
     Raises:
         ForeignFilesError: Files of other origin have names that the sweep or a cell needs.
@@ -73,8 +73,13 @@ def check_sweep(config: DictConfig, folder: Path) -> None:
             lost.append(cell)
         else:
             finished.require_free(cell, beside, REMEDY)
-    for cell in lost:
-        finished.ledger_of(cell).set_aside([finished.STATUS, *finished.NAMES])
+    return lost
+
+
+def recover(lost: Sequence[Path]) -> None:
+    """Set aside what cells left whose record is lost, so that they can run again."""
+    for folder in lost:
+        finished.ledger_of(folder).set_aside([finished.STATUS, *finished.NAMES])
 
 
 def _jobs(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -119,7 +119,8 @@ def _fail(job: _Job, error: BaseException) -> None:
     if isinstance(error, ForeignFilesError):
         return  # the folder is not this project's
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    text, trace = f"{type(error).__name__}: {text}", as_utf8(traceback.format_exc())
+    text = as_utf8(f"{type(error).__name__}: {text}").decode()
+    trace = as_utf8(traceback.format_exc())
     state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
         finished.mark_failed(job.folder, job.sweep, job.started, text, state)

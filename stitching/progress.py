@@ -258,7 +258,7 @@ class _Heart(threading.Thread):
     def _write(self) -> None:
         text = json.dumps(self._now.facts(), allow_nan=False) + "\n"
         try:
-            with replacing(self.path) as partial:
+            with replacing(self.path, durable=False) as partial:
                 partial.write_text(text, encoding="utf-8")
         except OSError as error:
             log.debug("%s cannot be written: %s", self.path, error)

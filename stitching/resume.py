@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stitching.manifest import FILE, read_manifest
+from stitching.records.text import make_printable
 
 _OWN = ("hydra.sweep.dir=", "resume=")
 
@@ -61,6 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    make_printable()
     try:
         main()
     except FileNotFoundError as problem:

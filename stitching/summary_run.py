@@ -72,7 +72,8 @@ def _write(folder: Path, tracker: Tracker) -> None:
             id=hashlib.sha256(group.encode()).hexdigest()[:12],
         )
         # Earlier summaries stay, as may runs of others: what is recorded here is sent.
-        output.note_run(tracker.place)
+        if tracker.place is not None:
+            output.note_run(tracker.place)
         states = Counter(row[columns.index("state")] for row in rows)
         names = {"succeeded": "done", **{x: x for x in ("failed", "missing")}}
         others = {str(x): str(x) for x in states if x not in names.values()}

@@ -24,9 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from stitching import manifest
 from stitching.finished import now
-from stitching.folders import REMEDY, check_run, check_sweep, sweep_ledger
+from stitching.folders import REMEDY, check_run, check_sweep, recover, sweep_ledger
 from stitching.records.ledger import ForeignFilesError
-from stitching.report.output import Output
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -96,14 +95,17 @@ class SweepStart(Callback):
                 the folder. (Hydra would make a warning of another exception.)
         """
         global _started
+        from stitching.report.output import Output  # which imports numpy
+
         _check_plugins(config)
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
-            check_sweep(config, folder)
+            lost = check_sweep(config, folder)
             Output(folder).require_free(remedy=REMEDY)
             jobs = _checked_jobs(config)
             folder.mkdir(parents=True, exist_ok=True)
             _started = _Started(folder, _lock(folder), config.tracker)
+            recover(lost)
             # Hydra is about to write multirun.yaml, and a lock is a file.
             sweep_ledger(folder).save(_manifest(config, folder, jobs), ["multirun.yaml", ".lock"])
         except OSError as error:

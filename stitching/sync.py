@@ -22,7 +22,7 @@ from pathlib import Path
 
 from stitching.manifest import read_json
 from stitching.tracking.server import check_server, is_installed, private_environment
-from stitching.tracking.stored import is_own
+from stitching.tracking.stored import file_of, is_own
 
 __all__ = ["OfflineRun", "find_runs", "main"]
 
@@ -82,7 +82,7 @@ def find_runs(folder: Path) -> list[OfflineRun]:
                 _at_work(cell),
             )
             for run in runs
-            if any(run.glob("run-*.wandb"))
+            if file_of(run).is_file()
         ]
     return sorted(found, key=lambda run: run.path)
 
@@ -172,7 +172,8 @@ def _send_batch(command: Sequence[str], runs: Sequence[OfflineRun], url: str, ho
     environment["WANDB_BASE_URL"] = url
     try:
         done = subprocess.run(
-            [*command, *(str(run.path.resolve()) for run in runs)],
+            # Of a folder it would send all runs that are in it.
+            [*command, *(str(file_of(run.path).resolve()) for run in runs)],
             env=environment,
             cwd=home,  # it writes a folder of logs to where it is started
             stdin=subprocess.DEVNULL,
@@ -194,7 +195,7 @@ def _send_batch(command: Sequence[str], runs: Sequence[OfflineRun], url: str, ho
 
 
 def _was_sent(run: Path) -> bool:
-    return any(run.glob("run-*.wandb.synced"))
+    return file_of(run).with_suffix(".wandb.synced").exists()
 
 
 def _named(folder: Path) -> set[Path] | None:

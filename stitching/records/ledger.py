@@ -41,22 +41,32 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a new file to write to, which becomes `path` at the end; on an error it is removed.
 
-    The folder of `path` exists. The file is flushed to disk before it is renamed, so that a
-    reader sees the old content or the new one, also after a loss of power.
+    A reader sees the old content or the new one.
+
+    Args:
+        path: The file; its folder exists.
+        durable: Whether that holds after a loss of power too: the file is then flushed to disk
+            before it is renamed, which takes milliseconds.
     """
     partial = _new_beside(path)
     try:
         yield partial
-        _rename(partial, path)
+        if durable:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+        partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 class Ledger:
     """Writes and removes files of one folder, by the record that lists them.
+
+    The record alone is flushed to disk: after a loss of power, a file that is not what it says is
+    found by its hash.
 
     A listed file whose content is no longer what was written is renamed to `NAME.kept-N` before
     its place is used again. The same holds for all files where the record has no key `files`:
@@ -196,15 +206,14 @@ class Ledger:
         try:
             yield path
             self.claim({name: sha256_of(path)})
-            _rename(path, self.folder / name)
+            path.replace(self.folder / name)
         finally:
             path.unlink(missing_ok=True)
 
     def adopt(self, name: str, partial: Path) -> Path:
         """Rename a finished file of the same disk to its place, as `write`; return that."""
         self.claim({name: sha256_of(partial)})
-        _rename(partial, self.folder / name)
-        return self.folder / name
+        return partial.replace(self.folder / name)
 
     def claim(self, names: Mapping[str, str | None]) -> None:
         """List names with their coming content, and clear their places of all other content.
@@ -298,7 +307,7 @@ class Ledger:
             path = self.folder / partial
             try:
                 fill(name, path)
-                _rename(path, self.folder / name)
+                path.replace(self.folder / name)
             finally:
                 path.unlink(missing_ok=True)
 
@@ -367,9 +376,3 @@ def _new_beside(path: Path) -> Path:
             partial.touch(exist_ok=False)
             return partial
     raise AssertionError  # the count has no end
-
-
-def _rename(partial: Path, path: Path) -> None:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)

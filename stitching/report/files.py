@@ -10,7 +10,7 @@ from typing import NamedTuple
 from stitching.report.budget import MOST_FIGURES, left_out
 from stitching.report.cells import Cell
 from stitching.report.grids import Grid, grid_of, read_grid
-from stitching.report.output import PROTOCOLS, Output
+from stitching.report.output import PROTOCOLS, VARIANTS, Output
 from stitching.report.pages import Page, report_grid, write_raw, written
 from stitching.report.protocol_tables import markdown, raw, summary
 from stitching.report.protocols import Comparison
@@ -134,12 +134,22 @@ class Folder(NamedTuple):
         return cls(grid, grids, rest)
 
     def require_free(self) -> None:
-        """Check that no file of other origin has the name of one that the report writes.
+        """Check that the files of the report would replace neither others nor one another.
 
         Raises:
-            ForeignFilesError: Some have.
+            ForeignFilesError: A file of other origin has the name of one to write.
+            ValueError: Two protocols would have the same folder.
         """
         output, several = Output(self.grid.folder), len(self.parts) > 1
+        labels: dict[str, str] = {}
+        for variant in self.parts:
+            # Names that differ in capitals alone are one name on some systems.
+            other = labels.setdefault(variant.folder.casefold(), variant.label)
+            if other != variant.label:
+                raise ValueError(
+                    f"the protocols {other!r} and {variant.label!r} would have the same folder "
+                    f"{VARIANTS}/{variant.folder}: give one another protocol.name"
+                )
         for variant, part in self.parts.items():
             place = output.variant(variant.folder) if several else output
             place.require_free(measures=[measure.key for measure in part.measured])

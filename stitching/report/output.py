@@ -156,7 +156,7 @@ class Output:
             if (self.folder / name).is_file()
         )
 
-    def note_run(self, run: str | None) -> None:
+    def note_run(self, run: str) -> None:
         """Record which run of the tracker is the sweep's summary, in place of an earlier one.
 
         Args:
@@ -164,7 +164,7 @@ class Output:
                 ended, so its files have no hashes here, and are never removed.
         """
         with self._open() as ledger:
-            ledger.save(ledger.read() | {"runs": [run] if run else []})
+            ledger.save(ledger.read() | {"runs": [run]})
 
     def _path(self, name: str) -> str:
         return f"{self._below}/{name}" if self._below else name

@@ -74,13 +74,13 @@ class Sweep:
             return "dead" if left else "finished"
         if self.manifest.finished is not None:
             return "finished"
+        if self.manifest.interrupted is not None:
+            return "interrupted" if left else "finished"
         here, pid = self.host == self.machine.host, self.manifest.pid
         if here and pid is not None and self.machine.runs(pid, self._begun):
             return "running"
         if not left and self.planned is not None:
             return "finished"
-        if self.manifest.interrupted is not None:
-            return "interrupted"
         return "dead" if here or not self.host else "unknown"
 
     @property

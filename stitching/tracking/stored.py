@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Stored", "is_own", "read_stored"]
+__all__ = ["Stored", "file_of", "is_own", "read_stored"]
 
 #: Kinds of runs, and length of the identities, that this project gives.
 _KINDS, _ID_LENGTH = ("cell", "summary", "train"), 12
@@ -34,6 +34,11 @@ class Stored(NamedTuple):
     job_type: str
 
 
+def file_of(run: Path) -> Path:
+    """Return the file of the run that a folder `offline-run-*` is named after."""
+    return run / f"run-{run.name.rpartition('-')[2]}.wandb"
+
+
 def read_stored(run: Path) -> Stored | None:
     """Return the identity of an offline run; None where its file cannot be read.
 
@@ -42,17 +47,16 @@ def read_stored(run: Path) -> Stored | None:
     """
     from wandb.proto import wandb_internal_pb2 as proto
 
-    for path in sorted(run.glob("run-*.wandb")):
-        try:
-            with path.open("rb") as file:
-                data = file.read(_HEAD_BYTES)
-            for text in _records(data):
-                record = proto.Record.FromString(text)  # type: ignore[attr-defined]
-                if record.WhichOneof("record_type") == "run":
-                    found = record.run
-                    return Stored(found.run_id, found.run_group, found.job_type)
-        except Exception:  # a damaged file, or one that is no run at all
-            continue
+    try:
+        with file_of(run).open("rb") as file:
+            data = file.read(_HEAD_BYTES)
+        for text in _records(data):
+            record = proto.Record.FromString(text)  # type: ignore[attr-defined]
+            if record.WhichOneof("record_type") == "run":
+                found = record.run
+                return Stored(found.run_id, found.run_group, found.job_type)
+    except Exception:  # a damaged file, or one that is no run at all
+        return None
     return None
 
 

@@ -193,14 +193,6 @@ class WandbTracker(Tracker):
             settings=settings,
         )
 
-    @property
-    def place(self) -> str | None:
-        """Where the files of the active run lie, relative to its folder where they are in it."""
-        if self._run is None:
-            return None
-        run, folder = Path(self._run.settings.sync_dir).resolve(), self._dir.resolve()
-        return str(run.relative_to(folder) if run.is_relative_to(folder) else run)
-
     def _log(self, scalars: dict[str, Scalar]) -> None:
         history: dict[str, int | float] = {}
         for key, value in scalars.items():

@@ -1,6 +1,7 @@
 """Whatever others put into the folder of a sweep stays there, byte for byte."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from stitching.page import write_page
 from stitching.records.ledger import ForeignFilesError
 from stitching.report import pages
 from stitching.report.cells import read_cells
+from stitching.report.files import report_folders
 from stitching.report.output import RECORD, Output
 from stitching.summary_run import write_summary
 from stitching.sync import find_runs
@@ -154,6 +156,22 @@ def test_files_below_the_folder_of_a_protocol_are_found_too(tmp_path):
     with pytest.raises(ForeignFilesError, match=r"holds report/paper/table\.md"):
         reporting.main([str(tmp_path)])
     assert not (tmp_path / "grid.csv").exists()
+
+
+def test_two_protocols_with_one_name_of_a_folder_are_refused(tmp_path):
+    for number, protocol in enumerate(("a b", "a_b")):
+        make_cell(tmp_path, "vae", "nf", number, protocol=protocol)
+    with pytest.raises(ValueError, match="'a b' and 'a_b' would have the same folder report/a_b"):
+        report_folders([tmp_path])
+
+
+def test_reports_at_the_same_time_lose_nothing_of_the_record(tmp_path):
+    def write(number):
+        Output(tmp_path).write({f"heatmap_{number}.png": b"a heatmap"})
+
+    with ThreadPoolExecutor(8) as pool:
+        [*pool.map(write, range(16))]
+    assert len(Output(tmp_path).found("heatmap_*.png")) == 16
 
 
 def test_a_second_report_removes_what_the_first_wrote_and_nothing_else(tmp_path):

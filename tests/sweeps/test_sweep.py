@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_written_is_one_message(hydra_config, tmp_path):
 
 
 def started(monkeypatch, folder):
-    sweep.sweep_ledger(folder).save({"id": "s1", "started": sweep.now()})
+    write_json(folder / "sweep.json", {"id": "s1", "started": sweep.now(), "command": []})
     tracker = OmegaConf.create({"_target_": "stitching.tracking.NoTracker"})
     lock = FileLock(folder / ".lock")
     monkeypatch.setattr(sweep, "_started", sweep._Started(folder, lock, tracker))
