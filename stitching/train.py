@@ -213,7 +213,8 @@ def training_images(data: ImageData) -> ImageSet:
         test = data.split("test")
     except (ValueError, OSError) as error:
         # What lies in the test part is left out of `pretrain` by its id, however few it holds.
-        log.info("trains without test images to compare ids with: %s", error)
+        reason = str(error).partition(": ")[0]
+        log.info("trains without test images to compare ids with: %s", reason)
     else:
         assert_disjoint(images, test)
     return images

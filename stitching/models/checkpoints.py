@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from stitching.models.locations import CHECKPOINTS, HUB, PACKAGED, ZOO, resolve
+from stitching.models.roles import ROLE
 
 _SUFFIX = ".safetensors"
 
@@ -64,7 +65,8 @@ def at_checkpoint(weights: str | None, images: object, root: Path) -> str:
     if weights is None or not weights.endswith(_SUFFIX) or weights.startswith(elsewhere):
         raise ValueError(
             f"checkpoint={images} goes with weights that `python -m stitching.train` wrote "
-            f"(FOLDER/NAME{_SUFFIX}), but weights={weights}: set checkpoint=null, or zoo=FOLDER"
+            f"(FOLDER/NAME{_SUFFIX}), but weights={weights}: set {ROLE}.checkpoint=null, or "
+            "zoo=FOLDER"
         )
     start, slash, name = weights.removesuffix(_SUFFIX).rpartition("/")
     place = f"{start}{slash}{checkpoint_name(name, images)}"

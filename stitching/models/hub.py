@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
 from stitching.download import CONTACT_S, within
+from stitching.models.roles import ROLE
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,7 @@ class _Wanted:
             f"{self.name} of {self.repository} is not in the hub's cache "
             f"({constants.HF_HUB_CACHE}) and cannot be had from {constants.ENDPOINT} ({reason}): "
             f"on a machine with network run `hf download {self.repository} {self.get}{at} "
-            f"--local-dir FOLDER`, copy FOLDER here and set weights={self.place}; see "
+            f"--local-dir FOLDER`, copy FOLDER here and set {ROLE}.weights={self.place}; see "
             "docs/CHECKPOINTS.md"
         ) from error
 

@@ -171,7 +171,7 @@ def _check_architecture(path: Path, card: Mapping[str, str], options: Mapping[st
         if trained.get(key) != wanted.get(key)
     ]
     if wrong:
-        hint = "change these options"
+        hint = f"change these options (in the model's YAML, or {ROLE}.OPTION=VALUE)"
         if trained.get("image_size") != wanted.get("image_size"):
             hint = (
                 f"set data.image_size={trained.get('image_size')}, or train the model at this "
