@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from stitching.manifest import read_json
-from stitching.records.ledger import Ledger, hashes_in, partial_name, replacing, sha256_of
+from stitching.records.ledger import (
+    ForeignFilesError,
+    Ledger,
+    hashes_in,
+    partial_name,
+    replacing,
+    sha256_of,
+)
 
 STATUS = "status.json"
 
@@ -81,8 +88,15 @@ def require_free(folder: Path, beside: Sequence[str], remedy: str) -> None:
         ForeignFilesError: Files of other origin have names that the cell needs.
     """
     ledger = ledger_of(folder)
-    if not _is_earlier(ledger):
-        ledger.require_free([*NAMES, *beside], remedy)
+    if _is_earlier(ledger):
+        return
+    ledger.require_free([*NAMES, *beside], remedy)
+    heartbeat = folder / _PROGRESS
+    # Its name stays listed when a cell has ended and the file is gone.
+    if os.path.lexists(heartbeat) and "written" not in read_json(heartbeat):
+        raise ForeignFilesError(
+            f"{heartbeat} was not written by this project: {remedy}, or move it away"
+        )
 
 
 def reserve(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None:

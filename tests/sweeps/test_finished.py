@@ -154,6 +154,14 @@ def test_a_folder_with_files_of_other_origin_is_refused_for_names_that_are_neede
         finished.require_free(tmp_path, HYDRA, "go away")
 
 
+def test_a_file_that_has_the_heartbeats_name_and_is_none_is_refused(cell):
+    (cell / "progress.json").write_text('{"written": 1.0}')
+    finished.require_free(cell, HYDRA, "")
+    (cell / "progress.json").write_text('{"theirs": 1}')
+    with pytest.raises(OSError, match="was not written by this project: go away"):
+        finished.require_free(cell, HYDRA, "go away")
+
+
 def test_the_trackers_runs_are_recorded_until_a_new_attempt(cell):
     finished.begin(cell, "s2", finished.now(), HYDRA)
     finished.note_run(cell, "wandb/offline-run-1")
