@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from stitching import assembly, config, finished, outputs, progress
+from stitching import config, finished, outputs, progress
 from stitching.folders import hydra_files
 from stitching.manifest import read_manifest
 from stitching.records.ledger import ForeignFilesError
@@ -131,6 +131,7 @@ def _fail(job: _Job, error: BaseException) -> None:
 
 def _run(cfg: DictConfig, job: _Job) -> str:
     """Find the cell finished, or run it; return the line to show for it."""
+    from stitching import assembly  # which imports torch
     from stitching.identity import cell_identity
 
     config.label_models(cfg)

@@ -61,9 +61,9 @@ def test_a_failed_cell_holds_its_own_message(sweep):
     cwd, _ = sweep
     path = cells(cwd)["gone-to-one_2"]
     error = json.loads((path / "status.json").read_text())["error"]
-    assert error.startswith("FileNotFoundError: no weight file")
-    assert "no.bin" in error
-    assert "FileNotFoundError" in (path / "error.txt").read_text()
+    assert error.startswith("ValueError: encoder gone returned latents")
+    assert "not finite" in error
+    assert "Traceback" in (path / "error.txt").read_text()
     assert not (path / "metrics.json").exists()
 
 

@@ -38,7 +38,7 @@ def fault(jobs, *options, folder=None):
 def models(tmp_path_factory):
     """A user's folder of small models: four that work, one without its weights."""
     widths = {"a": 4, "b": 5, "c": 6, "d": 7, "gone": 8}
-    return write_models(tmp_path_factory.mktemp("models"), ("gone",), **widths)
+    return write_models(tmp_path_factory.mktemp("models"), absent=("gone",), **widths)
 
 
 def test_jobs_are_called_by_labels_and_folders_by_names(models):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import open_dict
 from PIL import Image
 
-from stitching import composition, config, finished, job, manifest, outputs, sweep
+from stitching import assembly, composition, config, finished, job, manifest, outputs, sweep
 from stitching.cell import Pictures, Result
 from stitching.records.ledger import hashes_in
 from stitching.report.cells import read_cells
@@ -122,7 +122,7 @@ def fake(composed, monkeypatch, tmp_path):
 
         return SimpleNamespace(run=run)
 
-    monkeypatch.setattr(config, "build_cell", build)
+    monkeypatch.setattr(assembly, "build_cell", build)
     settings = {"encoder": "pixels", "decoder": "pca", "cache": None, "resume": True, "picture": 0}
     monkeypatch.setattr(
         config, "to_plain", lambda _: settings | {"export_map": current.folder.export}

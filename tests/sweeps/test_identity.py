@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from stitching import identity
+from stitching.assembly import build_cell
 from stitching.composition import to_plain
-from stitching.config import build_cell, compose_config
+from stitching.config import compose_config
 
 SMALL = ["encoder=random", "decoder=pixels", "data.image_size=32", "data.n_train=24",
          "data.n_test=6", "metric=[rmse]", "probe=none", "tracker=none"]  # fmt: skip

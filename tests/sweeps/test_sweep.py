@@ -9,15 +9,16 @@ from stitching import composition, manifest, resume, sweep
 from stitching.finished import write_json
 from tests.report.made import make_cell
 
+#: What the start of a sweep builds, to check it, in little time.
+SMALL = ("encoder=random", "decoder=pixels", "metric=[rmse]", "probe=none")
+
 
 @pytest.fixture
 def hydra_config(tmp_path):
     """Hydra's configuration of a whole sweep, as its callbacks get it."""
 
     def composed(*overrides, task=(), params=None):
-        composition.register_roles()
-        with initialize_config_dir(str(composition.conf_dir().resolve()), version_base="1.3"):
-            config = compose("config", [*overrides], return_hydra_config=True)
+        config = compose("config", [*SMALL, *overrides], return_hydra_config=True)
         with open_dict(config):
             config.hydra.sweep.dir = str(tmp_path / "grid")
             config.hydra.overrides.task = list(task)
@@ -25,7 +26,9 @@ def hydra_config(tmp_path):
                 config.hydra.sweeper.params = params
         return config
 
-    return composed
+    composition.register_roles()
+    with initialize_config_dir(str(composition.conf_dir().resolve()), version_base="1.3"):
+        yield composed
 
 
 @pytest.fixture(autouse=True)
@@ -33,33 +36,34 @@ def no_sweep(monkeypatch):
     monkeypatch.setattr(sweep, "_started", None)
 
 
-def test_planned_jobs_have_hydras_numbers_and_their_models(hydra_config):
+def test_planned_jobs_are_in_hydras_order(hydra_config):
     config = hydra_config(task=["encoder=vae,nf", "decoder=dm", "seed=3,4"])
-    jobs = sweep.planned_jobs(config)
-    assert [job["number"] for job in jobs] == [0, 1, 2, 3]
-    assert [job["folder"] for job in jobs] == [
-        "vae-to-dm_0", "vae-to-dm_1", "nf-to-dm_2", "nf-to-dm_3",
-    ]  # fmt: skip
-    assert jobs[1]["overrides"] == ["encoder=vae", "decoder=dm", "seed=4"]
-
-
-def test_what_is_not_swept_over_is_the_configurations_own(hydra_config):
-    (job, _) = sweep.planned_jobs(hydra_config(task=["seed=1,2"]))
-    assert (job["encoder"], job["decoder"]) == ("vae", "nf")
+    assert sweep.planned_jobs(config) == [
+        ["encoder=vae", "decoder=dm", "seed=3"],
+        ["encoder=vae", "decoder=dm", "seed=4"],
+        ["encoder=nf", "decoder=dm", "seed=3"],
+        ["encoder=nf", "decoder=dm", "seed=4"],
+    ]
 
 
 def test_the_command_line_replaces_parameters_of_a_preset(hydra_config):
     config = hydra_config(task=["encoder=vae"], params={"encoder": "nf,dm", "decoder": "nf,dm"})
-    names = [(job["encoder"], job["decoder"]) for job in sweep.planned_jobs(config)]
-    assert names == [("vae", "nf"), ("vae", "dm")]
+    assert sweep.planned_jobs(config) == [
+        ["encoder=vae", "decoder=nf"], ["encoder=vae", "decoder=dm"],
+    ]  # fmt: skip
 
 
 def test_the_start_of_a_sweep_is_written_down(hydra_config, tmp_path):
-    sweep.SweepStart().on_multirun_start(hydra_config(task=["encoder=vae,nf"]))
+    task = ["encoder=random,vae", "decoder=vae", "encoder.latent_dim=8", "encoder.weights=null"]
+    sweep.SweepStart().on_multirun_start(hydra_config(task=[*task, *SMALL[2:]]))
     found = json.loads((tmp_path / "grid" / "sweep.json").read_text())
     assert found["id"].startswith("grid-")
     assert found["launcher"] == found["sweeper"] == "basic"
-    assert len(found["jobs"]) == 2
+    random, vae = found["jobs"]
+    assert (random["number"], random["folder"]) == (0, "random-to-vae_0")
+    assert (random["encoder"], random["decoder"]) == ("random[latent_dim=8]", "vae")
+    assert (vae["folder"], vae["encoder"]) == ("vae-to-vae_1", "vae[latent_dim=8,weights=null]")
+    assert vae["overrides"] == ["encoder=vae", *task[1:], *SMALL[2:]]
     assert "finished" not in found
 
 
