@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 from omegaconf import open_dict
 from PIL import Image
 
-from stitching import assembly, composition, config, finished, job, manifest, outputs, sweep
+from stitching import (
+    assembly,
+    composition,
+    config,
+    finished,
+    job,
+    manifest,
+    outputs,
+    preflight,
+    sweep,
+)  # fmt: skip
 from stitching.cell import Pictures, Result
 from stitching.records.ledger import hashes_in
 from stitching.report.cells import read_cells
@@ -130,6 +140,8 @@ def fake(composed, monkeypatch, tmp_path):
     monkeypatch.setattr(config, "cache_root", lambda _: tmp_path / "cache")
     monkeypatch.setattr("stitching.identity.cell_identity", lambda *_: current.folder.key)
     monkeypatch.setattr("stitching.report.curves.penalty_curve", lambda _: PNG)
+    planned = preflight.Planned("pixels-to-pca_0", "pixels", "pca")
+    monkeypatch.setattr(preflight, "check_sweep", lambda _, jobs: [planned] * len(jobs))
     monkeypatch.setattr(sweep, "_report", lambda _: None)
     monkeypatch.setattr(sweep, "_summarise", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["launch.py"])
