@@ -82,6 +82,15 @@ def check_test_images(protocol: "Protocol", data: "ImageData") -> int:
     return data.n_test if wanted is None else wanted
 
 
+def check_picture(picture: int, n_test: int) -> None:
+    """Check that the image to show is one of the test images that are measured on."""
+    if not 0 <= picture < n_test:
+        raise ValueError(
+            f"picture={picture} is not a test image: use 0 to {n_test - 1}, as {n_test} are "
+            "measured on (data.n_test, protocol.test_images)"
+        )
+
+
 def check_penalty(protocol: "Protocol", template: "Map") -> None:
     """Check that penalties picked by hand are asked for with a map that has one."""
     if protocol.penalty == "by_hand" and template.name != "ridge":

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from stitching.arguments import check_arguments
 from stitching.compatibility import (
     check_map,
     check_penalty,
+    check_picture,
     check_rank_curve,
     check_role,
     check_size,
@@ -23,9 +25,11 @@ from stitching.compatibility import (
     warn_of_crop,
 )
 from stitching.composition import (
+    NOT_OPTIONS,
     ROLES,
     absolute,
     cache_root,
+    check_keys,
     compose_config,
     conf_dir,
     job_number,
@@ -42,6 +46,8 @@ from stitching.devices import (
     pick_device,
     warn_of_slow_dtype,
 )
+from stitching.values import check_values
+from stitching.words import nearest
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +59,7 @@ if TYPE_CHECKING:
     from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
     from stitching.models.containers import WeightFile
+    from stitching.probes import AttributeProbes
     from stitching.protocol import Protocol
     from stitching.readouts import Readouts
 
@@ -60,7 +67,8 @@ log = logging.getLogger(__name__)
 
 __all__ = [
     "DTYPES", "ROLES", "USER_ERRORS", "SlowDtypeWarning", "absolute", "build", "build_cell",
-    "build_data", "build_model", "build_protocol", "cache_root", "check_dtype", "compose_config",
+    "build_data", "build_model", "build_protocol", "cache_root", "check_dtype", "check_keys",
+    "compose_config",
     "conf_dir",
     "model_node", "model_options", "open_cache", "pick_device", "register_roles", "role_node",
     "to_plain", "warn_of_slow_dtype", "weight_file",
@@ -70,10 +78,20 @@ __all__ = [
 USER_ERRORS = (ValueError, TypeError, OSError, ModuleNotFoundError)
 
 
-def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
-    """Instantiate `_target_`; the one call site. Errors of constructors keep their own type."""
+def build(node: DictConfig | dict[str, Any], where: str = "", /, **extra: Any) -> Any:
+    """Instantiate `_target_`; the one call site. Errors of constructors keep their own type.
+
+    Args:
+        node: A configuration with `_target_`.
+        where: Its key, for messages.
+        extra: Further arguments.
+
+    Raises:
+        ValueError: The constructor has no such argument, or not of this type.
+    """
     from hydra.errors import InstantiationException
 
+    check_arguments(to_plain(node) if isinstance(node, DictConfig) else node, where)
     try:
         return instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
@@ -99,7 +117,7 @@ def build_data(node: DictConfig) -> "ImageData":
         model = build_model(node.model, "cpu")
         code = code_version(*{type(module) for module in model.modules()})
         extra = {"model": model, "code": code}
-    data: ImageData = build(plain, **extra)
+    data: ImageData = build(plain, "data", **extra)
     return data
 
 
@@ -152,6 +170,12 @@ def build_model(
     from stitching.models.weights import load_weights, parameters_hash
 
     options = model_options(node)
+    key = str(node._key() or "_")
+    # What was composed for a role by name has no key of its own that a user knows.
+    key = str(node.name) if key.startswith("_") else key
+    # Those that are null may still be taken from the weight file.
+    given = {name: value for name, value in options.items() if value is not None}
+    check_arguments(given, key, NOT_OPTIONS)
     place = pick_device(device)
     file, seed = None, node.get("init_seed")
     if seed is not None and node.get("checkpoint") is not None:
@@ -167,7 +191,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):
         # An untrained model is the same wherever in a sweep it is built.
         torch.manual_seed(seed or 0)
-        model: GenerativeModel = build(options)
+        model: GenerativeModel = build(options, key)
     model.options = options
     if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
         raise ValueError(f"{model.name}: there are no weights to leave untrained; use it as it is")
@@ -187,9 +211,9 @@ def build_model(
 
 
 @functools.lru_cache(maxsize=32)
-def _metric(text: str, device: str) -> "ImageMetric":
+def _metric(key: str, text: str, device: str) -> "ImageMetric":
     """Build a metric once per process: its networks serve every cell of a sweep."""
-    metric: ImageMetric = build(json.loads(text))
+    metric: ImageMetric = build(json.loads(text), f"metric.{key}")
     if metric.unavailable is not None:
         log.warning("image/%s will be absent: %s", metric.name, metric.unavailable)
     return metric.to(device)
@@ -207,9 +231,9 @@ def build_cell(cfg: DictConfig) -> "Cell":
     from stitching.latents import Subject
     from stitching.seeding import set_numerics
 
+    check_keys(cfg)
     plain = to_plain(cfg)
-    if plain["batch_size"] < 1:
-        raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
+    check_values(plain)
     device = pick_device(plain["device"], job_number())
     if device.type == "cuda":
         import torch
@@ -220,12 +244,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
     drawn = isinstance(cfg.data.get("model"), DictConfig)
     data = _drawn_data(json.dumps(to_plain(cfg.data))) if drawn else build_data(cfg.data)
     protocol = build_protocol(plain["protocol"])
-    n_test = check_test_images(protocol, data)
-    if not 0 <= plain["picture"] < n_test:
-        raise ValueError(
-            f"picture={plain['picture']} is not a test image: use 0 to {n_test - 1}, as "
-            f"{n_test} are measured on (data.n_test, protocol.test_images)"
-        )
+    check_picture(plain["picture"], check_test_images(protocol, data))
     data.check()
     drawn_with = plain["seed"] if protocol.latents == "sampled" else None
     models: dict[str, GenerativeModel] = {}
@@ -248,10 +267,11 @@ def build_cell(cfg: DictConfig) -> "Cell":
         model = shared_model(model_node(str(plain["via"]), cfg))
         check_role("via", model, data)
         via = Subject(model, model.options, dtype, drawn_with)
-    template = build(cfg.map)
+    template = build(cfg.map, "map")
     if subjects["encoder"].identity() != subjects["decoder"].identity():
         check_map(template, subjects["encoder"].model, subjects["decoder"].model)
     check_penalty(protocol, template)
+    probes = build_probes(plain["probe"], data)
     rank_curve = check_rank_curve(plain["rank_curve"], template)
     cache = open_cache(plain["cache"])
     set_numerics(plain["seed"])
@@ -268,7 +288,12 @@ def build_cell(cfg: DictConfig) -> "Cell":
         protocol=protocol,
         metrics=_metrics(plain["metric"], device, data.image_size),
         readouts=_readouts(
-            cfg.probe, protocol, plain["seed"], subjects["decoder"].model.name, cache
+            plain["probe"],
+            probes,
+            protocol,
+            plain["seed"],
+            subjects["decoder"].model.name,
+            cache,
         ),
         cache=cache,
         batch_size=plain["batch_size"],
@@ -289,23 +314,53 @@ def build_protocol(node: dict[str, Any]) -> "Protocol":
     """
     from stitching.protocol import Protocol
 
+    check_arguments(node | {"_target_": "stitching.protocol.Protocol"}, "protocol")
+    if not isinstance(node["measures"], list):
+        raise ValueError(f"protocol.measures must be a list, got {node['measures']!r}")
     return Protocol(**(node | {"measures": tuple(node["measures"])}))
 
 
+def build_probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | None":
+    """Build the probes of binary attributes; None with `probe=none`.
+
+    Raises:
+        ValueError: An option is wrong, or the data lack an attribute that is asked for.
+    """
+    if not node.get("_target_"):
+        extra = sorted(node.keys() - {"_target_"})
+        if extra:
+            raise ValueError(f"probe.{extra[0]}: probe=none has no options; choose another probe")
+        return None
+    probes: AttributeProbes = build(node, "probe")
+    names = tuple(data.split("train").attributes)
+    selected = probes.selected(names)
+    if probes.attributes == "auto":
+        _say_once(f"probes of attributes: {probes.selection(names)}", ", ".join(selected))
+    return probes
+
+
+@functools.lru_cache(maxsize=64)
+def _say_once(text: str, names: str) -> None:
+    log.info("%s (%s)" if names else "%s%s", text, names)
+
+
 def _readouts(
-    node: DictConfig, protocol: "Protocol", seed: int, decoder: str, cache: "Cache"
+    node: dict[str, Any],
+    probes: "AttributeProbes | None",
+    protocol: "Protocol",
+    seed: int,
+    decoder: str,
+    cache: "Cache",
 ) -> "Readouts | None":
-    """Build the probes of a cell; None with `probe=none`."""
     from stitching.probes import FactorProbes, LassoProbes, SoftmaxProbes
     from stitching.readouts import Readouts
 
-    if not node.get("_target_"):
+    if probes is None:
         return None
-    probes = build(node)
     if protocol.penalty == "by_hand" and isinstance(probes, LassoProbes):
         alpha = protocol.probe_alpha(decoder)
         if alpha is not None:
-            probes = build(node, alpha=alpha, standardise=False)
+            probes = build(node, "probe", alpha=alpha, standardise=False)
     return Readouts(probes, SoftmaxProbes(), FactorProbes(), protocol, cache, seed)
 
 
@@ -321,8 +376,15 @@ def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
 
 def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[str, "ImageMetric"]:
     """Build the metrics and check that they can measure images of this size."""
+    for key, node in nodes.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ValueError(
+                f"metric.{key} is not a metric{nearest(key, nodes.keys() - {key}, 'metric.')}; "
+                "metrics are chosen as in metric=[rmse,lpips]"
+            )
     metrics = {
-        key: _metric(json.dumps(_metric_options(node)), str(device)) for key, node in nodes.items()
+        key: _metric(key, json.dumps(_metric_options(node)), str(device))
+        for key, node in nodes.items()
     }
     for key, metric in metrics.items():
         check_size(key, metric, size)

@@ -183,6 +183,7 @@ def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings
 
 def run(cfg: DictConfig) -> Path:
     """Train as configured and return the path of the weights."""
+    config.check_keys(cfg, "train")
     plain: Mapping[str, Any] = config.to_plain(cfg)
     if plain["threads"]:
         torch.set_num_threads(plain["threads"])
@@ -190,9 +191,9 @@ def run(cfg: DictConfig) -> Path:
     data.check(["pretrain"])
     options = config.model_options(cfg.model)
     out = Path(config.absolute(plain["out"]))
-    tracker: Tracker = config.build(cfg.tracker)
+    tracker: Tracker = config.build(cfg.tracker, "tracker")
     torch.manual_seed(plain["seed"])
-    model: GenerativeModel = config.build(options)
+    model: GenerativeModel = config.build(options, "model")
     if plain["init"] is not None:
         load_weights(model, read_weights(resolve(config.absolute(plain["init"]))), options)
     model.to(config.pick_device(plain["device"]))
@@ -250,4 +251,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    config.register_roles()
     main()
