@@ -88,8 +88,6 @@ def _fits_one(value: Any, arm: Any) -> bool:
     if arm in (int, float):
         allowed = int if arm is int else (int, float)
         return isinstance(value, allowed) and not isinstance(value, bool)
-    if origin is typing.Literal:
-        return value in typing.get_args(arm)
     if origin in (list, tuple, Sequence):
         if not isinstance(value, list | tuple):
             return False
@@ -101,11 +99,4 @@ def _fits_one(value: Any, arm: Any) -> bool:
 
 
 def _described(hint: Any) -> str:
-    words = [_word(arm) for arm in _arms(hint)]
-    return " or ".join(words)
-
-
-def _word(arm: Any) -> str:
-    if typing.get_origin(arm) is typing.Literal:
-        return " or ".join(map(str, typing.get_args(arm)))
-    return _WORDS.get(arm, "a list")
+    return " or ".join(_WORDS.get(arm, "a list") for arm in _arms(hint))

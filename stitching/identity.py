@@ -18,10 +18,10 @@ _NOT_RESULTS = frozenset({"tracker", "cache", "resume", "batch_size", "device"})
 #: Modules and packages of this project that no result of a cell depends on.
 _NOT_COMPUTING = frozenset(
     {
-        "__main__", "api", "arguments", "check", "checks", "claims", "dashboard", "encode",
-        "finished", "job", "manifest", "outputs", "page", "progress", "refusals", "report",
-        "reporting", "resume", "status", "summary_run", "sweep", "sweep_check", "sync",
-        "tracking", "train", "train_gan", "trainer", "values", "words", "zoo",
+        "__main__", "api", "check", "checks", "claims", "dashboard", "encode", "finished",
+        "job", "manifest", "outputs", "page", "progress", "report", "reporting", "resume",
+        "status", "summary_run", "sweep", "sync", "tracking", "train", "train_gan", "trainer",
+        "zoo",
     }
 )  # fmt: skip
 

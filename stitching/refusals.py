@@ -88,13 +88,13 @@ def unknown_key(key: str, cfg: DictConfig) -> str:
 
 
 def paths(cfg: DictConfig) -> list[str]:
-    """Return all keys of a configuration with dots, without Hydra's own."""
+    """Return all keys of a configuration with dots, without those that Hydra reads."""
     plain = OmegaConf.to_container(cfg, resolve=False)
     found: list[str] = []
 
     def walk(node: Any, before: str) -> None:
         for name, value in node.items():
-            if not before and name == "hydra":
+            if (not before and name == "hydra") or str(name).startswith("_"):
                 continue
             found.append(f"{before}{name}")
             if isinstance(value, dict):
