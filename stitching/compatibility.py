@@ -6,7 +6,10 @@ Each raises a ValueError whose message says which two do not, and what to change
 import copy
 import functools
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from stitching.words import nearest
 
 if TYPE_CHECKING:
     from stitching.data.base import ImageData
@@ -98,6 +101,22 @@ def check_penalty(protocol: "Protocol", template: "Map") -> None:
             f"protocol.penalty=by_hand is for map=ridge, got map={template.name}: set "
             "protocol.penalty=chosen, or map=ridge"
         )
+
+
+def check_metrics(nodes: Mapping[str, Any]) -> None:
+    """Check that all entries of `metric` are configurations of metrics."""
+    for key, node in nodes.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ValueError(
+                f"metric.{key} is not a metric{nearest(key, nodes.keys() - {key}, 'metric.')}; "
+                "metrics are chosen as in metric=[rmse,lpips]"
+            )
+
+
+@functools.lru_cache(maxsize=64)
+def say_selection(selection: str, names: str) -> None:
+    """Log once per sweep which attributes `probe.attributes=auto` takes."""
+    log.info("probes of attributes: %s%s", selection, f" ({names})" if names else "")
 
 
 def check_size(key: str, metric: "ImageMetric", image_size: int) -> None:

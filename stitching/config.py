@@ -16,12 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 from stitching.arguments import check_arguments
 from stitching.compatibility import (
     check_map,
+    check_metrics,
     check_penalty,
     check_picture,
     check_rank_curve,
     check_role,
     check_size,
     check_test_images,
+    say_selection,
     warn_of_crop,
 )
 from stitching.composition import (
@@ -47,7 +49,6 @@ from stitching.devices import (
     warn_of_slow_dtype,
 )
 from stitching.values import check_values
-from stitching.words import nearest
 
 if TYPE_CHECKING:
     import torch
@@ -171,11 +172,9 @@ def build_model(
 
     options = model_options(node)
     key = str(node._key() or "_")
-    # What was composed for a role by name has no key of its own that a user knows.
     key = str(node.name) if key.startswith("_") else key
     # Those that are null may still be taken from the weight file.
-    given = {name: value for name, value in options.items() if value is not None}
-    check_arguments(given, key, NOT_OPTIONS)
+    check_arguments({k: v for k, v in options.items() if v is not None}, key, NOT_OPTIONS)
     place = pick_device(device)
     file, seed = None, node.get("init_seed")
     if seed is not None and node.get("checkpoint") is not None:
@@ -327,21 +326,15 @@ def build_probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | 
         ValueError: An option is wrong, or the data lack an attribute that is asked for.
     """
     if not node.get("_target_"):
-        extra = sorted(node.keys() - {"_target_"})
-        if extra:
-            raise ValueError(f"probe.{extra[0]}: probe=none has no options; choose another probe")
+        for key in node.keys() - {"_target_"}:
+            raise ValueError(f"probe.{key}: probe=none has no options; choose another probe")
         return None
     probes: AttributeProbes = build(node, "probe")
-    names = tuple(data.split("train").attributes)
+    names = data.split("train").attributes
     selected = probes.selected(names)
     if probes.attributes == "auto":
-        _say_once(f"probes of attributes: {probes.selection(names)}", ", ".join(selected))
+        say_selection(probes.selection(names), ", ".join(selected))
     return probes
-
-
-@functools.lru_cache(maxsize=64)
-def _say_once(text: str, names: str) -> None:
-    log.info("%s (%s)" if names else "%s%s", text, names)
 
 
 def _readouts(
@@ -376,12 +369,7 @@ def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
 
 def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[str, "ImageMetric"]:
     """Build the metrics and check that they can measure images of this size."""
-    for key, node in nodes.items():
-        if not isinstance(node, dict) or "_target_" not in node:
-            raise ValueError(
-                f"metric.{key} is not a metric{nearest(key, nodes.keys() - {key}, 'metric.')}; "
-                "metrics are chosen as in metric=[rmse,lpips]"
-            )
+    check_metrics(nodes)
     metrics = {
         key: _metric(key, json.dumps(_metric_options(node)), str(device))
         for key, node in nodes.items()
