@@ -16,17 +16,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from stitching import config
 from stitching.compatibility import (
+    check_metrics,
     check_pair,
     check_penalty,
+    check_picture,
     check_rank_curve,
     check_role,
     check_size,
     check_test_images,
+    say_selection,
     warn_of_crop,
 )
 from stitching.composition import CHOICE, ROLES, job_number, model_node, role_node, to_plain
 from stitching.labels import changed_options, label_models, model_name
 from stitching.latents import Subject
+from stitching.values import check_values
 
 if TYPE_CHECKING:
     from stitching.cache import Cache
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from stitching.maps import Map
     from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
+    from stitching.probes import AttributeProbes
     from stitching.protocol import Protocol
     from stitching.readouts import Readouts
 
@@ -59,6 +64,7 @@ class Setting:
         protocol: What is measured on what.
         template: The map, unfitted.
         metrics: Image metrics by name.
+        probes: Of binary attributes, or None to do without.
         rank_curve: As the cell takes it.
         cache: Where latents are kept.
     """
@@ -70,6 +76,7 @@ class Setting:
     protocol: "Protocol"
     template: "Map"
     metrics: dict[str, "ImageMetric"]
+    probes: "AttributeProbes | None"
     rank_curve: str | list[int] | None
     cache: "Cache"
 
@@ -87,9 +94,9 @@ def build_setting(cfg: DictConfig) -> Setting:
         ValueError: An option is wrong, or two of them do not go together.
         FileNotFoundError: Data are missing.
     """
+    config.check_keys(cfg)
     plain = to_plain(cfg)
-    if plain["batch_size"] < 1:
-        raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
+    check_values(plain)
     device = config.pick_device(plain["device"], job_number())
     dtype = config.check_dtype(plain["dtype"])
     config.warn_of_slow_dtype(device, dtype)
@@ -100,14 +107,9 @@ def build_setting(cfg: DictConfig) -> Setting:
         else config.build_data(cfg.data, cfg.cache)
     )
     protocol = config.build_protocol(plain["protocol"])
-    n_test = check_test_images(protocol, data)
-    if not 0 <= plain["picture"] < n_test:
-        raise ValueError(
-            f"picture={plain['picture']} is not a test image: use 0 to {n_test - 1}, as "
-            f"{n_test} are measured on (data.n_test, protocol.test_images)"
-        )
+    check_picture(plain["picture"], check_test_images(protocol, data))
     data.check()
-    template = config.build(cfg.map)
+    template = config.build(cfg.map, "map")
     check_penalty(protocol, template)
     return Setting(
         plain=plain,
@@ -117,6 +119,7 @@ def build_setting(cfg: DictConfig) -> Setting:
         protocol=protocol,
         template=template,
         metrics=_metrics(plain["metric"], device, data.image_size),
+        probes=build_probes(plain["probe"], data),
         rank_curve=check_rank_curve(plain["rank_curve"], template),
         cache=config.open_cache(plain["cache"]),
     )
@@ -192,7 +195,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         ),
         protocol=protocol,
         metrics=setting.metrics,
-        readouts=build_readouts(cfg.probe, protocol, plain["seed"], decoder.model_name, cache),
+        readouts=_readouts(setting, decoder.model_name),
         cache=cache,
         batch_size=plain["batch_size"],
         seed=plain["seed"],
@@ -217,29 +220,51 @@ def _drawn_data(text: str) -> "ImageData":
 
 
 @functools.lru_cache(maxsize=32)
-def _metric(text: str, device: str) -> "ImageMetric":
+def _metric(key: str, text: str, device: str) -> "ImageMetric":
     """Build a metric once per process: its networks serve every cell of a sweep."""
-    metric: ImageMetric = config.build(json.loads(text))
+    metric: ImageMetric = config.build(json.loads(text), f"metric.{key}")
     if metric.unavailable is not None:
         log.warning("image/%s will be absent: %s", metric.name, metric.unavailable)
     return metric.to(device)
 
 
-def build_readouts(
-    node: DictConfig, protocol: "Protocol", seed: int, decoder: str, cache: "Cache"
-) -> "Readouts | None":
-    """Build the probes of a cell; None with `probe=none`."""
+def build_probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | None":
+    """Build the probes of binary attributes; None with `probe=none`.
+
+    Raises:
+        ValueError: An option is wrong, or the data lack an attribute that is asked for.
+    """
+    if not node.get("_target_"):
+        for key in node.keys() - {"_target_"}:
+            raise ValueError(f"probe.{key}: probe=none has no options; choose another probe")
+        return None
+    probes: AttributeProbes = config.build(node, "probe")
+    names = data.split("train").attributes
+    selected = probes.selected(names)
+    if probes.attributes == "auto":
+        say_selection(probes.selection(names), ", ".join(selected))
+    return probes
+
+
+def _readouts(setting: Setting, decoder: str) -> "Readouts | None":
+    """Return all probes of a cell, with a penalty picked by hand for its decoder if there is one.
+
+    Args:
+        setting: Of the cell.
+        decoder: Name of the decoder's YAML.
+    """
     from stitching.probes import FactorProbes, LassoProbes, SoftmaxProbes
     from stitching.readouts import Readouts
 
-    if not node.get("_target_"):
+    probes, protocol, plain = setting.probes, setting.protocol, setting.plain
+    if probes is None:
         return None
-    probes = config.build(node)
     if protocol.penalty == "by_hand" and isinstance(probes, LassoProbes):
         alpha = protocol.probe_alpha(decoder)
         if alpha is not None:
-            probes = config.build(node, alpha=alpha, standardise=False)
-    return Readouts(probes, SoftmaxProbes(), FactorProbes(), protocol, cache, seed)
+            probes = config.build(plain["probe"], "probe", alpha=alpha, standardise=False)
+    others = SoftmaxProbes(), FactorProbes()
+    return Readouts(probes, *others, protocol, setting.cache, plain["seed"])
 
 
 def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
@@ -254,8 +279,10 @@ def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
 
 def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[str, "ImageMetric"]:
     """Build the metrics and check that they can measure images of this size."""
+    check_metrics(nodes)
     metrics = {
-        key: _metric(json.dumps(_metric_options(node)), str(device)) for key, node in nodes.items()
+        key: _metric(key, json.dumps(_metric_options(node)), str(device))
+        for key, node in nodes.items()
     }
     for key, metric in metrics.items():
         check_size(key, metric, size)

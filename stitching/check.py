@@ -46,6 +46,7 @@ def run(cfg: DictConfig) -> Iterator["Finding"]:
     from stitching.latents import Subject, drew, fit_subject
     from stitching.seeding import set_numerics
 
+    config.check_keys(cfg, "check")
     if cfg.n_images < 2:
         raise ValueError(f"n_images must be >= 2, got {cfg.n_images}")
     node = config.role_node(cfg, "encoder")

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from stitching.words import nearest
+
 if TYPE_CHECKING:
     from stitching.data.base import ImageData
     from stitching.latents import Subject
@@ -119,6 +121,15 @@ def check_test_images(protocol: "Protocol", data: "ImageData") -> int:
     return data.n_test if wanted is None else wanted
 
 
+def check_picture(picture: int, n_test: int) -> None:
+    """Check that the image to show is one of the test images that are measured on."""
+    if not 0 <= picture < n_test:
+        raise ValueError(
+            f"picture={picture} is not a test image: use 0 to {n_test - 1}, as {n_test} are "
+            "measured on (data.n_test, protocol.test_images)"
+        )
+
+
 def check_penalty(protocol: "Protocol", template: "Map") -> None:
     """Check that penalties picked by hand are asked for with a map that has one."""
     if protocol.penalty == "by_hand" and template.name != "ridge":
@@ -126,6 +137,22 @@ def check_penalty(protocol: "Protocol", template: "Map") -> None:
             f"protocol.penalty=by_hand is for map=ridge, got map={template.name}: set "
             "protocol.penalty=chosen, or map=ridge"
         )
+
+
+def check_metrics(nodes: Mapping[str, Any]) -> None:
+    """Check that all entries of `metric` are configurations of metrics."""
+    for key, node in nodes.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ValueError(
+                f"metric.{key} is not a metric{nearest(key, nodes.keys() - {key}, 'metric.')}; "
+                "metrics are chosen as in metric=[rmse,lpips]"
+            )
+
+
+@functools.lru_cache(maxsize=64)
+def say_selection(selection: str, names: str) -> None:
+    """Log once per sweep which attributes `probe.attributes=auto` takes."""
+    log.info("probes of attributes: %s%s", selection, f" ({names})" if names else "")
 
 
 def check_size(key: str, metric: "ImageMetric", image_size: int) -> None:

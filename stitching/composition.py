@@ -6,6 +6,7 @@ With `config`, which builds what was composed, the only place that knows Hydra a
 import functools
 import json
 import os
+import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from hydra.types import RunMode
 from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+
+from stitching.refusals import name_nearest, unknown_key
 
 ROLES = ("encoder", "decoder")
 #: The group of `data=drawn`, with a dot so that the option reads like any other of the data.
@@ -83,6 +86,7 @@ def register_roles() -> None:
     The option itself is empty; what it selects is loaded by `model@encoder: ${encoder}`. Without
     these entries `--help` would not list them and `encoder=glob(*)` would find none.
     """
+    name_nearest()
     store = _store()
     for path in sorted((conf_dir() / "model").glob("*.yaml")):
         for role in ROLES:
@@ -143,6 +147,46 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
         raise ValueError(f"configuration is incomplete: {error}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def check_keys(cfg: DictConfig, name: str = "config") -> None:
+    """Check that a configuration has no keys at its top that nothing reads.
+
+    A key that some value refers to as `${KEY}` is read. A primary configuration of the user's own
+    may have any.
+
+    Args:
+        cfg: What was composed.
+        name: The primary configuration that the program starts from.
+
+    Raises:
+        ValueError: It has such a key; the message names the nearest known one.
+    """
+    if HydraConfig.initialized() and HydraConfig.get().job.config_name not in (name, None):
+        return
+    text = json.dumps(OmegaConf.to_container(cfg, resolve=False), default=str)
+    for key in map(str, cfg):
+        read = key in _top_keys(name) or re.search(rf"\$\{{{re.escape(key)}[.}}\[]", text)
+        if not read:
+            raise ValueError(
+                f"{unknown_key(key, cfg)}. Nothing reads it: leave it out, or refer to it "
+                f"as ${{{key}}}"
+            )
+
+
+@functools.cache
+def _top_keys(name: str) -> frozenset[str]:
+    """Keys at the top of one of this project's primary configurations."""
+    plain = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{name}.yaml"), resolve=False)
+    assert isinstance(plain, dict)
+    found = {str(key) for key in plain} | {"hydra"}
+    for entry in plain["defaults"]:
+        if not isinstance(entry, dict):
+            found |= _top_keys(entry) if (conf_dir() / f"{entry}.yaml").is_file() else set()
+            continue
+        group = str(next(iter(entry)))
+        found.add(group.rpartition(" ")[2].rpartition("@")[2])
+    return frozenset(found - {"defaults", "experiment"})
 
 
 def absolute(path: str) -> str:

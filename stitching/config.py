@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 
+from stitching.arguments import check_arguments
 from stitching.compatibility import (
     warn_of_low_precision,
 )
 from stitching.composition import (
+    CHOICE,
+    NOT_OPTIONS,
     ROLES,
     absolute,
     cache_root,
+    check_keys,
     compose_with_choices,
     conf_dir,
     model_node,
@@ -48,9 +52,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 __all__ = [
-    "DTYPES", "ROLES", "USER_ERRORS", "SlowDtypeWarning", "absolute", "build",
-    "build_data", "build_model", "build_protocol", "cache_root", "check_dtype", "compose_config",
-    "conf_dir", "label_models",
+    "DTYPES", "ROLES", "USER_ERRORS", "SlowDtypeWarning", "absolute", "build", "build_data",
+    "build_model", "build_protocol", "cache_root", "check_dtype", "check_keys",
+    "compose_config", "conf_dir", "label_models",
     "model_node", "model_options", "open_cache", "pick_device", "register_roles", "role_node",
     "to_plain", "warn_of_slow_dtype", "weight_file",
 ]  # fmt: skip
@@ -74,10 +78,20 @@ def compose_config(overrides: list[str], config_name: str = "config") -> DictCon
     return cfg
 
 
-def build(node: DictConfig | dict[str, Any], **extra: Any) -> Any:
-    """Instantiate `_target_`; the one call site. Errors of constructors keep their own type."""
+def build(node: DictConfig | dict[str, Any], where: str = "", /, **extra: Any) -> Any:
+    """Instantiate `_target_`; the one call site. Errors of constructors keep their own type.
+
+    Args:
+        node: A configuration with `_target_`.
+        where: Its key, for messages.
+        extra: Further arguments.
+
+    Raises:
+        ValueError: The constructor has no such argument, or not of this type.
+    """
     from hydra.errors import InstantiationException
 
+    check_arguments(to_plain(node) if isinstance(node, DictConfig) else node, where)
     try:
         return instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
@@ -108,7 +122,7 @@ def build_data(node: DictConfig, cache: str | None = None) -> "ImageData":
         model = build_model(node.model, "cpu", role="data.model")
         code = code_version(*{type(module) for module in model.modules()})
         extra = {"model": model, "code": code}
-    data: ImageData = build(plain, **extra)
+    data: ImageData = build(plain, "data", **extra)
     data.cache = cache_root(cache)
     return data
 
@@ -157,15 +171,20 @@ def build_model(
     place, dtype = pick_device(device), check_dtype(dtype)
     name = node.get("name") if isinstance(node, DictConfig) else node
     with naming_role(role, name):
-        return _built_model(node, place, dtype)
+        return _built_model(node, place, dtype, role)
 
 
-def _built_model(node: DictConfig, place: "torch.device", dtype: str) -> "GenerativeModel":
+def _built_model(
+    node: DictConfig, place: "torch.device", dtype: str, role: str
+) -> "GenerativeModel":
     import torch
 
     from stitching.models.weights import load_weights, parameters_hash
 
     options = model_options(node)
+    # Those that are null may still be taken from the weight file.
+    given = {key: value for key, value in options.items() if value is not None}
+    check_arguments(given, role, [key for key in NOT_OPTIONS if key != CHOICE])
     file, seed = None, node.get("init_seed")
     if seed is not None and node.get("checkpoint") is not None:
         raise ValueError(
@@ -180,7 +199,7 @@ def _built_model(node: DictConfig, place: "torch.device", dtype: str) -> "Genera
     with torch.random.fork_rng(devices=[]):
         # An untrained model is the same wherever in a sweep it is built.
         torch.manual_seed(seed or 0)
-        model: GenerativeModel = build(options)
+        model: GenerativeModel = build(options, role)
     model.options = options
     if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
         raise ValueError(f"{model.name}: there are no weights to leave untrained; use it as it is")
@@ -208,6 +227,9 @@ def build_protocol(node: dict[str, Any]) -> "Protocol":
     """
     from stitching.protocol import Protocol
 
+    check_arguments(node | {"_target_": "stitching.protocol.Protocol"}, "protocol")
+    if not isinstance(node["measures"], list):
+        raise ValueError(f"protocol.measures must be a list, got {node['measures']!r}")
     return Protocol(**(node | {"measures": tuple(node["measures"])}))
 
 

@@ -1,5 +1,6 @@
 """Where and how precisely to compute."""
 
+import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,25 @@ DTYPES = ("float32", "bfloat16", "float64")
 _ALLOWED = "use auto, cpu, cuda or cuda:N; in a sweep also spread"
 
 
+def check_device_name(device: object) -> str:
+    """Return the name of a device in lower case, whether or not this machine has it.
+
+    Raises:
+        ValueError: It is not the name of a device.
+    """
+    name = str(device).lower()
+    if not re.fullmatch(r"auto|spread|cpu(:0)?|cuda(:\d+)?", name):
+        raise ValueError(f"device={device!r}: {_ALLOWED}")
+    return name
+
+
 def pick_device(device: str, job_number: int | None = None) -> "torch.device":
     """Return the device: `auto` is CUDA where there is one.
 
     Args:
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `spread`: the jobs of a sweep take the CUDA
-            devices of this machine in turn. Without CUDA, or outside a sweep, that is `auto`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `spread`, in upper or lower case. `spread`: the
+            jobs of a sweep take the CUDA devices of this machine in turn. Without CUDA, or
+            outside a sweep, that is `auto`.
         job_number: Place of this job in its sweep, from 0; None outside a sweep.
 
     Raises:
@@ -26,16 +40,12 @@ def pick_device(device: str, job_number: int | None = None) -> "torch.device":
     """
     import torch
 
+    device = check_device_name(device)
     if device == "spread" and job_number is not None and torch.cuda.is_available():
         return torch.device("cuda", job_number % torch.cuda.device_count())
     if device in ("auto", "spread"):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device={device!r}: {_ALLOWED}") from error
-    if chosen.type not in ("cpu", "cuda"):
-        raise ValueError(f"device={device!r}: {_ALLOWED}")
+    chosen = torch.device(device)
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise ValueError(
             f"device={device!r}: {torch.cuda.device_count()} CUDA devices here; use device=cpu"

@@ -65,6 +65,7 @@ def run(cfg: DictConfig) -> Iterator[str]:
     from stitching.latents import BLOCK_IMAGES, fit_subject
     from stitching.seeding import set_numerics
 
+    config.check_keys(cfg, "encode")
     plain = config.to_plain(cfg)
     splits = _checked_splits(plain["splits"])
     if plain["batch_size"] < 1:

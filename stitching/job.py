@@ -138,7 +138,7 @@ def _run(cfg: DictConfig, job: _Job) -> str:
     plain, folder = config.to_plain(cfg), job.folder
     name = "-to-".join(_model_name(plain[role]) for role in config.ROLES)
     index = finished.Index(config.cache_root(plain["cache"]))
-    with config.build(cfg.tracker) as tracker:
+    with config.build(cfg.tracker, "tracker") as tracker:
 
         def begin(*tags: str) -> None:
             tracker.start(plain, name, job.group, folder, tags=tags)

@@ -7,6 +7,7 @@ difference is that fault's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 PROBE_IDS = ("held_out", "overlapping")
 PENALTIES = ("chosen", "by_hand")
@@ -84,11 +85,28 @@ class Protocol:
                 raise ValueError(
                     f"protocol.{key}={getattr(self, key)!r}: use {' or '.join(allowed)}"
                 )
-        if self.test_images is not None and self.test_images < 1:
-            raise ValueError(f"protocol.test_images must be >= 1 or null, got {self.test_images}")
+        if self.test_images is not None and not _whole(self.test_images, 1):
+            raise ValueError(
+                "protocol.test_images must be a whole number >= 1, or null for all, got "
+                f"{self.test_images!r}"
+            )
         for key in ("n_bootstrap", "n_halves"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"protocol.{key} must be >= 0, got {getattr(self, key)}")
+            if not _whole(getattr(self, key), 0):
+                raise ValueError(
+                    f"protocol.{key} must be a whole number >= 0, got {getattr(self, key)!r}"
+                )
+        tables = {f"map_alphas.{encoder}": row for encoder, row in self.map_alphas.items()}
+        for table, row in (tables | {"probe_alphas": self.probe_alphas}).items():
+            if not isinstance(row, Mapping):
+                raise ValueError(f"protocol.{table} must be penalties by model, got {row!r}")
+            for model, alpha in row.items():
+                # Ridge without a penalty is least squares; a Lasso needs one.
+                lasso = table == "probe_alphas"
+                if not _number(alpha) or alpha < 0 or (lasso and alpha == 0):
+                    least = "> 0" if lasso else ">= 0"
+                    raise ValueError(
+                        f"protocol.{table}.{model} must be a finite number {least}, got {alpha!r}"
+                    )
 
     def map_alpha(self, encoder: str, decoder: str) -> float:
         """Return the penalty that was picked by hand for a pair of models, 0 for none.
@@ -132,6 +150,14 @@ class Protocol:
             "protocol/n_bootstrap": self.n_bootstrap,
             "protocol/n_halves": self.n_halves,
         }
+
+
+def _whole(value: object, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def _number(value: object) -> bool:
+    return type(value) in (int, float) and isfinite(float(str(value)))
 
 
 def _family(name: str) -> str:

@@ -114,7 +114,7 @@ class Readouts:
             `factor/...` where it has continuous factors.
         """
         train = question.train
-        scores: dict[str, Any] = {}
+        scores: dict[str, Any] = {"probe/selection": self.attributes.selection(train.attributes)}
         if self.protocol.probe_ids == "held_out":
             scores |= self._attribute_scores(question)
         else:
@@ -162,9 +162,9 @@ class Readouts:
             values = usable[name]
             fit, test = balanced_split(values, self.seed, name)
             part = {name: values[fit]}
-            still_usable, why = self.attributes.usable(part)
-            if name not in still_usable:
-                missing |= why
+            reason = self.attributes.lack(values[fit])
+            if reason is not None:
+                missing[name] = reason
                 continue
             rows = {"balanced": self.seed, "test": test_ids}
             fitted |= self._fitted(self.attributes, question, part, own[fit], rows)

@@ -143,16 +143,17 @@ def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings
 
 def run(cfg: DictConfig) -> Path:
     """Train as configured and return the path of the weights."""
+    config.check_keys(cfg, "train")
     plain: Mapping[str, Any] = config.to_plain(cfg)
     if plain["threads"]:
         torch.set_num_threads(plain["threads"])
     check_name("model", plain["model"]["name"])
     data = config.build_data(cfg.data, cfg.cache)
     options = config.model_options(cfg.model)
-    tracker: Tracker = config.build(cfg.tracker)
+    tracker: Tracker = config.build(cfg.tracker, "tracker")
     torch.manual_seed(plain["seed"])
     with naming_role("model", options["name"]):
-        model: GenerativeModel = config.build(options)
+        model: GenerativeModel = config.build(options, "model")
     if plain["init"] is not None:
         with naming_role("init", plain["init"]):
             load_weights(model, read_weights(resolve(config.absolute(plain["init"]))), options)
@@ -249,4 +250,5 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    config.register_roles()
     main()

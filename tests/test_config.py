@@ -81,7 +81,7 @@ def test_stable_keys_are_there():
         (["data.image_size=28", "encoder=dm"], ValueError, "multiple of"),
         (["data.image_size=32"], ValueError, "set data.image_size=64"),
         (["picture=4"], ValueError, "picture=4 is not a test image"),
-        (["batch_size=0"], ValueError, "batch_size must be >= 1, got 0"),
+        (["batch_size=0"], ValueError, "batch_size must be a whole number >= 1, got 0"),
         (["device=tpu"], ValueError, "use auto, cpu, cuda or cuda:N"),
         (["dtype=float16"], ValueError, "use one of float32, bfloat16, float64"),
         (["map.alpha=-1.0"], ValueError, "map.alpha must be >= 0"),

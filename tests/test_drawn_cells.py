@@ -6,8 +6,9 @@ import torch
 from stitching.cache import Cache
 from stitching.data.drawn import Drawn
 from stitching.latents import Subject
+from stitching.probes import LogisticProbes
 from tests.gans import small_gan, small_gan_options
-from tests.small import small_cell, small_vae, small_vae_options
+from tests.small import readouts, small_cell, small_vae, small_vae_options
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.PenaltyEdgeWarning"),
@@ -25,7 +26,9 @@ def vae():
 
 def run(tmp_path, encoder, decoder):
     data = Drawn("drawn", 60, 8, 32, 0, 1, small_gan())
-    return small_cell(encoder, decoder, data, Cache(tmp_path)).run()
+    cache = Cache(tmp_path)
+    asked = readouts(cache, attributes=LogisticProbes("auto"))
+    return small_cell(encoder, decoder, data, cache, readouts=asked).run()
 
 
 @pytest.mark.parametrize("space", ["z", "w"])

@@ -65,7 +65,7 @@ def test_each_distinct_model_is_built_once_and_few_jobs_are_composed(models, mon
     ("option", "message"),
     [
         ("map.alpha=-1", "map.alpha must be >= 0"),
-        ("batch_size=0", "batch_size must be >= 1"),
+        ("batch_size=0", "batch_size must be a whole number >= 1"),
         ("picture=9", "picture=9 is not a test image"),
         ("protocol.test_images=64", "protocol.test_images=64, but data.n_test=4"),
         ("dtype=float13", "dtype='float13'"),

@@ -79,8 +79,11 @@ def test_penalties_by_hand_are_those_of_the_table_and_none_for_others() -> None:
         ("protocol.penalty=none", "protocol.penalty='none': use chosen or by_hand"),
         ("protocol.latents=median", "protocol.latents='median': use mean or sampled"),
         ("protocol.invalid=drop", "protocol.invalid='drop': use fail or exclude"),
-        ("protocol.test_images=0", "protocol.test_images must be >= 1 or null, got 0"),
-        ("protocol.n_bootstrap=-1", "protocol.n_bootstrap must be >= 0, got -1"),
+        (
+            "protocol.test_images=0",
+            "protocol.test_images must be a whole number >= 1, or null for all, got 0",
+        ),
+        ("protocol.n_bootstrap=-1", "protocol.n_bootstrap must be a whole number >= 0, got -1"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_named(override: str, message: str) -> None:

@@ -1,6 +1,6 @@
 """Probes of binary attributes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,15 @@ from numpy.typing import NDArray
 from stitching.probes.base import Probes, checked_at_least
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.labels import checked_labels
+from stitching.words import nearest
+
+#: The attributes of the paper (arXiv 2407.13449), in its order.
+PAPER = (
+    "Bald", "Blond_Hair", "Wavy_Hair", "Smiling", "Eyeglasses", "Heavy_Makeup", "Male",
+    "No_Beard", "Pale_Skin", "Young",
+)  # fmt: skip
+#: `auto` takes at most so many: as many as CelebA has.
+AUTO_AT_MOST = 40
 
 
 class AttributeProbes(Probes):
@@ -19,7 +28,8 @@ class AttributeProbes(Probes):
     was chosen `edge` (-1 or 1 at the lower or upper end of its grid, else 0).
 
     Args:
-        attributes: Names of the attributes to probe, None for all that the data set has.
+        attributes: Names of the attributes to probe, None for all that the data set has. "auto":
+            the paper's ten where the data set has all of them, else the first 40 that it has.
         min_per_class: Fewest fit items with, and without, an attribute, at least 2: each class
             needs items when a part is held out.
         standardise: See `Probes`.
@@ -29,22 +39,64 @@ class AttributeProbes(Probes):
         ValueError: No or repeated attributes, or a number outside its range.
     """
 
+    attributes: tuple[str, ...] | str | None
+
     def __init__(
         self,
-        attributes: Sequence[str] | None = None,
+        attributes: Sequence[str] | str | None = None,
         min_per_class: int = 5,
         standardise: bool = True,
         max_items: int = 10_000,
     ) -> None:
         super().__init__(standardise, max_items)
+        if isinstance(attributes, str) and attributes != "auto":
+            raise ValueError(
+                f"probe.attributes={attributes}: use a list such as [{attributes}], auto, or null "
+                "for all"
+            )
         if attributes is not None and not 0 < len(set(attributes)) == len(attributes):
             raise ValueError(
-                "probe.attributes must be at least one name, each once, or null for all, got "
-                f"{list(attributes)}: use probe=none to leave probes out"
+                "probe.attributes must be at least one name, each once, auto, or null for all, "
+                f"got {list(attributes)}: use probe=none to leave probes out"
             )
         checked_at_least(2, min_per_class=min_per_class)
-        self.attributes = None if attributes is None else tuple(attributes)
+        if attributes is not None and not isinstance(attributes, str):
+            attributes = tuple(attributes)
+        self.attributes = attributes
         self.min_per_class = min_per_class
+
+    def selected(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return which attributes of a data set are probed, in their order.
+
+        Raises:
+            ValueError: One that is asked for is not there.
+        """
+        there = tuple(names)
+        if self.attributes is None:
+            return there
+        if isinstance(self.attributes, str):
+            return PAPER if set(PAPER) <= set(there) else there[:AUTO_AT_MOST]
+        for name in self.attributes:
+            if name not in there:
+                known = f"there are {', '.join(there)}" if there else "they have none"
+                raise ValueError(
+                    f"probe.attributes: the data have no binary attribute {name}"
+                    f"{nearest(name, there)}; {known}. Use probe.attributes=auto for those of the "
+                    "data"
+                )
+        return self.attributes
+
+    def selection(self, names: Iterable[str]) -> str:
+        """Return how the probed attributes were selected, and how many, for results and logs."""
+        there = tuple(names)
+        n = len(self.selected(there))
+        if isinstance(self.attributes, tuple):
+            return f"{n} asked for"
+        if n == len(there) or not n:
+            return f"all {n} of the data" if n else "none: the data have no binary attributes"
+        if set(PAPER) <= set(there):
+            return f"the paper's ten, of {len(there)} of the data"
+        return f"the first {n} of {len(there)} of the data"
 
     def _checked(self, name: str, values: NDArray[Any], length: int) -> NDArray[np.bool_]:
         return checked_labels(name, values, length)

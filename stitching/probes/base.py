@@ -3,7 +3,7 @@
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,13 +38,11 @@ class Probes(ABC):
 
     Attributes:
         kind: Name of the way.
-        attributes: Names that are asked for; None for all that there are.
     """
 
     kind: ClassVar[str]
     #: Whether fits are many small steps, best done one fit per thread.
     side_by_side: ClassVar[bool] = False
-    attributes: tuple[str, ...] | None = None
 
     def __init__(self, standardise: bool = True, max_items: int = 10_000) -> None:
         checked_at_least(2, max_items=max_items)
@@ -79,22 +77,27 @@ class Probes(ABC):
 
         Raises:
             TypeError: Labels of another type than these probes read.
-            ValueError: Labels have not one dimension.
+            ValueError: Labels have not one dimension, or one asked for is not there.
         """
         found: dict[str, NDArray[Any]] = {}
         missing: dict[str, str] = {}
-        for name in labels if self.attributes is None else self.attributes:
-            if name not in labels:
-                missing[name] = "data set has no such attribute"
-                continue
+        for name in self.selected(labels):
             values = self._checked(name, labels[name], len(labels[name]))
             values = values if rows is None else values[rows]
-            reason = self._lack(values[: self.max_items])
+            reason = self.lack(values)
             if reason is None:
                 found[name] = values
             else:
                 missing[name] = reason
         return found, missing
+
+    def selected(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return which of a data set's labels are probed, in their order: all of them here."""
+        return tuple(names)
+
+    def lack(self, values: NDArray[Any]) -> str | None:
+        """Return why labels (n,) of fit items cannot be probed, None if they can."""
+        return self._lack(values[: self.max_items])
 
     def fit(self, latents: Rows | Coordinates, labels: Labels) -> dict[str, FittedProbe]:
         """Fit a probe for each set of labels.

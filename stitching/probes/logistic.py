@@ -183,7 +183,7 @@ class LogisticProbes(AttributeProbes):
 
     def __init__(
         self,
-        attributes: Sequence[str] | None = None,
+        attributes: Sequence[str] | str | None = None,
         min_per_class: int = 5,
         alpha: float | None = None,
         n_alphas: int = 8,

@@ -50,7 +50,7 @@ class RidgeProbes(AttributeProbes):
 
     def __init__(
         self,
-        attributes: Sequence[str] | None = None,
+        attributes: Sequence[str] | str | None = None,
         min_per_class: int = 5,
         alpha: float | None = None,
         standardise: bool = True,

@@ -16,6 +16,7 @@ from stitching.probes import (
     SoftmaxProbes,
     control_labels,
 )
+from stitching.probes.attributes import PAPER
 from stitching.rows import Rows
 from tests.probes.clouds import two_clouds
 
@@ -202,12 +203,35 @@ def test_labels_are_returned_for_the_rows_asked_about():
     assert np.array_equal(usable["a"], labels[rows])
 
 
-def test_an_attribute_that_the_data_set_lacks_is_missing():
+def test_an_attribute_that_the_data_set_lacks_is_refused_with_the_nearest():
     _, labels = two_clouds(20, 20)
-    probes = LogisticProbes(["Bald", "Male"])
-    usable, missing = probes.usable({"Male": labels, "Bangs": labels})
-    assert list(usable) == ["Male"]
-    assert missing == {"Bald": "data set has no such attribute"}
+    probes = LogisticProbes(["Smilng", "Male"])
+    wanted = r"no binary attribute Smilng, did you mean Smiling\?; there are Male, Smiling"
+    with pytest.raises(ValueError, match=wanted):
+        probes.usable({"Male": labels, "Smiling": labels})
+    with pytest.raises(ValueError, match="no binary attribute Smilng; they have none"):
+        probes.usable({})
+
+
+@pytest.mark.parametrize(
+    ("names", "taken", "selection"),
+    [
+        ([*reversed(PAPER), "Bangs"], list(PAPER), "the paper's ten, of 11 of the data"),
+        (["shoe", "bright"], ["shoe", "bright"], "all 2 of the data"),
+        (list(PAPER[1:]), list(PAPER[1:]), "all 9 of the data"),
+        ([f"a{k}" for k in range(50)], [f"a{k}" for k in range(40)], "the first 40 of 50"),
+        ([], [], "none: the data have no binary attributes"),
+    ],
+)
+def test_auto_takes_the_papers_ten_or_else_what_the_data_have(names, taken, selection):
+    probes = LogisticProbes("auto")
+    assert list(probes.selected(names)) == taken
+    assert probes.selection(names).startswith(selection)
+
+
+def test_a_name_that_is_no_list_is_refused():
+    with pytest.raises(ValueError, match=r"probe.attributes=Male: use a list such as \[Male\]"):
+        LogisticProbes("Male")
 
 
 def test_without_names_all_attributes_are_probed():

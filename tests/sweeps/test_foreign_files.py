@@ -140,6 +140,8 @@ def fake(composed, monkeypatch, tmp_path):
     monkeypatch.setattr(config, "cache_root", lambda _: tmp_path / "cache")
     monkeypatch.setattr("stitching.identity.cell_identity", lambda *_: current.folder.key)
     monkeypatch.setattr("stitching.report.curves.penalty_curve", lambda _: PNG)
+    for module in ("labels", "config"):
+        monkeypatch.setattr(f"stitching.{module}.label_models", lambda *_: None)
     planned = preflight.Planned("pixels-to-pca_0", "pixels", "pca")
     monkeypatch.setattr(preflight, "check_sweep", lambda _, jobs: [planned] * len(jobs))
     monkeypatch.setattr(sweep, "_report", lambda _: None)

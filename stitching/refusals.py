@@ -1,0 +1,104 @@
+"""Hydra's messages about options that do not exist, with the nearest one that does.
+
+Hydra lists options or says that a key is "not in struct". It has no hook for messages, so its
+loader of configurations is wrapped; the release series is pinned.
+"""
+
+import functools
+import re
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+
+from stitching.words import closest, nearest_key
+
+#: Hydra's own words, and where in them the key is.
+_KEY = re.compile(
+    r"Could not override '(?P<set>[^']+)'|Could not delete from config\. '(?P<delete>[^']+)'"
+    r"|Could not delete '(?P<drop>[^'=]+)|config group '(?P<group>[^']+)' does not"
+)
+_OPTION = re.compile(r"Could not (?:find|load) '(?P<group>[^']+)/(?P<name>[^'/]+)'")
+
+
+def name_nearest() -> None:
+    """Make Hydra name the nearest option in its refusals; calling it again changes nothing."""
+    original = ConfigLoaderImpl.load_configuration
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def load(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
+        try:
+            return original(self, *args, **kwargs)
+        except MissingConfigException as error:
+            text = _option(error, self)
+            if text is None:
+                raise
+            raise MissingConfigException(text, error.missing_cfg_file, error.options) from None
+        except ConfigCompositionException as error:
+            found = _KEY.search(str(error))
+            if found is None or not found.lastgroup:
+                raise
+            text = _key(found[found.lastgroup], functools.partial(original, self), args, kwargs)
+            raise ConfigCompositionException(text) from None
+
+    ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+
+
+def _option(error: MissingConfigException, loader: ConfigLoaderImpl) -> str | None:
+    found = _OPTION.search(str(error))
+    options = loader.get_group_options(found["group"]) if found else []
+    if found is None or not options:
+        return None
+    close = closest(found["name"], options)
+    meant = f", did you mean {close}?" if close else "."
+    known = ", ".join(sorted(options))
+    return f"there is no {found['group']} named {found['name']}{meant} There are {known}"
+
+
+def _key(key: str, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Say that there is no such key. Known ones are those of the same choices without it."""
+    overrides = kwargs.get("overrides", ())
+    without = [text for text in overrides if text.lstrip("+~").partition("=")[0] != key]
+    for kept in (without, []):
+        try:
+            cfg = load(*args, **(kwargs | {"overrides": kept}))
+            break
+        except HydraException:
+            continue
+    else:
+        return f"{key} is not an option"
+    return unknown_key(key, cfg)
+
+
+def unknown_key(key: str, cfg: DictConfig) -> str:
+    """Return the message that a configuration has no such key.
+
+    Args:
+        key: With dots.
+        cfg: The configuration, with or without Hydra's own part.
+    """
+    known = [path for path in paths(cfg) if path != key]
+    parent = key.rpartition(".")[0]
+    beside = [path for path in known if path.rpartition(".")[0] == parent]
+    there = f"; there are {', '.join(beside)}" if beside else ""
+    return f"{key} is not an option{nearest_key(key, known)}{there}"
+
+
+def paths(cfg: DictConfig) -> list[str]:
+    """Return all keys of a configuration with dots, without those that Hydra reads."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    found: list[str] = []
+
+    def walk(node: Any, before: str) -> None:
+        for name, value in node.items():
+            if (not before and name == "hydra") or str(name).startswith("_"):
+                continue
+            found.append(f"{before}{name}")
+            if isinstance(value, dict):
+                walk(value, f"{before}{name}.")
+
+    walk(plain, "")
+    return found
