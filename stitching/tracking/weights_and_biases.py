@@ -155,6 +155,14 @@ class WandbTracker(Tracker):
                 stop_service(self.timeout_s)
                 self._run = self._init(start, root, "offline")
 
+    @property
+    def place(self) -> str | None:
+        """Where the files of the active run lie, relative to its folder where they are in it."""
+        if self._run is None:
+            return None
+        run, folder = Path(self._run.settings.sync_dir).resolve(), self._dir.resolve()
+        return str(run.relative_to(folder) if run.is_relative_to(folder) else run)
+
     def _init(self, start: Start, root: Path, mode: str) -> wandb.Run:
         import wandb
 
