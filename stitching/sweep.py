@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from stitching import manifest
@@ -182,6 +183,8 @@ def _checked_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
         found = preflight.check_sweep(config, jobs)
     except preflight.SweepError as error:
         raise SystemExit(str(error)) from None
+    # Hydra would now compose every job, 0.1 s each: 20 minutes for 10,000.
+    Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
     return [
         {"number": number, **planned._asdict(), "overrides": list(overrides)}
         for number, (planned, overrides) in enumerate(zip(found, jobs, strict=True))
