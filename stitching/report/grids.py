@@ -195,7 +195,19 @@ def grid_of(folder: Path, cells: Sequence[Cell], notes: Sequence[str] = ()) -> G
     grid.done = done
     grid.frame = frame_of([cell.values for cell in done], first)
     _fill_options(grid)
+    _note_invalid(grid)
     return grid
+
+
+def _note_invalid(grid: Grid) -> None:
+    """Enter how many images cells left out, since something of them was not finite."""
+    for key, what in (("n_invalid_fit", "fit"), ("n_invalid", "test")):
+        counts = [int(n) for cell in grid.done if (n := cell.number(key))]
+        if counts:
+            most = f"up to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
+            grid.notes.append(
+                f"values that are not finite: {most} {what} images left out in {len(counts)} cells"
+            )
 
 
 def _fill_options(grid: Grid) -> None:

@@ -194,6 +194,8 @@ def _caveats(grid: Grid, measure: Measure) -> list[str]:
     if floor:
         ends = " to ".join(dict.fromkeys(format_value(end, measure) for end in floor))
         notes.append(f"two halves of the test images are {ends} apart: the floor of this measure")
+    if f"{key}_note" in frame:
+        notes += [str(note) for note in dict.fromkeys(frame[f"{key}_note"].dropna())]
     attributes, constant = _range(frame, "probe/n_attributes"), _range(frame, "probe/n_constant")
     if attributes and key.startswith("probe/"):
         notes.append(f"mean over {_words(attributes)} attributes")
