@@ -19,6 +19,7 @@ from stitching import config
 from stitching.assembly import Setting, build_setting, build_subject, node_key
 from stitching.compatibility import check_pair
 from stitching.composition import ROLES
+from stitching.devices import check_device_name
 from stitching.labels import changed_options, check_labels, label_models, model_name
 from stitching.latents import Subject
 
@@ -225,6 +226,7 @@ class _Check:
 
     def _setting(self, cfg: DictConfig) -> Setting:
         if self.master.hydra.runtime.choices.get("hydra/launcher") not in _HERE:
+            check_device_name(cfg.device)
             cfg.device = "cpu"  # that of the cells is on another machine, or another process's
         setting = build_setting(cfg)
         if cfg.via is not None:

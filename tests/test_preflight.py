@@ -88,6 +88,8 @@ def test_devices_are_looked_for_where_cells_compute(models, launcher):
         assert "device='cuda:99'" in fault(jobs, *options, folder=models)[0]
     else:
         check(jobs, *options, folder=models)
+        (line,) = fault(grid("a", "b", "device=tpu"), *options, folder=models)
+        assert "device='tpu'" in line
 
 
 def test_what_some_cells_would_fail_at_refuses_the_sweep_and_names_them(models):
