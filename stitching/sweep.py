@@ -240,7 +240,7 @@ def end_sweep(interrupted: bool) -> bool:
         interrupted: Whether cells may be missing because the user stopped the sweep.
 
     Returns:
-        False where a sweep has no tables.
+        False where a sweep has no tables. A search has none: its cells differ in their maps.
     """
     found = sweep_ledger(_started.folder).read() if _started is not None else {}
     if _started is None or not found:
@@ -253,7 +253,7 @@ def end_sweep(interrupted: bool) -> bool:
     if not interrupted:
         _summarise(folder, _started.tracker)
     _started.lock.release()
-    return reported
+    return reported or found.get("sweeper") not in (None, "basic")
 
 
 def _report(folder: Path) -> bool:
