@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stitching import config
 from stitching.compatibility import (
+    check_measures,
     check_metrics,
     check_pair,
     check_penalty,
@@ -28,7 +29,7 @@ from stitching.compatibility import (
     warn_of_crop,
 )
 from stitching.composition import CHOICE, ROLES, job_number, model_node, role_node, to_plain
-from stitching.labels import changed_options, label_models, model_name
+from stitching.labels import changed_options, check_penalty_names, label_models, model_name
 from stitching.latents import Subject
 from stitching.values import check_values
 
@@ -107,6 +108,8 @@ def build_setting(cfg: DictConfig) -> Setting:
         else config.build_data(cfg.data, cfg.cache)
     )
     protocol = config.build_protocol(plain["protocol"])
+    check_measures(protocol.measures, plain["metric"])
+    check_penalty_names(protocol)
     check_picture(plain["picture"], check_test_images(protocol, data))
     data.check()
     template = config.build(cfg.map, "map")

@@ -6,7 +6,7 @@ Each raises a ValueError whose message says which two do not, and what to change
 import copy
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stitching.words import nearest
@@ -128,6 +128,28 @@ def check_picture(picture: int, n_test: int) -> None:
             f"picture={picture} is not a test image: use 0 to {n_test - 1}, as {n_test} are "
             "measured on (data.n_test, protocol.test_images)"
         )
+
+
+def check_measures(wanted: Sequence[str], metrics: Collection[str]) -> None:
+    """Check that a protocol judges by measures that there are.
+
+    Args:
+        wanted: Keys of measures.
+        metrics: Names of the image metrics of the run, a user's own included.
+
+    Raises:
+        ValueError: One is unknown, or there are none.
+    """
+    from stitching.report.measures import MEASURES
+
+    known = [*(measure.key for measure in MEASURES), *(f"image/{name}" for name in metrics)]
+    if not wanted:
+        raise ValueError("protocol.measures is empty: name at least one, such as latent/r2")
+    for key in wanted:
+        if key not in known:
+            raise ValueError(
+                f"protocol.measures has {key!r}, which is no measure{nearest(key, known)}"
+            )
 
 
 def check_penalty(protocol: "Protocol", template: "Map") -> None:

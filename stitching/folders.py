@@ -8,10 +8,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from stitching import finished, manifest
-from stitching.records.ledger import Ledger
+from stitching.records.ledger import ForeignFilesError, Ledger
 
-#: What Hydra writes into the folder of a sweep, and what locks it.
-_OF_SWEEP = ("multirun.yaml",)
+#: What Hydra writes into the folder of a sweep, and what its Optuna sweeper adds.
+_OF_SWEEP, _OF_SEARCH = ("multirun.yaml",), ("optimization_results.yaml",)
 
 _LOCK = ".lock"
 
@@ -33,6 +33,12 @@ def hydra_files(hydra: Any) -> list[str]:
     return [*names, f"{hydra.job.name}.log"]
 
 
+def sweep_files(config: DictConfig) -> list[str]:
+    """Return names of the files that Hydra writes into the folder of a sweep."""
+    searched = config.hydra.runtime.choices.get("hydra/sweeper") != "basic"
+    return [*_OF_SWEEP, *(_OF_SEARCH if searched else ())]
+
+
 def sweep_ledger(folder: Path) -> Ledger:
     """Return the ledger of a sweep's folder, whose record is `sweep.json`."""
     return Ledger(folder, manifest.FILE, ours=("id", "started", "command"))
@@ -50,6 +56,19 @@ def check_run(config: DictConfig) -> None:
     finished.reserve(folder, folder.name, finished.now(), beside)
 
 
+def check_training(config: DictConfig) -> None:
+    """Check the folder that Hydra logs a training in, and list there what it is about to write.
+
+    Raises:
+        OSError: Files of other origin are in the way, or the folder cannot be written.
+    """
+    folder, names = Path(config.hydra.run.dir).absolute(), hydra_files(config.hydra)
+    ledger = Ledger(folder, "training.json", ours=("started", "files"))
+    ledger.require_free(names, "set hydra.run.dir to another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    ledger.save({"started": finished.now()}, names)
+
+
 def check_sweep(config: DictConfig, folder: Path) -> list[Path]:
     """Check the folder of a sweep and those of its cells that exist.
 
@@ -64,7 +83,9 @@ def check_sweep(config: DictConfig, folder: Path) -> list[Path]:
     lock = folder / _LOCK
     # To lock a file empties it, and nothing else is ever in a file that locked a sweep.
     taken = [] if lock.is_file() and not lock.stat().st_size else [_LOCK]
-    ledger.require_free([*([] if before else _OF_SWEEP), *taken], REMEDY)
+    # `foreign` leaves out what is listed; earlier versions listed nothing.
+    names = [] if before and "files" not in before else sweep_files(config)
+    ledger.require_free([*names, *taken], REMEDY)
     beside = hydra_files(config.hydra)
     planned = {str(job.get("folder")) for job in _jobs(before)}
     lost = []
@@ -93,7 +114,14 @@ def _cell_folders(config: DictConfig, folder: Path) -> Iterator[Path]:
     assert isinstance(raw, dict)
     usual = raw.get("subdir") == _SUBDIR
     if not usual:
+        # Which folders these are is known when jobs run: all there are may be a cell's.
+        subdir = Path(str(raw.get("subdir")))
+        if subdir.is_absolute() or ".." in subdir.parts:
+            raise ForeignFilesError(
+                f"hydra.sweep.subdir={subdir} leads out of the sweep's folder: use a path in it"
+            )
         yield folder
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    found = folder.iterdir() if usual else folder.rglob("*")
+    for path in sorted(found) if folder.is_dir() else ():
         if path.is_dir() and (not usual or _CELL.fullmatch(path.name)):
             yield path

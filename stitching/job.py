@@ -25,6 +25,7 @@ from stitching.manifest import read_manifest
 from stitching.records.ledger import ForeignFilesError
 from stitching.records.text import as_utf8
 from stitching.tracking.cells import log_cell
+from stitching.values import check_values
 
 if TYPE_CHECKING:
     from stitching.cell import Cell
@@ -136,6 +137,7 @@ def _run(cfg: DictConfig, job: _Job) -> str:
 
     config.label_models(cfg)
     plain, folder = config.to_plain(cfg), job.folder
+    check_values(plain)
     name = "-to-".join(_model_name(plain[role]) for role in config.ROLES)
     index = finished.Index(config.cache_root(plain["cache"]))
     with config.build(cfg.tracker, "tracker") as tracker:

@@ -9,15 +9,25 @@ import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from stitching.composition import CHOICE, ROLES, conf_dir, model_node, to_plain
+from stitching.protocol import Protocol
+from stitching.words import nearest
 
-__all__ = ["changed_options", "check_labels", "check_name", "label_models", "model_name"]
+__all__ = [
+    "changed_options",
+    "check_labels",
+    "check_name",
+    "check_penalty_names",
+    "label_models",
+    "model_name",
+]
 
 #: What a name may consist of: it becomes part of folder names and of W&B run names.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -40,6 +50,7 @@ def label_models(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> N
         ValueError: A name is not allowed, or belongs to another model or data set.
     """
     choices = _chosen() if choices is None else choices
+    _check_not_hidden(choices)
     if isinstance(cfg.get("data"), DictConfig) and "data" in choices:
         check_name("data", str(cfg.data.get("name")), choices["data"])
     for role in ROLES:
@@ -49,6 +60,29 @@ def label_models(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> N
         with open_dict(node):
             node[CHOICE] = str(choice or node.name)
         node.name = _label(cfg, role)
+
+
+def _check_not_hidden(choices: Mapping[str, Any]) -> None:
+    """Check that no YAML of the user's is passed over for another one of the same name.
+
+    Hydra reads the first of its folders that has an option, and this project's comes first.
+
+    Raises:
+        ValueError: A chosen option is in two folders.
+    """
+    first, *others = _folders()
+    chosen = [
+        (str(key), name)
+        for key, names in choices.items()
+        for name in (names if isinstance(names, list | ListConfig) else [names])
+    ]
+    for (key, name), folder in product(chosen, others):
+        group = "model" if key in ROLES else key
+        if name in _options((first,), group) and name in _options((folder,), group):
+            raise ValueError(
+                f"{key}={name} is read from {first}, so that {folder}/{group}/{name}.yaml has no "
+                f"effect: give your file, and the name in it, one of their own, such as my-{name}"
+            )
 
 
 def check_name(key: str, name: str, choice: str | None = None, group: str = "") -> None:
@@ -74,6 +108,25 @@ def check_name(key: str, name: str, choice: str | None = None, group: str = "") 
             f"{key}={choice} is called {name}, which is the name of another one: set {key}.name, "
             f"or `name` in {choice}.yaml, to a name that no other has, such as {choice}"
         )
+
+
+def check_penalty_names(protocol: Protocol) -> None:
+    """Check that penalties picked by hand are of models that there are.
+
+    Raises:
+        ValueError: One is of an unknown model.
+    """
+    known = {
+        name.partition("-")[0] for folder in _folders() for name in _options((folder,), "model")
+    }
+    rows = {"map_alphas": protocol.map_alphas, "probe_alphas": protocol.probe_alphas}
+    rows |= {f"map_alphas.{name}": row for name, row in protocol.map_alphas.items()}
+    for key, row in rows.items():
+        for name in row:
+            if name.partition("-")[0] not in known:
+                raise ValueError(
+                    f"protocol.{key}.{name}: there is no model {name}{nearest(name, known)}"
+                )
 
 
 def model_name(node: DictConfig) -> str:
@@ -111,8 +164,7 @@ def check_labels(models: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
         if other != this:
             raise ValueError(
                 f"the name {label} stands for two models: {_shown(*other)}, and {_shown(*this)}. "
-                "Give each a name of its own (encoder.name=, decoder.name=), or leave the names "
-                "alone: they say by themselves which options differ"
+                "Give each a name of its own (encoder.name=, decoder.name=), or a sweep of its own"
             )
 
 
@@ -163,7 +215,7 @@ def _folders() -> tuple[str, ...]:
     if not HydraConfig.initialized():
         return (own,)
     sources = HydraConfig.get().runtime.config_sources
-    return (*(str(s.path) for s in sources if s.schema == "file"), own)
+    return tuple(dict.fromkeys([*(str(s.path) for s in sources if s.schema == "file"), own]))
 
 
 @functools.cache

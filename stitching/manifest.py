@@ -112,7 +112,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file; empty where there is none, or a damaged one."""
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

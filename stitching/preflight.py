@@ -164,7 +164,7 @@ class _Check:
             seen.add(key)
             with self.faults.caught(partial(self._like, job, *ROLES)):
                 check_pair(setting.template, encoder, decoder)
-        models = [model for model in self.models.values() if model is not None]
+        models = [model for model in self.models.values() if model and model.subject]
         for label in dict.fromkeys(model.label for model in models):
             with self.faults.caught(partial(self._called, label)):
                 check_labels((label, *model.facts) for model in models if model.label == label)

@@ -19,13 +19,22 @@ from os import getpid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from stitching import manifest
 from stitching.finished import now
-from stitching.folders import REMEDY, check_run, check_sweep, recover, sweep_ledger
+from stitching.folders import (
+    REMEDY,
+    check_run,
+    check_sweep,
+    check_training,
+    recover,
+    sweep_files,
+    sweep_ledger,
+)
 from stitching.records.ledger import ForeignFilesError
 
 if TYPE_CHECKING:
@@ -108,9 +117,26 @@ class SweepStart(Callback):
             _started = _Started(folder, _lock(folder), config.tracker)
             recover(lost)
             # Hydra is about to write multirun.yaml, and a lock is a file.
-            sweep_ledger(folder).save(_manifest(config, folder, jobs), ["multirun.yaml", ".lock"])
+            sweep_ledger(folder).save(
+                _manifest(config, folder, jobs), [*sweep_files(config), ".lock"]
+            )
         except OSError as error:
             raise SystemExit(f"cannot write to the folder of the sweep: {error}") from None
+
+
+class TrainingStart(Callback):
+    """Keeps Hydra from writing over files of other origin where it logs a training."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before it writes its own files.
+
+        Raises:
+            SystemExit: The folder holds files that are not this project's, or cannot be written.
+        """
+        try:
+            check_training(config)
+        except OSError as error:
+            raise SystemExit(f"cannot write to {config.hydra.run.dir}: {error}") from None
 
 
 def _check_plugins(config: DictConfig) -> None:
@@ -230,7 +256,10 @@ def _check_fixed(config: DictConfig) -> None:
 def _parsed(texts: Sequence[str]) -> "list[Override]":
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    return OverridesParser.create().parse_overrides(list(texts))
+    hydra = GlobalHydra.instance()
+    # A glob() looks for options in the loader's folders.
+    loader = hydra.config_loader() if hydra.is_initialized() else None
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(texts))
 
 
 def end_sweep(interrupted: bool) -> bool:

@@ -133,3 +133,11 @@ def test_a_role_may_refer_to_the_other(models):
 def test_hydra_is_left_as_it_was(models):
     check(grid("a", "b"), folder=models)
     assert not HydraConfig.initialized()
+
+
+def test_a_file_that_hydra_passes_over_is_refused(tmp_path):
+    folder = write_models(tmp_path, vae=4)
+    (line,) = fault(grid(["vae"], ["nf"]), folder=folder)
+    assert "encoder=vae is read from" in line
+    assert "model/vae.yaml has no effect" in line
+    check(grid(["nf"], ["nf"]), folder=folder)

@@ -104,3 +104,18 @@ def test_a_constructor_that_takes_every_name_is_left_alone():
 
 def test_drawn_faces_have_the_papers_attributes():
     assert ATTRIBUTES == PAPER
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("protocol.measures=[image/rmse,image/foo]", "has 'image/foo', which is no measure"),
+        ("protocol.measures=[]", "protocol.measures is empty"),
+        ("+protocol.map_alphas.vea.nf=3", r"protocol.map_alphas.vea: there is no model vea, did"),
+        ("+protocol.map_alphas.nf.vea=3", r"protocol.map_alphas.nf.vea: there is no model vea"),
+        ("+protocol.probe_alphas.vea=3", r"protocol.probe_alphas.vea: there is no model vea"),
+    ],
+)
+def test_names_in_a_protocol_are_of_what_there_is(override, message):
+    with pytest.raises(ValueError, match=message):
+        assembly.build_cell(composed(override))

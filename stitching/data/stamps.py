@@ -183,9 +183,9 @@ def _read(table: Path | None) -> dict[str, Row]:
         if digest != _digest(body):
             return {}
         content = orjson.loads(body)
-    except (OSError, ValueError):
+        rows: dict[str, Row] = content["files"] if content["version"] == _VERSION else {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
-    rows: dict[str, Row] = content["files"] if content["version"] == _VERSION else {}
     return rows
 
 

@@ -200,3 +200,50 @@ def test_resuming_what_is_gone_is_one_message(tmp_path):
     write_json(tmp_path / "sweep.json", {"command": ["launch.py"], "cwd": str(tmp_path)})
     with pytest.raises(FileNotFoundError, match="is gone"):
         resume.command(tmp_path)
+
+
+def test_globs_are_planned_as_hydra_expands_them(hydra_config):
+    config = hydra_config(task=["encoder=glob(v*)", "decoder=vae"])
+    names = [job[0] for job in sweep.planned_jobs(config)]
+    assert {"encoder=vae", "encoder=vqvae"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("optimization_results.yaml", ["hydra/sweeper=optuna"]),
+        ("cells/0/.hydra/config.yaml", ["hydra.sweep.subdir=cells/0"]),
+        ("cells/0/launch.log", ["hydra.job.name=launch", "hydra.sweep.subdir=cells/0"]),
+    ],
+)
+def test_files_that_hydra_would_replace_refuse_the_sweep(hydra_config, tmp_path, name, options):
+    path = tmp_path / "grid" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(SystemExit, match=path.name):
+        sweep.SweepStart().on_multirun_start(hydra_config(*options))
+    assert path.read_text() == "mine"
+    assert not (tmp_path / "grid" / "sweep.json").exists()
+
+
+@pytest.mark.parametrize("subdir", ["../elsewhere", "/elsewhere"])
+def test_cells_outside_of_the_sweep_are_refused(hydra_config, subdir):
+    config = hydra_config(f"hydra.sweep.subdir={subdir}")
+    with pytest.raises(SystemExit, match="leads out of the sweep's folder"):
+        sweep.SweepStart().on_multirun_start(config)
+
+
+def test_a_training_is_not_logged_over_files_of_other_origin(hydra_config, tmp_path):
+    config = compose("train", return_hydra_config=True)
+    with open_dict(config):
+        config.hydra.run.dir, config.hydra.job.name = str(tmp_path / "run"), "train"
+    for _ in range(2):  # a second one goes to the same folder
+        sweep.TrainingStart().on_run_start(config)
+    for name in (".hydra/config.yaml", "train.log"):
+        folder = tmp_path / name.strip(".").partition("/")[0]
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("mine")
+        config.hydra.run.dir = str(folder)
+        with pytest.raises(SystemExit, match=r"set hydra\.run\.dir to another folder"):
+            sweep.TrainingStart().on_run_start(config)
+        assert [path.name for path in folder.iterdir()] == [name.partition("/")[0]]
