@@ -133,7 +133,8 @@ def fake(composed, monkeypatch, tmp_path):
         return SimpleNamespace(run=run)
 
     monkeypatch.setattr(assembly, "build_cell", build)
-    settings = {"encoder": "pixels", "decoder": "pca", "cache": None, "resume": True, "picture": 0}
+    settings = {"encoder": "pixels", "decoder": "pca", "cache": None, "resume": True, "picture": 0,
+                "device": "cpu", "dtype": "float32"}  # fmt: skip
     monkeypatch.setattr(
         config, "to_plain", lambda _: settings | {"export_map": current.folder.export}
     )
