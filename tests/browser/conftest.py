@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from stitching.report.output import Output
 from tests.page.made import NASTY, cell, failed, page_of, sweep
 from tests.report.made import make_cell
 
@@ -43,9 +44,9 @@ def plain(tmp_path_factory):
     sweep(root)
     failed(root, "vae", "dm", 6, error=f"ValueError: {NASTY}")
     make_cell(root, "nf", "dm", 7, protocol="strict", image__rmse=float("nan"), data=NASTY)
-    (root / "figures").mkdir()
-    (root / "figures" / "figure3.svg").write_text(SVG)
-    (root / "claims.json").write_text(json.dumps({"claims": [CLAIM]}))
+    # As the report writes them: a page shows nothing of other origin.
+    claims = json.dumps({"claims": [CLAIM]})
+    Output(root).write({"figures/figure3.svg": SVG, "claims.json": claims})
     return page_of(root)
 
 
