@@ -180,6 +180,13 @@ def _label(cfg: DictConfig, role: str) -> str:
     own = _own_node(cfg, role)
     if own is None:
         return name
+    given, known = (list(x.get("training") or ()) for x in (node, own))
+    for key in given:
+        if key not in known:
+            raise ValueError(
+                f"{role}.training.{key} is not an option of the training of {name}"
+                f"{nearest(str(key), map(str, known))}"
+            )
     raw, usual = (_raw_name(x) for x in (node, own))
     if raw != usual:
         return name
