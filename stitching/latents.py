@@ -124,9 +124,7 @@ def _hash_of_files(files: Iterable[str | None]) -> str:
     return digest.hexdigest()
 
 
-@functools.cache
-def _version(package: str) -> str:
-    return read_version(package)  # which parses a file each time
+_version = functools.cache(read_version)  # which parses a file each time
 
 
 def _environment(model: GenerativeModel) -> dict[str, Any]:
