@@ -125,7 +125,5 @@ def test_a_copy_of_a_yaml_that_keeps_the_name_is_refused(tmp_path):
 
 
 def test_a_key_of_a_training_that_nothing_reads_is_refused():
-    with pytest.raises(
-        ValueError, match=r"encoder\.training\.ema_ is not an option.*ema\?"
-    ):
+    with pytest.raises(ValueError, match=r"encoder\.training\.ema_ is not an option.*ema\?"):
         composed("encoder=vae", "+encoder.training.ema_=3")
