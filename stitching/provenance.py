@@ -1,12 +1,11 @@
 """Where a result comes from: data, weights, versions; and what the run took."""
 
 import json
-import resource
 import sys
-from pathlib import Path
 
 import torch
 
+from stitching import memory
 from stitching.data.base import ImageSet, ids_hash
 from stitching.latents import Subject
 from stitching.models.base import GenerativeModel
@@ -78,7 +77,7 @@ class PeakMemory:
     """
 
     def __init__(self) -> None:
-        self._anew = _count_anew()
+        self._anew = memory.count_peak_anew()
         for device in _cuda_devices():
             torch.cuda.reset_peak_memory_stats(device)
 
@@ -88,11 +87,9 @@ class PeakMemory:
         `memory/cell_peak_mib`, or else `memory/process_peak_mib`, is resident memory;
         `memory/cell_peak_cuda_mib` is what was allocated, on the device that had the most.
         """
-        peak = _resident_peak() if self._anew else None
+        peak = memory.resident("VmHWM") if self._anew else None
         if peak is None:
-            unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux KiB
-            whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-            found: Facts = {"memory/process_peak_mib": whole}
+            found: Facts = {"memory/process_peak_mib": memory.process_peak()}
         else:
             found = {"memory/cell_peak_mib": peak}
         cuda = [torch.cuda.max_memory_allocated(device) for device in _cuda_devices()]
@@ -103,22 +100,3 @@ class PeakMemory:
 
 def _cuda_devices() -> range:
     return range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-
-
-def _count_anew() -> bool:
-    """Let the kernel count peak resident memory anew; return whether it does."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return False
-    return True
-
-
-def _resident_peak() -> float | None:
-    """Return peak resident memory in MiB as Linux counts it; None where it does not."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = [line.split()[1] for line in lines.splitlines() if line.startswith("VmHWM:")]
-    return int(found[0]) / 2**10 if found else None

@@ -17,5 +17,5 @@ def test_peak_memory_is_of_the_cell_and_not_of_an_earlier_one_in_its_process():
 
 
 def test_where_the_peak_cannot_be_counted_anew_it_is_called_the_process_s(monkeypatch):
-    monkeypatch.setattr("stitching.provenance._count_anew", lambda: False)
+    monkeypatch.setattr("stitching.memory.count_peak_anew", lambda: False)
     assert "memory/process_peak_mib" in PeakMemory().facts()

@@ -1,16 +1,14 @@
 """What one pass costs on this device."""
 
 import ctypes
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from stitching import memory
 from stitching.checks.findings import Finding, Level
 
 _MIB = 2**20
@@ -50,10 +48,10 @@ def _peak_memory(device: torch.device) -> Iterator[list[float]]:
         found[0] = (torch.cuda.max_memory_allocated(device) - before) / _MIB
         return
     _release_free_memory()
-    _reset_resident_peak()
-    start = _resident("VmRSS") or _resident_peak()
+    memory.count_peak_anew()
+    start = memory.resident("VmRSS") or memory.process_peak()
     yield found
-    found[0] = max((_resident("VmHWM") or _resident_peak()) - start, 0.0)
+    found[0] = max((memory.resident("VmHWM") or memory.process_peak()) - start, 0.0)
 
 
 def _release_free_memory() -> None:
@@ -62,26 +60,3 @@ def _release_free_memory() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):  # not glibc
         return
-
-
-def _reset_resident_peak() -> None:
-    """Let the kernel count the peak anew, where it can (Linux); elsewhere growth alone counts."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
-
-
-def _resident(key: str) -> float | None:
-    """Resident memory as Linux tells it, in MiB."""
-    try:
-        text = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    found = [line.split()[1] for line in text.splitlines() if line.startswith(f"{key}:")]
-    return int(found[0]) / 2**10 if found else None
-
-
-def _resident_peak() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (_MIB if sys.platform == "darwin" else 2**10)
