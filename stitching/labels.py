@@ -151,7 +151,7 @@ def check_labels(models: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
     """Check that no label stands for two models.
 
     Args:
-        models: Label, name of the YAML, and changed options (or else what tells models apart) of
+        models: Label, name of the YAML, and changed options (or what else distinguishes models) of
             each role of each cell.
 
     Raises:

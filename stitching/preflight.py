@@ -72,7 +72,7 @@ class _Model:
     Attributes:
         name: Its name where Hydra names folders, which it does before there are labels.
         label: Its label.
-        facts: What tells it from others of that label.
+        facts: What distinguishes it from others of that label.
         subject: Without its weights; None where it could not be built.
     """
 

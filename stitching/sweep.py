@@ -286,7 +286,7 @@ def end_sweep(interrupted: bool) -> bool:
 
 
 def _report(folder: Path) -> bool:
-    """Write all that is told of a sweep; return whether it has tables."""
+    """Write the report of a sweep; return whether it has tables."""
     from stitching import reporting
 
     try:

@@ -20,7 +20,7 @@ from torch import Tensor
 #: Named tensors, the content of a file.
 Tensors = dict[str, Tensor]
 
-#: What tells one state of a file from another: a change of its bytes changes one of them.
+#: What distinguishes one state of a file from another: a change of its bytes changes one of them.
 State = tuple[int, int, int, int, int]
 
 _DIGITS = 32

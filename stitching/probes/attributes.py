@@ -69,7 +69,7 @@ class AttributeProbes(Probes):
         """Return which attributes of a data set are probed, in their order.
 
         Raises:
-            ValueError: One that is asked for is not there.
+            ValueError: A requested attribute is not in the data.
         """
         there = tuple(names)
         if self.attributes is None:
