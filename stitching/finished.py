@@ -102,7 +102,8 @@ def require_free(folder: Path, beside: Sequence[str], remedy: str) -> None:
 def reserve(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None:
     """List the files that Hydra and the heartbeat write, before the cell is known.
 
-    A finished cell stays as it is: it may be of the identity that is about to be found.
+    Called before Hydra writes, and again after it, when the content of its files is recorded. A
+    finished cell stays as it is: it may be of the identity that is about to be found.
 
     Raises:
         OSError: The folder cannot be written, or `status.json` is of other origin.
@@ -111,11 +112,15 @@ def reserve(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> No
     if _is_earlier(ledger):
         _take_over(ledger)
     found = ledger.read()
-    if _finished(folder):
-        if not {*_changing(beside)} <= hashes_in(found).keys():
-            ledger.save(found, _changing(beside))
-    elif (found.get("state"), found.get("pid")) != ("running", os.getpid()):
+    if _finished(folder) or (found.get("state"), found.get("pid")) == ("running", os.getpid()):
+        ledger.save(found, _changing(beside), as_is=replaced(beside))
+    else:
         begin(folder, sweep, started, beside)
+
+
+def set_edited_aside(folder: Path, beside: Sequence[str]) -> None:
+    """Set aside those files of Hydra's that were edited, before it replaces them."""
+    ledger_of(folder).set_edited_aside(replaced(beside))
 
 
 def begin(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None:
@@ -132,7 +137,8 @@ def begin(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None
     """
     ledger, others = ledger_of(folder), _changing(beside)
     ledger.remove([name for name in ledger.listed() if name not in others])
-    ledger.save(_facts("running", sweep, started, runs=[]), others)
+    facts = _facts("running", sweep, started, runs=[])
+    ledger.save(facts, others, as_is=replaced(beside))
 
 
 def note_run(folder: Path, run: str) -> None:
@@ -181,7 +187,9 @@ def is_whole(folder: Path, key: str) -> bool:
         return False
     try:
         return all(
-            hashes is None or sha256_of(folder / name) in hashes for name, hashes in files.items()
+            sha256_of(folder / name) in hashes
+            for name, hashes in files.items()
+            if hashes is not None and name in NAMES
         )
     except OSError:
         return False
@@ -207,7 +215,8 @@ def copy_files(source: Path, folder: Path) -> None:
         OSError: They cannot be copied, or are being replaced.
     """
     files = hashes_in(_finished(source)).items()
-    ledger_of(folder).copy(source, {name: hashes[0] for name, hashes in files if hashes})
+    results = {name: hashes[0] for name, hashes in files if hashes and name in NAMES}
+    ledger_of(folder).copy(source, results)
 
 
 def _facts(state: str, sweep: str, started: str, **facts: Any) -> dict[str, Any]:
@@ -225,6 +234,11 @@ def _mark(folder: Path, facts: dict[str, Any]) -> None:
 def _changing(beside: Sequence[str]) -> Collection[str]:
     """Return names of files that change while a cell runs, and are not of its results."""
     return [*beside, _PROGRESS, partial_name(_PROGRESS)]
+
+
+def replaced(beside: Sequence[str]) -> list[str]:
+    """Return names of the files that Hydra replaces; to its log it appends."""
+    return [name for name in beside if name.endswith(".yaml")]
 
 
 def _is_earlier(ledger: Ledger) -> bool:

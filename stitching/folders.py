@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from stitching import finished, manifest
-from stitching.records.ledger import ForeignFilesError, Ledger
+from stitching.records.ledger import ForeignFilesError, Ledger, hashes_in
 
 #: What Hydra writes into the folder of a sweep, and what its Optuna sweeper adds.
 _OF_SWEEP, _OF_SEARCH = ("multirun.yaml",), ("optimization_results.yaml",)
@@ -53,6 +54,7 @@ def check_run(config: DictConfig) -> None:
     """
     folder, beside = Path(config.hydra.run.dir).absolute(), hydra_files(config.hydra)
     finished.require_free(folder, beside, "set hydra.run.dir to another folder")
+    finished.set_edited_aside(folder, beside)
     finished.reserve(folder, folder.name, finished.now(), beside)
 
 
@@ -63,17 +65,40 @@ def check_training(config: DictConfig) -> None:
         OSError: Files of other origin are in the way, or the folder cannot be written.
     """
     folder, names = Path(config.hydra.run.dir).absolute(), hydra_files(config.hydra)
-    ledger = Ledger(folder, "training.json", ours=("started", "files"))
+    ledger = _training_ledger(folder)
     ledger.require_free(names, "set hydra.run.dir to another folder")
+    ledger.set_edited_aside(finished.replaced(names))
     folder.mkdir(parents=True, exist_ok=True)
     ledger.save({"started": finished.now()}, names)
 
 
-def check_sweep(config: DictConfig, folder: Path) -> list[Path]:
-    """Check the folder of a sweep and those of its cells that exist.
+def note_training(config: DictConfig) -> None:
+    """Record the content of the files that Hydra has written for a training."""
+    ledger = _training_ledger(Path(config.hydra.runtime.output_dir))
+    found = ledger.read()
+    if found:  # jobs of a sweep have none
+        ledger.save(found, as_is=finished.replaced(hydra_files(config.hydra)))
 
-    Returns:
-        Folders of cells that an earlier start planned, and whose record is lost.
+
+def _training_ledger(folder: Path) -> Ledger:
+    return Ledger(folder, "training.json", ours=("started", "files"))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Folders of cells that exist where a sweep is about to start.
+
+    Attributes:
+        lost: Those that an earlier start planned, and whose record is lost.
+        cells: The others.
+    """
+
+    lost: list[Path]
+    cells: list[Path]
+
+
+def check_sweep(config: DictConfig, folder: Path) -> Found:
+    """Check the folder of a sweep and those of its cells that exist.
 
     Raises:
         ForeignFilesError: Files of other origin have names that the sweep or a cell needs.
@@ -88,19 +113,40 @@ def check_sweep(config: DictConfig, folder: Path) -> list[Path]:
     ledger.require_free([*names, *taken], REMEDY)
     beside = hydra_files(config.hydra)
     planned = {str(job.get("folder")) for job in _jobs(before)}
-    lost = []
+    found = Found([], [])
     for cell in _cell_folders(config, folder):
         if cell.name in planned and not finished.read_status(cell):
-            lost.append(cell)
+            found.lost.append(cell)
         else:
             finished.require_free(cell, beside, REMEDY)
-    return lost
+            found.cells.append(cell)
+    return found
 
 
-def recover(lost: Sequence[Path]) -> None:
-    """Set aside what cells left whose record is lost, so that they can run again."""
-    for folder in lost:
-        finished.ledger_of(folder).set_aside([finished.STATUS, *finished.NAMES])
+def prepare_sweep(config: DictConfig, folder: Path, found: Found) -> None:
+    """Set aside what a sweep would replace and its records do not account for.
+
+    These are the files of cells whose record is lost, and edited ones of Hydra's.
+    """
+    for cell in found.lost:
+        finished.ledger_of(cell).set_aside([finished.STATUS, *finished.NAMES])
+    beside = hydra_files(config.hydra)
+    for cell in found.cells:
+        finished.set_edited_aside(cell, beside)
+    sweep_ledger(folder).set_edited_aside(sweep_files(config))
+
+
+def end_sweep(folder: Path, how: str) -> None:
+    """Record that a sweep has ended, and the content of the files that Hydra wrote for it.
+
+    Args:
+        folder: Of the sweep.
+        how: "finished" or "interrupted".
+    """
+    ledger = sweep_ledger(folder)
+    found = ledger.read()
+    present = [name for name in (*_OF_SWEEP, *_OF_SEARCH) if name in hashes_in(found)]
+    ledger.save(found | {how: finished.now()}, as_is=present)
 
 
 def _jobs(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -4,8 +4,10 @@ Hydra lists options or says that a key is "not in struct". It has no hook for me
 loader of configurations is wrapped; the release series is pinned.
 """
 
+import dataclasses
 import functools
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -31,7 +33,7 @@ def name_nearest() -> None:
     @functools.wraps(original)
     def load(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
         try:
-            return original(self, *args, **kwargs)
+            loaded = original(self, *args, **kwargs)
         except MissingConfigException as error:
             text = _option(error, self)
             if text is None:
@@ -43,6 +45,8 @@ def name_nearest() -> None:
                 raise
             text = _key(found[found.lastgroup], functools.partial(original, self), args, kwargs)
             raise ConfigCompositionException(text) from None
+        _check_hydra_keys(loaded, kwargs.get("overrides", ()))
+        return loaded
 
     ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
 
@@ -56,6 +60,23 @@ def _option(error: MissingConfigException, loader: ConfigLoaderImpl) -> str | No
     meant = f", did you mean {close}?" if close else "."
     known = ", ".join(sorted(options))
     return f"there is no {found['group']} named {found['name']}{meant} There are {known}"
+
+
+def _check_hydra_keys(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse keys that `+` adds to a part of Hydra's own configuration with fixed fields."""
+    for text in overrides:
+        key, equals, _ = text.lstrip("+").partition("=")
+        if not (text.startswith("+") and equals and key.startswith("hydra.")):
+            continue
+        node, before = cfg.hydra, "hydra."
+        for part in key.split(".")[1:]:
+            kind = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+            if not dataclasses.is_dataclass(kind):
+                break  # such as hydra.job.env_set, which has any keys
+            known = [f"{before}{field.name}" for field in dataclasses.fields(kind)]
+            if before + part not in known:
+                raise ConfigCompositionException(_unknown(before + part, known, known))
+            node, before = node[part], f"{before}{part}."
 
 
 def _key(key: str, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
@@ -83,6 +104,10 @@ def unknown_key(key: str, cfg: DictConfig) -> str:
     known = [path for path in paths(cfg) if path != key]
     parent = key.rpartition(".")[0]
     beside = [path for path in known if path.rpartition(".")[0] == parent]
+    return _unknown(key, known, beside)
+
+
+def _unknown(key: str, known: Sequence[str], beside: Sequence[str]) -> str:
     there = f"; there are {', '.join(beside)}" if beside else ""
     return f"{key} is not an option{nearest_key(key, known)}{there}"
 

@@ -24,17 +24,9 @@ from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
-from stitching import manifest
+from stitching import folders, manifest
 from stitching.finished import now
-from stitching.folders import (
-    REMEDY,
-    check_run,
-    check_sweep,
-    check_training,
-    recover,
-    sweep_files,
-    sweep_ledger,
-)
+from stitching.folders import REMEDY, sweep_ledger
 from stitching.records.ledger import ForeignFilesError
 
 if TYPE_CHECKING:
@@ -91,7 +83,7 @@ class SweepStart(Callback):
 
         try:
             label_models(copy.deepcopy(config), config.hydra.runtime.choices)
-            check_run(config)
+            folders.check_run(config)
         except OSError as error:
             raise SystemExit(f"cannot write to the folder of the cell: {error}") from None
         except ValueError as error:  # a name that no file can have
@@ -110,15 +102,15 @@ class SweepStart(Callback):
         _check_plugins(config)
         folder = Path(config.hydra.sweep.dir).absolute()
         try:
-            lost = check_sweep(config, folder)
+            found = folders.check_sweep(config, folder)
             Output(folder).require_free(remedy=REMEDY)
             jobs = _checked_jobs(config)
             folder.mkdir(parents=True, exist_ok=True)
             _started = _Started(folder, _lock(folder), config.tracker)
-            recover(lost)
+            folders.prepare_sweep(config, folder, found)
             # Hydra is about to write multirun.yaml, and a lock is a file.
             sweep_ledger(folder).save(
-                _manifest(config, folder, jobs), [*sweep_files(config), ".lock"]
+                _manifest(config, folder, jobs), [*folders.sweep_files(config), ".lock"]
             )
         except OSError as error:
             raise SystemExit(f"cannot write to the folder of the sweep: {error}") from None
@@ -134,9 +126,13 @@ class TrainingStart(Callback):
             SystemExit: The folder holds files that are not this project's, or cannot be written.
         """
         try:
-            check_training(config)
+            folders.check_training(config)
         except OSError as error:
             raise SystemExit(f"cannot write to {config.hydra.run.dir}: {error}") from None
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra after it has written its files."""
+        folders.note_training(config)
 
 
 def _check_plugins(config: DictConfig) -> None:
@@ -275,9 +271,8 @@ def end_sweep(interrupted: bool) -> bool:
     if _started is None or not found:
         return True
     folder = _started.folder
-    end = "interrupted" if interrupted else "finished"
     with contextlib.suppress(OSError):  # a full disk: the report below says more
-        sweep_ledger(folder).save(found | {end: now()})
+        folders.end_sweep(folder, "interrupted" if interrupted else "finished")
     reported = _report(folder)
     if not interrupted:
         _summarise(folder, _started.tracker)

@@ -22,6 +22,9 @@ from tests.test_config import composed
         ("metric=[lpip]", "lpips"),
         ("map=rigde", "ridge"),
         ("data=face", "faces"),
+        ("+hydra.run.dri=x", "hydra.run.dir"),
+        ("++hydra.sweep.subdri=x", "hydra.sweep.subdir"),
+        ("+hydra.jb.name=x", "hydra.job"),
     ],
 )
 def test_what_does_not_exist_names_the_nearest_that_does(override, meant):

@@ -138,7 +138,11 @@ class Ledger:
             )
 
     def save(
-        self, facts: Mapping[str, Any], listing: Iterable[str] = (), earlier: Iterable[str] = ()
+        self,
+        facts: Mapping[str, Any],
+        listing: Iterable[str] = (),
+        earlier: Iterable[str] = (),
+        as_is: Iterable[str] = (),
     ) -> None:
         """Write the record anew with these facts; what it lists stays listed.
 
@@ -147,12 +151,16 @@ class Ledger:
             listing: Names to list besides, of files that may change: a library writes them.
             earlier: Names to list besides, of files that an earlier version wrote without a
                 record: they stay, and are set aside where something else takes their place.
+            as_is: Names to list besides, with the content that they have now: a library has
+                written them and will replace them.
 
         Raises:
             ForeignFilesError: A file of other origin has the record's name.
             ValueError: A value is NaN or infinite, which JSON does not have.
         """
         more: Listed = {name: [] for name in earlier}
+        present = {name: self._content(name) for name in as_is}
+        more |= {name: [content] if content else None for name, content in present.items()}
         self._store(self.listed() | dict.fromkeys(listing) | more, facts)
 
     def write(self, name: str, data: bytes | Iterable[bytes]) -> Path:
@@ -259,6 +267,12 @@ class Ledger:
                 (self.folder / parent).rmdir()
         if gone:
             self._store(listed, found)
+
+    def set_edited_aside(self, names: Iterable[str]) -> None:
+        """Rename those of the names whose content is no longer what was written."""
+        listed = self.listed()
+        known = {name: hashes for name in names if (hashes := listed.get(name))}
+        self.set_aside([name for name in known if self._content(name) not in (None, *known[name])])
 
     def set_aside(self, names: Iterable[str]) -> None:
         """Rename what exists of these names to `NAME.kept-N`, with one warning."""

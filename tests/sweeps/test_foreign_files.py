@@ -200,7 +200,9 @@ _STEP = st.tuples(
     st.dictionaries(_NAME, _DATA, max_size=5),
     st.lists(_STEP, min_size=1, max_size=4),
     st.dictionaries(_NAME, _DATA, max_size=2),
-    st.sampled_from([None, *(name for name in finished.NAMES if name != "progress.json")]),
+    st.sampled_from(
+        [None, *(name for name in finished.NAMES if name != "progress.json"), ".hydra/config.yaml"]
+    ),
 )
 def test_files_of_other_origin_survive_whatever_runs_beside_them(
     fake, tmp_path_factory, before, steps, between, edited
@@ -226,6 +228,22 @@ def test_files_of_other_origin_survive_whatever_runs_beside_them(
             folder.run()
             assert theirs.items() <= contents(path).items()
             assert b"edited by hand" in contents(path).values()
+
+
+def test_edited_files_of_hydra_are_kept_beside_the_new_ones(fake, tmp_path):
+    folder = fake(tmp_path / "grid")
+    folder.sweep()
+    edited = ("multirun.yaml", f"{CELL}/.hydra/overrides.yaml")
+    for name in edited:
+        (folder.path / name).write_text("edited by hand")
+    key = finished.read_status(folder.path / CELL)["finished"]
+    for _ in range(2):
+        folder.sweep()
+        for name in edited:
+            assert (folder.path / f"{name}.kept-1").read_text() == "edited by hand"
+            assert (folder.path / name).read_text() == "written by Hydra"
+            assert not (folder.path / f"{name}.kept-2").exists()
+    assert finished.read_status(folder.path / CELL)["finished"] == key  # the cell stays whole
 
 
 def test_an_interrupted_cell_says_so_and_runs_again(fake, tmp_path, capsys):
