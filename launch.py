@@ -5,8 +5,9 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from stitching import config, job, sweep
+from stitching import config
 from stitching.records.text import make_printable
+from stitching.sweeps import job, start
 
 config.register_roles()
 
@@ -29,6 +30,6 @@ if __name__ == "__main__":
         sys.exit(143 if isinstance(stop, job.Terminated) else 130)
     finally:
         # Hydra skips its own end-of-sweep hook when a cell has failed; the report must not be.
-        reported = sweep.end_sweep(interrupted)
+        reported = start.end_sweep(interrupted)
     if not reported:
         sys.exit(1)

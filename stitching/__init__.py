@@ -1,25 +1,22 @@
 """Stitching: do generative image models share a latent space?
 
-Nothing heavy is imported until one of the names below is used.
+Nothing heavy is imported until one of the names below is used; `__init__.pyi` types them.
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from stitching.api import load_images, load_model
-    from stitching.maps import load_map
+from importlib import import_module
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_images", "load_map", "load_model"]
 
+#: Modules of the names that are loaded when first used.
+_HOMES = {
+    "load_images": "stitching.api",
+    "load_map": "stitching.maps",
+    "load_model": "stitching.api",
+}
+
 
 def __getattr__(name: str) -> object:
-    if name in ("load_images", "load_model"):
-        from stitching import api
-
-        return getattr(api, name)
-    if name == "load_map":
-        from stitching import maps
-
-        return maps.load_map
-    raise AttributeError(f"module 'stitching' has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stitching' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -17,12 +17,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stitching import config
+from stitching.compute import devices
 
 if TYPE_CHECKING:
-    from stitching.cache import Cache
     from stitching.data.base import ImageData, ImageSet
-    from stitching.latents import Subject
-    from stitching.protocol import Protocol
+    from stitching.pipeline.cache import Cache
+    from stitching.pipeline.encoding import Subject
+    from stitching.pipeline.protocol import Protocol
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +62,9 @@ def run(cfg: DictConfig) -> Iterator[str]:
         ValueError: An option is wrong, two of them do not go together, or a latent is not finite.
         FileNotFoundError: Data or weights are missing.
     """
-    from stitching.compatibility import check_test_images
-    from stitching.latents import BLOCK_IMAGES, fit_subject
-    from stitching.seeding import set_numerics
+    from stitching.compute.seeding import set_numerics
+    from stitching.config.compatibility import check_test_images
+    from stitching.pipeline.encoding import BLOCK_IMAGES, fit_subject
 
     config.check_keys(cfg, "encode")
     plain = config.to_plain(cfg)
@@ -105,13 +106,13 @@ def _checked_splits(splits: object) -> list[str]:
 
 def _subjects(cfg: DictConfig, data: "ImageData", protocol: "Protocol") -> "list[Subject]":
     """Build and check all models before the first image is encoded."""
-    from stitching.compatibility import check_role
-    from stitching.composition import job_number
-    from stitching.latents import Subject
+    from stitching.config.compatibility import check_role
+    from stitching.config.compose import job_number
+    from stitching.pipeline.encoding import Subject
 
-    device = config.pick_device(cfg.device, job_number())
-    dtype = config.check_dtype(cfg.dtype)
-    config.warn_of_slow_dtype(device, dtype)
+    device = devices.pick_device(cfg.device, job_number())
+    dtype = devices.check_dtype(cfg.dtype)
+    devices.warn_of_slow_dtype(device, dtype)
     drawn_with = cfg.seed if protocol.latents == "sampled" else None
     subjects = []
     for role, node in _nodes(cfg):
@@ -144,7 +145,7 @@ def _encode(
     batch_size: int,
     finite: bool,
 ) -> str:
-    from stitching.latents import BLOCK_IMAGES, drew, latent_rows
+    from stitching.pipeline.encoding import BLOCK_IMAGES, drew, latent_rows
 
     what = f"{subject.model.name} {images.split}"
     if not places:
@@ -166,7 +167,7 @@ def _encode(
 def _reconstruct(
     subject: "Subject", images: "ImageSet", cache: "Cache", batch_size: int, finite: bool
 ) -> str:
-    from stitching.latents import encode_split, reconstruct_split
+    from stitching.pipeline.encoding import encode_split, reconstruct_split
 
     started = time.perf_counter()
     latents, _ = encode_split(subject, images, cache, batch_size, finite)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from stitching.manifest import FILE, read_manifest
+from stitching.records.plan import FILE, read_manifest
 from stitching.records.text import make_printable
 
 _OWN = ("hydra.sweep.dir=", "resume=")

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load
 
 from stitching import config
-from stitching.models.containers import read_weights
-from stitching.models.weights import load_weights
+from stitching.weights.containers import read_weights
+from stitching.weights.loading import load_weights
 
 FOLDER = Path(__file__).parent / "data" / "parity"
 

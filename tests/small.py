@@ -2,15 +2,15 @@
 
 import torch
 
-from stitching.cell import Cell
-from stitching.fitting import Factorisations, Fitting
 from stitching.maps import Ridge
 from stitching.metrics.pixel import RMSE
 from stitching.models.base import GenerativeModel
 from stitching.models.vae import VAE
+from stitching.pipeline.cell import Cell
+from stitching.pipeline.fitting import Factorisations, Fitting
+from stitching.pipeline.probing import Readouts
+from stitching.pipeline.protocol import Protocol
 from stitching.probes import FactorProbes, LogisticProbes, SoftmaxProbes
-from stitching.protocol import Protocol
-from stitching.readouts import Readouts
 
 
 class Pixels(GenerativeModel):

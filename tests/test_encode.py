@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stitching import assembly, config, encode
+from stitching import config, encode
+from stitching.config import assemble
 from stitching.data.base import ImageSet
-from stitching.latents import BLOCK_IMAGES
 from stitching.models.base import GenerativeModel
+from stitching.pipeline.encoding import BLOCK_IMAGES
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.PenaltyEdgeWarning"),
@@ -38,7 +39,7 @@ def entries(cache, kind="latents"):
 def cell(cache, *overrides):
     """Run a cell of the same settings; return how many images it encoded."""
     options = ["metric=[rmse]", "probe=none", "geometry=false", f"cache={cache}"]
-    result = assembly.build_cell(config.compose_config([*SMALL, *options, *overrides])).run()
+    result = assemble.build_cell(config.compose_config([*SMALL, *options, *overrides])).run()
     return result.resources["count/images_encoded"]
 
 

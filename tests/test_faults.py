@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from stitching.cache import Cache
-from stitching.composition import to_plain
 from stitching.config import build_protocol, compose_config
+from stitching.config.compose import to_plain
 from stitching.data.faces import Faces
-from stitching.latents import Subject
 from stitching.maps import Ridge
 from stitching.metrics.base import FeatureSpace
 from stitching.metrics.frechet import FrechetDistance
 from stitching.metrics.kernel import KernelDistance
+from stitching.metrics.resampling import Resamples
 from stitching.models.baseline import RandomEncoder
-from stitching.uncertainty import Resamples
+from stitching.pipeline.cache import Cache
+from stitching.pipeline.encoding import Subject
 from tests.small import Pixels, small_cell, small_vae, small_vae_options, strict
 
 pytestmark = [

@@ -8,11 +8,12 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stitching import assembly, config
-from stitching.report.cells import BASELINES
+from stitching import config
+from stitching.config import assemble
 from stitching.report.figures import write_figures
 from stitching.report.figures.facts import AT
-from stitching.report.grids import read_grid
+from stitching.results.grid import read_grid
+from stitching.results.reading import BASELINES
 from tests.toys import LAUNCH, write_models
 
 CONF = config.conf_dir()
@@ -111,7 +112,7 @@ def test_the_grid_on_celeba_asks_for_its_folder():
     cfg = composed("experiment=grid-celeba", "encoder=random", "decoder=pixels")
     plain = OmegaConf.create({key: value for key, value in cfg.items() if key != "hydra"})
     with pytest.raises(ValueError, match=r"data\.root"):
-        assembly.build_cell(plain)
+        assemble.build_cell(plain)
 
 
 @pytest.fixture(scope="module")

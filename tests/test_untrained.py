@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 import stitching
-from stitching import assembly, config
+from stitching import config
+from stitching.config import assemble
 from stitching.models.vae import VAE
 
 SMALL = ["data.image_size=32", "data.n_train=12", "data.n_test=4", "metric=[rmse]", "tracker=none"]
@@ -65,7 +66,7 @@ def test_an_untrained_flow_is_invertible():
 
 
 def test_it_takes_both_roles_of_a_cell(tmp_path):
-    cell = assembly.build_cell(
+    cell = assemble.build_cell(
         composed("encoder=untrained", "encoder.of=nf", "+encoder.n_flow=1", "+encoder.width=8",
                  "decoder=untrained", "+decoder.latent_dim=8", "probe=none", f"cache={tmp_path}")
     )  # fmt: skip
@@ -108,7 +109,7 @@ def test_what_cannot_be_untrained_is_refused(overrides, message):
 
 def test_too_few_images_for_the_components_are_refused_when_built():
     with pytest.raises(ValueError, match="n_components=12, but 12 images have 11"):
-        assembly.build_cell(composed("encoder=pca", "encoder.n_components=12", "decoder=pixels"))
+        assemble.build_cell(composed("encoder=pca", "encoder.n_components=12", "decoder=pixels"))
 
 
 def test_a_sweep_takes_models_of_a_users_folder(tmp_path):

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from stitching.claims.evidence import Evidence, NotRun
-from stitching.report.differences import COVERAGE, Quantity
-from stitching.report.formats import with_interval
+from stitching.results.differences import COVERAGE, Quantity
+from stitching.results.formats import with_interval
 
 __all__ = ["Answer", "Claim", "Judgement", "Number", "Region", "judge", "of_all"]
 

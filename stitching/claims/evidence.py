@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stitching.report.cells import BASELINES, Cell
-from stitching.report.differences import Numbers, Quantity, combine
-from stitching.report.grids import Grid, Pair, grid_of, read_grid, require_unique
-from stitching.report.variants import Variant, split
+from stitching.results.differences import Numbers, Quantity, combine
+from stitching.results.grid import Grid, Pair, grid_of, read_grid, require_unique
+from stitching.results.reading import BASELINES, Cell
+from stitching.results.variants import Variant, split
 
 __all__ = ["IMAGE_MEASURES", "Evidence", "NotRun", "median", "ratio", "read_evidence"]
 

@@ -15,9 +15,9 @@ from stitching.claims.maps import C1, C2, C3, C7
 from stitching.claims.probes import C4, C9
 from stitching.claims.spaces import C8
 from stitching.claims.training import C5, C6
-from stitching.report.formats import aligned, markdown_table, with_interval
-from stitching.report.output import CLAIMS as FILES
-from stitching.report.output import Output
+from stitching.results.formats import aligned, markdown_table, with_interval
+from stitching.results.output import CLAIMS as FILES
+from stitching.results.output import Output
 
 __all__ = ["CLAIMS", "answer", "main"]
 

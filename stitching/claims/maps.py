@@ -6,10 +6,10 @@ import math
 
 from stitching.claims.base import Answer, Claim, Number, Region, judge, of_all
 from stitching.claims.evidence import FLOOR, IMAGE_MEASURES, Evidence, NotRun, median
-from stitching.report.cells import Cell
-from stitching.report.differences import Quantity, combine, mean
-from stitching.report.grids import Pair
-from stitching.report.measures import headline
+from stitching.results.differences import Quantity, combine, mean
+from stitching.results.grid import Pair
+from stitching.results.measures import headline
+from stitching.results.reading import Cell
 
 #: "Most" of an image: more than half of what lies between the floor and the decoder's own.
 MOST = 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from stitching.claims.base import NOT_RESOLVED, SUPPORTED, Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import FLOOR, Evidence, NotRun, median, ratio
 from stitching.claims.maps import MOST
-from stitching.report.cells import Cell
-from stitching.report.differences import Quantity, combine, mean
+from stitching.results.differences import Quantity, combine, mean
+from stitching.results.reading import Cell
 
 #: A class is represented alike if at least this share of its accuracy above the most frequent
 #: class comes through the map; the counterpart of `MOST`, in readouts instead of images.

@@ -19,8 +19,8 @@ from stitching.claims.base import (
     judge,
 )
 from stitching.claims.evidence import Evidence, NotRun
-from stitching.report.differences import Numbers, Quantity, combine, mean
-from stitching.report.grids import Pair
+from stitching.results.differences import Numbers, Quantity, combine, mean
+from stitching.results.grid import Pair
 
 #: Fewest pairs of models that a rank correlation is taken of.
 MIN_PAIRS = 6

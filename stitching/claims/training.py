@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stitching.claims.base import Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import Evidence, NotRun
-from stitching.report.cells import Cell
-from stitching.report.differences import Quantity, combine
+from stitching.results.differences import Quantity, combine
+from stitching.results.reading import Cell
 
 #: The model whose training is looked at, as decoder: probes read its own latents.
 MODEL = "nf"

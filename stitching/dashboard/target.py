@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from stitching.manifest import read_manifest
-from stitching.report.cells import read_cells
-from stitching.report.grids import grid_of
-from stitching.report.measures import MEASURES, Measure
-from stitching.report.output import picture_name
-from stitching.report.tables import setting, shown
-from stitching.report.variants import split
+from stitching.records.plan import read_manifest
+from stitching.results.formats import setting
+from stitching.results.grid import grid_of
+from stitching.results.measures import MEASURES, Measure
+from stitching.results.output import picture_name
+from stitching.results.reading import read_cells
+from stitching.results.variants import split
 
 __all__ = ["FAMILIES", "Target", "target_of"]
 
@@ -83,7 +83,7 @@ def target_of(folder: Path, project: str, entity: str = "") -> Target:
         project=project,
         entity=entity,
         group=str(read_manifest(folder).get("group") or cells[0].sweep),
-        measures=tuple(shown(grid)),
+        measures=tuple(grid.measured),
         variants=tuple(v.folder for v in variants) if len(variants) > 1 else (),
         setting=setting(grid.frame),
     )

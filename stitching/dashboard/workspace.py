@@ -6,8 +6,8 @@ from typing import Any
 
 from stitching.dashboard.library import filter_of, reports, workspaces
 from stitching.dashboard.target import FAMILIES, Target
-from stitching.report.measures import Measure
-from stitching.report.tables import direction
+from stitching.results.formats import direction
+from stitching.results.measures import Measure
 
 __all__ = ["MOST_BARS", "build_workspace", "measure_plot"]
 

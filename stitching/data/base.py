@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stitching.images import to_unit
+from stitching.compute.images import to_unit
 
 #: `train` fits maps and probes, `test` is only ever measured on, `pretrain` is what a model of
 #: the zoo may be trained on; `train` and `pretrain` may overlap, `test` meets neither.

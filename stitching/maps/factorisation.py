@@ -20,7 +20,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from stitching.linalg import add_gram, by_columns, eigh
+from stitching.compute.linalg import add_gram, by_columns, eigh
 from stitching.maps.matrix import (
     BLOCK,
     PANEL,

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from stitching.linalg import eigh
+from stitching.compute.linalg import eigh
 from stitching.maps.matrix import blocks, centred
 from stitching.maps.ridge import Ridge
 from stitching.maps.selection import Selection

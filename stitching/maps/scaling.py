@@ -11,7 +11,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from stitching.linalg import singular
+from stitching.compute.linalg import singular
 from stitching.maps.matrix import BLOCK, PANEL, Rows, blocks, centred
 
 EPS = torch.finfo(torch.float64).eps

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.metrics.base import require_finite
-from stitching.uncertainty import Estimate, Resamples
+from stitching.metrics.resampling import Estimate, Resamples
 
 
 class Samples:

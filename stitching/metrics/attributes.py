@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stitching.compute.threads import one_thread_each
 from stitching.metrics.agreement import (
     Samples,
     binary_measures,
@@ -26,8 +27,7 @@ from stitching.metrics.agreement import (
     scores_of,
     weighted_sums,
 )
-from stitching.threads import one_thread_each
-from stitching.uncertainty import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Estimate, Resamples, Scores
 
 #: Measures given for each attribute and, averaged, over all.
 MEASURES = (

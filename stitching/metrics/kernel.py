@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from stitching.metrics.base import FeatureSpace, ImageMetric, require_finite
-from stitching.uncertainty import Resamples, Scores
+from stitching.metrics.resampling import Resamples, Scores
 
 #: Up to this many images are taken as one set; of more, subsets, to bound memory and time.
 _WHOLE = 2000

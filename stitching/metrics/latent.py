@@ -9,10 +9,10 @@ from operator import add
 import torch
 from torch import Tensor
 
+from stitching.compute.threads import one_thread_each
 from stitching.metrics.base import require_finite
 from stitching.metrics.gram import centred, column_blocks
-from stitching.threads import one_thread_each
-from stitching.uncertainty import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Estimate, Resamples, Scores
 
 #: A resample whose spread is below this share of its items' squared distances from the mean of
 #: all items holds one item only, up to rounding.

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from stitching.metrics.base import ImageMetric, MetricUnavailable, squared_distances
-from stitching.metrics.pretrained import (
+from stitching.metrics.resampling import Resamples, Scores
+from stitching.metrics.spaces import NetworkSpace
+from stitching.weights.pretrained import (
     PublishedFile,
     WeightFile,
     cached_file,
@@ -27,8 +29,6 @@ from stitching.metrics.pretrained import (
     read_state,
     require_packages,
 )
-from stitching.metrics.spaces import NetworkSpace
-from stitching.uncertainty import Resamples, Scores
 
 
 @dataclass(frozen=True)

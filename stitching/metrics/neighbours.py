@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stitching.metrics.base import FeatureSpace, ImageMetric
-from stitching.uncertainty import Resamples, Scores
+from stitching.metrics.resampling import Resamples, Scores
 
 #: Distances between features are squared sums in float32's precision: a millionth of the largest
 #: norm apart (squared: this) is no distance. It matters where features are repeated, radius 0.

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from stitching.metrics.base import FeatureSpace, ImageMetric, squared_distances
-from stitching.uncertainty import Resamples, Scores
+from stitching.metrics.resampling import Resamples, Scores
 
 
 class Pixels(FeatureSpace):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.metrics.gram import gram_matrix
-from stitching.uncertainty import HALVES, Estimate, Resamples
+from stitching.metrics.resampling import HALVES, Estimate, Resamples
 
 #: A set of fewer items has no debiased HSIC, and hardly any neighbourhoods or components.
 MIN_ITEMS = 4

@@ -13,10 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stitching import batching, images
+from stitching.compute import batching, images
 from stitching.metrics.base import FeatureSpace, MetricUnavailable
-from stitching.metrics.pretrained import WeightFile, given_file, load_strictly, read_state
-from stitching.state_dicts import plain_names, unwrapped
+from stitching.weights.pretrained import (
+    WeightFile,
+    WeightsUnavailable,
+    given_file,
+    load_strictly,
+    read_state,
+)
+from stitching.weights.state_dicts import plain_names, unwrapped
 
 
 class NetworkSpace(FeatureSpace):
@@ -40,7 +46,7 @@ class NetworkSpace(FeatureSpace):
         self._files = {}
         try:
             self._network, self._files = self._load()
-        except MetricUnavailable as missing:
+        except (MetricUnavailable, WeightsUnavailable) as missing:
             self.unavailable = str(missing)
 
     @abstractmethod

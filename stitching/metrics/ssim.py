@@ -6,10 +6,10 @@ Source: Wang, Bovik, Sheikh, Simoncelli (2004), doi:10.1109/TIP.2003.819861
 import torch
 from torch import Tensor
 
-from stitching.batching import in_fixed_batches
+from stitching.compute.batching import in_fixed_batches
 from stitching.metrics.base import CHUNK, ImageMetric
 from stitching.metrics.pixel import Pixels
-from stitching.uncertainty import Resamples, Scores
+from stitching.metrics.resampling import Resamples, Scores
 
 #: The paper's window: a Gaussian of 1.5 pixels on 11 x 11.
 SIGMA = 1.5

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from stitching.models.base import GenerativeModel
 from stitching.models.codebook import Codebook
-from stitching.models.containers import WeightFile
+from stitching.weights.containers import WeightFile
 
 log = logging.getLogger(__name__)
 

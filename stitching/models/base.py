@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from stitching.batching import in_fixed_batches
-from stitching.images import rescale, to_unit
-from stitching.models.containers import WeightFile
-from stitching.seeding import item_noise
+from stitching.compute.batching import in_fixed_batches
+from stitching.compute.images import rescale, to_unit
+from stitching.compute.seeding import item_noise
+from stitching.weights.containers import WeightFile
 
 if TYPE_CHECKING:
     from stitching.models.prior import FittedPrior

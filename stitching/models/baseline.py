@@ -4,9 +4,9 @@ import hashlib
 
 from torch import Tensor
 
-from stitching.images import to_uint8
+from stitching.compute.images import to_uint8
+from stitching.compute.seeding import item_noise
 from stitching.models.base import GenerativeModel
-from stitching.seeding import item_noise
 
 
 class RandomEncoder(GenerativeModel):

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from stitching.models.base import GenerativeModel
-from stitching.models.containers import WeightFile
 from stitching.models.published import complete
+from stitching.weights.containers import WeightFile
 
 #: Width of the encoder's first convolution; the public code has no option for it.
 STEM = 64

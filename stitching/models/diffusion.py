@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stitching.models.containers import WeightFile
 from stitching.models.ddim import DDIM, PixelDiffusion
 from stitching.models.published import complete
+from stitching.weights.containers import WeightFile
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stitching.models.base import GenerativeModel
-from stitching.models.containers import WeightFile
 from stitching.models.prior import FittedPrior
 from stitching.models.published import complete
+from stitching.weights.containers import WeightFile
 
 #: Standard deviation of the noise on latents by which a training judges how steep the inverse is:
 #: about the error that linear maps leave in them.

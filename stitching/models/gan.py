@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stitching.batching import in_fixed_batches
-from stitching.images import to_uint8
+from stitching.compute.batching import in_fixed_batches
+from stitching.compute.images import to_uint8
+from stitching.compute.seeding import item_noise
 from stitching.models.base import CPU_BATCH, GenerativeModel
-from stitching.models.containers import WeightFile
 from stitching.models.published import complete
 from stitching.models.stylegan2 import Generator, Noise
-from stitching.seeding import item_noise
+from stitching.weights.containers import WeightFile
 
 SPACES = ("z", "w", "w+", "style")
 #: Settings of published networks that leave no trace in their tensors, where `Generator` knows

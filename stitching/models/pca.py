@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stitching.images import to_unit
+from stitching.compute.images import to_unit
 from stitching.models.base import GenerativeModel
-from stitching.models.weights import parameters_hash
+from stitching.weights.loading import parameters_hash
 
 #: Components where `n_components` is null and there are enough images: the width of the paper's
 #: VAE latent.

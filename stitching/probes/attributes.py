@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from stitching.probes.base import Probes, checked_at_least
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.labels import checked_labels
-from stitching.words import nearest
+from stitching.records.words import nearest
 
 #: The attributes of the paper (arXiv 2407.13449), in its order.
 PAPER = (

@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from stitching import progress
+from stitching.compute import progress
+from stitching.compute.threads import one_thread_each
 from stitching.maps import PenaltyEdgeWarning
 from stitching.maps.matrix import Rows
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.fitted import FittedProbe
 from stitching.probes.labels import Labels, control_labels
-from stitching.threads import one_thread_each
 
 #: Settings that choose what is fitted, and do not change how.
 _CHOICES = ("attributes", "min_per_class")

@@ -13,15 +13,15 @@ first DIR then gets `protocols.md` and `protocols.csv`: protocols side by side, 
 their switches moves.
 """
 
-from stitching.manifest import Sweep, read_sweep
-from stitching.report.cells import Cell
-from stitching.report.differences import Difference, difference
+from stitching.records.plan import Sweep, read_sweep
+from stitching.report.drawing.pictures import render_reconstructions
 from stitching.report.files import main
-from stitching.report.grids import Grid, collect, pivot, read_grid
-from stitching.report.measures import MEASURES, Measure
-from stitching.report.plots import render_reconstructions
 from stitching.report.summary import summary_lines, summary_of
 from stitching.report.tables import print_table
+from stitching.results.differences import Difference, difference
+from stitching.results.grid import Grid, collect, pivot, read_grid
+from stitching.results.measures import MEASURES, Measure
+from stitching.results.reading import Cell
 
 __all__ = [
     "MEASURES",

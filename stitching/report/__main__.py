@@ -3,7 +3,7 @@
 import gc
 import sys
 
-from stitching.reporting import main
+from stitching.report.command import main
 
 if __name__ == "__main__":
     gc.disable()  # of ten thousand cells it would look at every value again and again

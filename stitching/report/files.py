@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stitching.report.budget import MOST_FIGURES, left_out
-from stitching.report.cells import Cell
-from stitching.report.grids import Grid, grid_of, read_grid
-from stitching.report.output import PROTOCOLS, VARIANTS, Output
-from stitching.report.pages import Page, report_grid, write_raw, written
+from stitching.report.grid_report import Page, report_grid, write_raw, written
+from stitching.report.limits import MOST_FIGURES, left_out
 from stitching.report.protocol_tables import markdown, raw, summary
-from stitching.report.protocols import Comparison
-from stitching.report.raw import Raw
-from stitching.report.variants import Variant, split
+from stitching.results.frame import Raw
+from stitching.results.grid import Grid, grid_of, read_grid
+from stitching.results.output import PROTOCOLS, VARIANTS, Output
+from stitching.results.protocols import Comparison
+from stitching.results.reading import Cell
+from stitching.results.variants import Variant, split
 
 #: Lines of what was left out that the console shows of one grid.
 _NOTES = 30

@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 
 from stitching.report import tables
-from stitching.report.grids import Grid
-from stitching.report.marks import BEST, BIAS, FLOOR, TIE, legend
-from stitching.report.measures import Measure
+from stitching.results import formats
+from stitching.results.grid import Grid
+from stitching.results.marks import BEST, BIAS, FLOOR, TIE, legend
+from stitching.results.measures import Measure
 
 __all__ = ["latex"]
 
@@ -45,7 +46,7 @@ def latex(grid: Grid, name: str = "", measures: Sequence[Measure] | None = None)
         ValueError: Cells of one encoder and decoder differ in their results.
     """
     grid.require_unique()
-    chosen = tables.shown(grid) if measures is None else measures
+    chosen = grid.measured if measures is None else measures
     blocks = [_table(grid, measure, name) for measure in chosen]
     notes = [*tables.not_measured(grid), *grid.notes]
     remarks = "".join(f"% {' '.join(note.split())}\n" for note in notes)
@@ -61,7 +62,7 @@ def _table(grid: Grid, measure: Measure, name: str) -> str:
         for line in _rows(encoder, row)
     ]
     signs = "".join(sign for row in texts for _, _, sign in row)
-    said = [tables.direction(measure), tables.setting_of(grid), name]
+    said = [formats.direction(measure), tables.setting_of(grid), name]
     caption = ". ".join(f"{x[0].upper()}{escaped(x[1:])}" for x in [measure.label, *said] if x)
     if f"{measure.key}.low" in grid.frame:
         caption += r". In brackets: 95\,\% intervals over resamples of the test images"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stitching.report.differences import difference
-from stitching.report.formats import aligned, markdown_table, with_interval
-from stitching.report.grids import Pair
-from stitching.report.measures import Measure, headline
-from stitching.report.protocols import Comparison, Effect
-from stitching.report.tables import caveats, cell_texts, direction, setting
-from stitching.report.variants import Variant
+from stitching.report.tables import caveats, cell_texts
+from stitching.results.differences import difference
+from stitching.results.formats import aligned, direction, markdown_table, setting, with_interval
+from stitching.results.grid import Pair
+from stitching.results.measures import Measure, headline
+from stitching.results.protocols import Comparison, Effect
+from stitching.results.variants import Variant
 
 __all__ = ["markdown", "raw", "summary"]
 

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from stitching.report.budget import LARGEST_SIDE
-from stitching.report.cells import Cell, listed, read_cells
-from stitching.report.formats import aligned
+from stitching.report.limits import LARGEST_SIDE
+from stitching.results.formats import aligned
+from stitching.results.reading import Cell, listed, read_cells
 
 __all__ = ["summary_lines", "summary_of"]
 

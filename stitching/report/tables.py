@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stitching.report.cells import Cell
-from stitching.report.formats import aligned, format_value, markdown_table, with_interval
-from stitching.report.grids import Grid, Pair
-from stitching.report.marks import BEST, legend, marks
-from stitching.report.measures import MEASURES, Measure
+from stitching.results.formats import (
+    aligned,
+    direction,
+    format_value,
+    markdown_table,
+    setting,
+    with_interval,
+)
+from stitching.results.grid import Grid, Pair
+from stitching.results.marks import BEST, legend, marks
+from stitching.results.measures import MEASURES, Measure
+from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "caveats", "cell_texts", "direction", "grid_texts", "grid_values", "markdown", "not_measured",
-    "print_table", "setting", "setting_of", "shown",
+    "caveats", "cell_texts", "grid_texts", "grid_values", "markdown", "not_measured",
+    "print_table", "setting_of",
 ]  # fmt: skip
 
 CORNER = "encoder \\ decoder"
@@ -75,14 +82,6 @@ def _grid_texts(grid: Grid, measure: Measure) -> list[list[tuple[str, str, str]]
     return [[text((encoder, decoder)) for decoder in grid.decoders] for encoder in grid.encoders]
 
 
-def shown(grid: Grid) -> list[Measure]:
-    """Return the measures that at least one finished cell has a value for.
-
-    Measures of images that are not among `MEASURES`, a user's own, come last.
-    """
-    return [*grid.measured]
-
-
 def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     """Return measures as text, one table of encoders by decoders each.
 
@@ -95,7 +94,7 @@ def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     """
     grid.require_unique()
     blocks = []
-    for measure in measures or [m for m in shown(grid) if m.printed]:
+    for measure in measures or [m for m in grid.measured if m.printed]:
         texts = grid_texts(grid, measure)
         signs = "".join(sign for row in texts for _, _, sign in row)
         width = max(len(sign) for row in texts for _, _, sign in row)
@@ -121,7 +120,7 @@ def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
         ValueError: Cells of one encoder and decoder differ in their results.
     """
     grid.require_unique()
-    chosen = shown(grid) if measures is None else measures
+    chosen = grid.measured if measures is None else measures
     lines = ["# Stitching grid", "", f"{setting_of(grid)}."]
     if any(f"{measure.key}.low" in grid.frame for measure in chosen):
         lines += ["", "In brackets: 95 % intervals over resamples of the test images."]
@@ -146,37 +145,9 @@ def _escaped(text: str) -> str:
     return text.replace(BEST, f"\\{BEST}")
 
 
-def direction(measure: Measure) -> str:
-    """Return which end of the scale is the better one, in words."""
-    if not measure.good:
-        return "for comparison, neither end is better"
-    better = f"{'lower' if measure.lower_is_better else 'higher'} is {measure.good}"
-    return f"{better}, comparable within a column" if measure.by_column else better
-
-
 def setting_of(grid: Grid) -> str:
     """Return what all cells of a grid have in common, in one line."""
     return grid.once(("setting",), lambda: setting(grid.frame))
-
-
-def setting(frame: pd.DataFrame) -> str:
-    """Return what all cells have in common, in one line."""
-    parts = []
-    for key, text in (
-        ("protocol", "protocol {}"),
-        ("data", "data {}"),
-        ("map", "map {}"),
-        ("n_train", "{} images to fit"),
-        ("n_test", "{} to test"),
-        ("seed", "seed {}"),
-    ):
-        values = set(frame[key].dropna()) if key in frame else set()
-        if key == "map" and len(values) == 2 and "identity" in values:
-            values.remove("identity")
-            text = "map {} (none on the diagonal)"
-        if len(values) == 1:
-            parts.append(text.format(*values))
-    return ", ".join(parts)
 
 
 def caveats(grid: Grid, measure: Measure) -> list[str]:
@@ -208,7 +179,7 @@ def _caveats(grid: Grid, measure: Measure) -> list[str]:
 
 def not_measured(grid: Grid) -> list[str]:
     """Return the measures that no cell has, where cells say why."""
-    known = set(shown(grid))
+    known = set(grid.measured)
     absent = [measure for measure in MEASURES if measure not in known]
     return [f"{m.key} {reason}" for m in absent for reason in _reasons(grid.frame, m)]
 

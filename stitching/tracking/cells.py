@@ -99,7 +99,7 @@ def attribute_rows(metrics: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def _has_panel(key: str, value: Scalar, values: Mapping[str, Scalar]) -> bool:
-    from stitching.report.measures import MEASURES
+    from stitching.results.measures import MEASURES
 
     section, *names = key.split("/")
     if len(names) != 1 or "." in names[0] or isinstance(value, bool | str | None):

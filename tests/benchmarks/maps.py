@@ -27,9 +27,9 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from stitching.compute.rows import Rows
 from stitching.data.faces import Faces
 from stitching.maps import Ridge, factorise
-from stitching.rows import Rows
 
 THIRD = (3000, [171, 256, 4096, 4096])
 FULL = (9000, [512, 768, 12288, 12288])

@@ -24,8 +24,8 @@ from stitching.metrics.latent import latent_scores
 from stitching.metrics.lpips import LPIPS
 from stitching.metrics.neighbours import PrecisionRecall
 from stitching.metrics.pixel import PSNR, RMSE
+from stitching.metrics.resampling import Resamples
 from stitching.metrics.ssim import SSIM
-from stitching.uncertainty import Resamples
 
 #: Groups of the limits that issue 5 sets: means over items, and measures of sets.
 PER_ITEM, SETS, SPACES = "per item", "sets of images", "spaces"

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from stitching import composition, preflight
+from stitching import config as configuration
+from stitching.config import preflight
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -28,7 +29,7 @@ def seconds(folder, encoders, decoders, *shared):
     jobs = [
         [f"encoder={e}", f"decoder={d}", *shared] for e, d in itertools.product(encoders, decoders)
     ]
-    with initialize_config_dir(str(composition.conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(configuration.conf_dir()), version_base="1.3"):
         overrides = [f"hydra.searchpath=[file://{folder}]", *jobs[0]]
         master = compose("config", overrides, return_hydra_config=True)
         started = time.perf_counter()
@@ -38,7 +39,7 @@ def seconds(folder, encoders, decoders, *shared):
 
 def main():
     """Print a table."""
-    composition.register_roles()
+    configuration.register_roles()
     with tempfile.TemporaryDirectory() as name:
         names = [f"m{k:03d}" for k in range(100)]
         folder = write_models(Path(name), **{model: 4 + k for k, model in enumerate(names)})

@@ -33,7 +33,7 @@ SMALL = ["data.n_train=300", "data.n_test=64"]
 #: Stages that decode or score; the others are what a sweep adds.
 SCORING = ("decode", "score", "probe", "geometry", "directions")
 
-_FINISHED = re.compile(r"\[stitching\.job\]\[INFO\] - \S+-to-\S+: ")
+_FINISHED = re.compile(r"\[stitching\.sweeps\.job\]\[INFO\] - \S+-to-\S+: ")
 
 
 def sweep(folder, cache, *arguments, threads=None):

@@ -17,11 +17,11 @@ import torch
 from PIL import Image
 
 from stitching import config
-from stitching.cache import Cache
-from stitching.images import to_uint8
+from stitching.compute.images import to_uint8
 from stitching.metrics.effnet import EffNet
 from stitching.metrics.frechet import frechet_distance
-from stitching.train import load_pixels
+from stitching.pipeline.cache import Cache
+from stitching.train.__main__ import load_pixels
 
 #: 512 is the width of the VAE's latent.
 RANKS = (16, 32, 64, 256, 512, 1024)

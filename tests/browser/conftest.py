@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from stitching.report.output import Output
-from tests.page.made import NASTY, cell, failed, page_of, sweep
+from stitching.results.output import Output
 from tests.report.made import make_cell
+from tests.report.page.made import NASTY, cell, failed, page_of, sweep
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.page.made import NASTY
+from tests.report.page.made import NASTY
 
 pytestmark = pytest.mark.browser
 

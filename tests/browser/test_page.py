@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.page.made import NASTY, failed, page_of
+from tests.report.page.made import NASTY, failed, page_of
 
 pytestmark = pytest.mark.browser
 

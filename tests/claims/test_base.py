@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stitching.claims.base import Number, Region, judge, of_all
-from stitching.report.differences import Quantity
+from stitching.results.differences import Quantity
 
 ABOVE = Region(low=0.5)
 

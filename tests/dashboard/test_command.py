@@ -100,7 +100,7 @@ def test_what_stands_in_the_way_is_one_line(environment, message):
 
 
 def test_it_needs_no_torch():
-    code = "import sys, stitching.dashboard, stitching.summary_run, stitching.sync; "
+    code = "import sys, stitching.dashboard, stitching.tracking.summary, stitching.sync; "
     code += "print({'torch', 'wandb', 'wandb_workspaces'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from stitching.dashboard import Target, build_report
-from stitching.report.measures import MEASURES
+from stitching.results.measures import MEASURES
 
 pytest.importorskip("wandb_workspaces")
 

@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from stitching import assembly, config
-from stitching.cache import Cache
+from stitching import config
+from stitching.config import assemble
 from stitching.data.base import assert_disjoint
 from stitching.data.drawn import Drawn, DrawnSet
 from stitching.data.faces import Faces
-from stitching.latents import Subject, encode_split
+from stitching.pipeline.cache import Cache
+from stitching.pipeline.encoding import Subject, encode_split
 from tests.gans import small_gan, small_gan_options
 from tests.small import small_vae
 
@@ -133,7 +134,7 @@ def test_latents_of_other_images_are_not_to_be_had(tmp_path, data):
 @pytest.mark.parametrize("roles", [("gan", "vae"), ("vae", "gan"), ("gan", "gan")])
 def test_data_model_names_a_model_as_the_roles_do(roles):
     cfg = composed(*UNTRAINED, "data.model=gan", f"encoder={roles[0]}", f"decoder={roles[1]}")
-    cell = assembly.build_cell(cfg)
+    cell = assemble.build_cell(cfg)
     assert isinstance(cell.data, Drawn)
     assert (cell.encoder.model_name, cell.decoder.model_name) == roles
 
@@ -160,7 +161,7 @@ def test_an_unknown_drawing_model_is_named_with_those_there_are():
 
 def test_a_model_that_cannot_draw_is_refused_when_built():
     with pytest.raises(TypeError, match=r"data\.model=vae: this model does not draw.*gan"):
-        assembly.build_cell(composed("data.model=vae"))
+        assemble.build_cell(composed("data.model=vae"))
 
 
 @pytest.mark.parametrize("role", config.ROLES)
@@ -174,9 +175,9 @@ def test_a_model_that_cannot_draw_is_refused_when_built():
 def test_a_gan_on_images_it_did_not_draw_is_refused(role, overrides, message):
     cfg = composed(*overrides, f"{role}=gan", f"{role}.weights=null")
     with pytest.raises(ValueError, match=f"{role}=gan.*{message}"):
-        assembly.build_cell(cfg)
+        assemble.build_cell(cfg)
 
 
 def test_cells_of_a_sweep_share_what_was_drawn():
     cfg = composed(*UNTRAINED, "encoder=gan", "decoder=gan")
-    assert assembly.build_cell(cfg).data is assembly.build_cell(cfg).data
+    assert assemble.build_cell(cfg).data is assemble.build_cell(cfg).data

@@ -3,7 +3,7 @@
 import torch
 
 from stitching.metrics.base import FeatureSpace
-from stitching.uncertainty import Resamples
+from stitching.metrics.resampling import Resamples
 
 
 class Given(FeatureSpace):

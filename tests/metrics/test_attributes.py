@@ -11,7 +11,7 @@ from sklearn.metrics import (
 )
 
 from stitching.metrics.consistency import AttributeAnswers, probe_scores
-from stitching.uncertainty import Resamples, flatten
+from stitching.metrics.resampling import Resamples, flatten
 
 
 def as_scores(answers):

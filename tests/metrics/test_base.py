@@ -11,7 +11,7 @@ from stitching.metrics.base import (
     squared_distances,
     sum_of_squares,
 )
-from stitching.uncertainty import Resamples
+from stitching.metrics.resampling import Resamples
 from tests.metrics.sets import Given, byte_images, no_resamples, normal
 
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
 
 from stitching.metrics.consistency import ClassAnswers, class_scores
-from stitching.uncertainty import Resamples, flatten
+from stitching.metrics.resampling import Resamples, flatten
 
 NAMES = ("zero", "one", "two")
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from stitching.metrics import pretrained
 from stitching.metrics.effnet import _FILE, _SHA256, EffNet
 from stitching.metrics.frechet import FrechetDistance
 from stitching.metrics.kernel import KernelDistance
 from stitching.metrics.neighbours import PrecisionRecall
+from stitching.weights import pretrained
 from tests.metrics.sets import byte_images
 
 

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import r2_score
 
 from stitching.metrics.consistency import FactorAnswers, factor_scores
-from stitching.uncertainty import Resamples, flatten
+from stitching.metrics.resampling import Resamples, flatten
 
 
 def noisy(name, n, seed, resamples=None, steps=None):

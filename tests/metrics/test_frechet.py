@@ -13,7 +13,7 @@ from stitching.metrics.frechet import (
     frechet_distance,
     frechet_from_moments,
 )
-from stitching.uncertainty import Resamples
+from stitching.metrics.resampling import Resamples
 from tests.metrics.sets import Given, correlated, no_resamples, normal
 
 

@@ -6,7 +6,7 @@ import torch
 
 from stitching.metrics import geometry
 from stitching.metrics.geometry import geometry_scores
-from stitching.uncertainty import BOOTSTRAP, HALVES, Estimate, Resamples, flatten
+from stitching.metrics.resampling import BOOTSTRAP, HALVES, Estimate, Resamples, flatten
 
 MEASURES = ("cka", "knn", "cca", "procrustes")
 FEW = 50, 10

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from stitching.metrics import inception as module
-from stitching.metrics import pretrained
 from stitching.metrics.base import MetricUnavailable
 from stitching.metrics.frechet import FrechetDistance, SmallSampleWarning
 from stitching.metrics.inception import INCEPTION, Inception
 from stitching.metrics.kernel import KernelDistance, kernel_distance
-from stitching.metrics.pretrained import PublishedFile, given_file, read_state
+from stitching.weights import pretrained
+from stitching.weights.pretrained import PublishedFile, given_file, read_state
 from tests.metrics.sets import byte_images, no_resamples, normal
 
 

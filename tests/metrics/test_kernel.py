@@ -5,7 +5,7 @@ import torch
 from stitching.metrics import kernel as module
 from stitching.metrics.base import MetricUnavailable
 from stitching.metrics.kernel import KernelDistance, kernel_distance
-from stitching.uncertainty import Resamples
+from stitching.metrics.resampling import Resamples
 from tests.metrics.sets import Given, correlated, no_resamples, normal
 
 METRIC = KernelDistance(Given(), "kd")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import mean_squared_error, r2_score
 
 from stitching.metrics.latent import latent_scores
-from stitching.uncertainty import Estimate, Resamples, flatten
+from stitching.metrics.resampling import Estimate, Resamples, flatten
 
 MEASURES = ("mse", "rmse", "r2", "nmse", "cosine")
 

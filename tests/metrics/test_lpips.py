@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from stitching.metrics import lpips as module
-from stitching.metrics import pretrained
 from stitching.metrics.base import MetricUnavailable, _note_once
 from stitching.metrics.lpips import LPIPS, NETS, LPIPSActivations, find_trunk, load_trunk
-from stitching.metrics.pretrained import given_file, packaged_file, read_arrays, read_state
-from stitching.uncertainty import Resamples
+from stitching.metrics.resampling import Resamples
+from stitching.weights import pretrained
+from stitching.weights.pretrained import given_file, packaged_file, read_arrays, read_state
 from tests.metrics.sets import byte_images, no_resamples, noisy
 
 ALEX = NETS["alex"]

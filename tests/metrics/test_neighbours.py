@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from stitching.metrics import neighbours as module
 from stitching.metrics.base import MetricUnavailable
 from stitching.metrics.neighbours import PrecisionRecall, within_reach
-from stitching.uncertainty import Resamples
+from stitching.metrics.resampling import Resamples
 from tests.metrics.sets import Given, no_resamples, normal
 
 

@@ -9,10 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from stitching.metrics import pretrained
 from stitching.metrics.base import ImageMetric
 from stitching.metrics.frechet import SmallSampleWarning
-from stitching.uncertainty import Resamples
+from stitching.metrics.resampling import Resamples
+from stitching.weights import pretrained
 from tests.metrics.sets import byte_images
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stitching.metrics.base import MetricUnavailable
 from stitching.metrics.pixel import PSNR, RMSE
-from stitching.uncertainty import Resamples
+from stitching.metrics.resampling import Resamples
 from tests.metrics.sets import byte_images, no_resamples, noisy
 
 

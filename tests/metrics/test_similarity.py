@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from stitching.metrics import similarity
 from stitching.metrics.gram import gram_matrix
+from stitching.metrics.resampling import Resamples
 from stitching.metrics.similarity import (
     CKA,
     CanonicalCorrelation,
@@ -20,7 +21,6 @@ from stitching.metrics.similarity import (
     Procrustes,
     Space,
 )
-from stitching.uncertainty import Resamples
 
 VALUE_ONLY = 0, 0
 

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from stitching.metrics.frechet import FrechetDistance
+from stitching.metrics.resampling import Resamples
 from stitching.metrics.spaces import TorchModule, code_hash
-from stitching.uncertainty import Resamples
 from tests.metrics.sets import byte_images, noisy
 
 

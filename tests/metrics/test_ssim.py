@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from stitching.metrics.resampling import Resamples
 from stitching.metrics.ssim import SSIM, structural_similarity
-from stitching.uncertainty import Resamples
 from tests.metrics.sets import byte_images, no_resamples, noisy
 
 

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from stitching import config
-from stitching.latents import Subject
-from stitching.models.containers import read_weights
+from stitching.pipeline.encoding import Subject
+from stitching.weights.containers import read_weights
 from tests.autoencoders import CONV, build, built, loaded, node, raw_latent, same, save_all, theirs
 
 

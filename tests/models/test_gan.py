@@ -9,12 +9,12 @@ from safetensors.torch import save_file
 
 import stitching
 from stitching import config
-from stitching.latents import Subject, code_version
-from stitching.models.containers import read_weights
+from stitching.compute.seeding import item_noise
 from stitching.models.gan import GAN, SPACES
 from stitching.models.stylegan2 import Generator
-from stitching.models.weights import save_weights
-from stitching.seeding import item_noise
+from stitching.pipeline.encoding import Subject, code_version
+from stitching.weights.containers import read_weights
+from stitching.weights.loading import save_weights
 from tests.gans import network, small_gan, small_gan_options, write_snapshot
 from tests.small import small_vae
 

@@ -7,9 +7,9 @@ import torch
 from diffusers.models.attention_processor import Attention
 from safetensors.torch import save_file
 
-from stitching.models.containers import WeightFile, read_weights
 from stitching.models.ddim import DDIM
 from stitching.models.diffusion import Diffusion
+from stitching.weights.containers import WeightFile, read_weights
 from tests.parity import (
     entries_of,
     full_size,

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from stitching import config
-from stitching.models.roles import naming_role
+from stitching.weights.roles import naming_role
 from tests.small import small_vae, small_vae_options
 
 
@@ -25,7 +25,7 @@ def test_a_model_chosen_by_name_is_changed_in_its_yaml(role):
 
 
 def test_weights_of_another_width_name_the_role(tmp_path):
-    from stitching.models.weights import save_weights
+    from stitching.weights.loading import save_weights
 
     save_weights(small_vae(), tmp_path / "x.safetensors", small_vae_options(), {})
     node = small_vae_options(latent_dim=8) | {"weights": str(tmp_path / "x.safetensors")}

@@ -3,8 +3,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from stitching.compute.rows import Rows
 from stitching.probes import Coordinates
-from stitching.rows import Rows
 from tests.probes.clouds import standardised
 
 WIDTHS = [5, 60]  # fewer and more dimensions than items

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stitching.report import MEASURES, main, pages
-from stitching.report.output import RECORD
+from stitching.report import MEASURES, grid_report, main
+from stitching.results.output import RECORD
 from tests.report.made import TABLES, make_cell, make_pictures, make_sweep, write
 
 
 def test_the_report_is_made_of_these_files(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(pages, "heatmap", lambda *values, **options: b"a heatmap")
+    monkeypatch.setattr(grid_report, "heatmap", lambda *values, **options: b"a heatmap")
     values = {measure.key.replace("/", "__"): 0.5 for measure in MEASURES}
     make_pictures(make_cell(tmp_path, "vae", "nf", **values), (255, 0, 0))
     assert main([str(tmp_path)]) == 0

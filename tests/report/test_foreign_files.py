@@ -9,16 +9,16 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from stitching import claims, reporting
-from stitching.page import write_page
+from stitching import claims
 from stitching.records.ledger import ForeignFilesError
-from stitching.report import pages
-from stitching.report.cells import read_cells
+from stitching.report import command, grid_report
 from stitching.report.files import report_folders
-from stitching.report.output import RECORD, Output
-from stitching.summary_run import write_summary
+from stitching.report.page import write_page
+from stitching.results.output import RECORD, Output
+from stitching.results.reading import read_cells
 from stitching.sync import find_runs
 from stitching.tracking import Tracker
+from stitching.tracking.summary import write_summary
 from tests.report.made import make_cell, make_sweep
 
 #: Names that commands write to themselves, or beside; the rest of a tree is drawn at random.
@@ -65,7 +65,7 @@ def protocols(folder):
 
 
 COMMANDS = {
-    "report": lambda folder: reporting.main([str(folder)]),
+    "report": lambda folder: command.main([str(folder)]),
     "claims": lambda folder: claims.answer([folder]),
     "page": lambda folder: write_page(folder, *read_cells(folder)),
     "summary": lambda folder: write_summary(folder, Runs()),
@@ -79,8 +79,10 @@ COMMANDS = {
 def quick():
     """Drawing takes longest, and what is drawn does not matter here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pages, "heatmap", lambda *_, **__: PNG + b"a heatmap")
-        patch.setattr(pages, "draw_figures", lambda _: {"figures/figure3.png": PNG + b"a figure"})
+        patch.setattr(grid_report, "heatmap", lambda *_, **__: PNG + b"a heatmap")
+        patch.setattr(
+            grid_report, "draw_figures", lambda _: {"figures/figure3.png": PNG + b"a figure"}
+        )
         yield
 
 
@@ -125,7 +127,7 @@ def test_files_of_other_origin_survive_every_command(before, steps):
 
 
 def reported(folder):
-    reporting.main([str(folder)])
+    command.main([str(folder)])
     return files_of(folder)
 
 
@@ -135,7 +137,7 @@ def test_nothing_is_written_where_a_name_is_taken(tmp_path, name):
     (tmp_path / name).write_text("mine")
     before = files_of(tmp_path)
     with pytest.raises(ForeignFilesError, match=name):
-        reporting.main([str(tmp_path)])
+        command.main([str(tmp_path)])
     assert files_of(tmp_path) == before
 
 
@@ -145,7 +147,7 @@ def test_a_refusal_names_two_files_and_what_to_do(tmp_path):
         (tmp_path / name).write_text("mine")
     words = r"holds grid\.csv and table\.md and 1 more, .* rename them, or move them away"
     with pytest.raises(ForeignFilesError, match=words):
-        reporting.main([str(tmp_path)])
+        command.main([str(tmp_path)])
 
 
 def test_files_below_the_folder_of_a_protocol_are_found_too(tmp_path):
@@ -154,7 +156,7 @@ def test_files_below_the_folder_of_a_protocol_are_found_too(tmp_path):
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     with pytest.raises(ForeignFilesError, match=r"holds report/paper/table\.md"):
-        reporting.main([str(tmp_path)])
+        command.main([str(tmp_path)])
     assert not (tmp_path / "grid.csv").exists()
 
 
@@ -223,4 +225,4 @@ def test_pictures_without_a_table_of_a_report_are_of_other_origin(tmp_path):
     make_sweep(tmp_path, ("vae",), ("nf",))
     (tmp_path / "heatmap_latent_r2.png").write_bytes(PNG + b"mine")
     with pytest.raises(ForeignFilesError, match="heatmap_latent_r2"):
-        reporting.main([str(tmp_path)])
+        command.main([str(tmp_path)])

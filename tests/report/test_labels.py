@@ -1,10 +1,10 @@
 """What reports make of labels: rows by label, kinds by model, reconstructions by fact."""
 
 from stitching.claims.evidence import Evidence
-from stitching.report.grids import read_grid
-from stitching.report.measures import measure_of
 from stitching.report.tables import caveats
-from stitching.report.variants import Variant
+from stitching.results.grid import read_grid
+from stitching.results.measures import measure_of
+from stitching.results.variants import Variant
 from tests.report.made import make_cell
 
 

@@ -3,8 +3,8 @@
 import pytest
 
 from stitching.report import summary_lines
+from tests.records.test_plan import plan
 from tests.report.made import make_cell, make_sweep, write
-from tests.test_manifest import plan
 
 
 def test_all_cells_well_are_one_line(tmp_path):

@@ -3,9 +3,9 @@
 import pytest
 
 from stitching.report import Measure, main, print_table, read_grid
-from stitching.report.formats import format_value, with_interval
-from stitching.report.measures import measure_of
-from stitching.report.tables import direction, markdown
+from stitching.report.tables import markdown
+from stitching.results.formats import direction, format_value, with_interval
+from stitching.results.measures import measure_of
 from tests.report.made import drawn, make_cell, make_sweep, rows_of, scores
 
 PERCENT = Measure("x", "x", percent=True)

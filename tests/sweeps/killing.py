@@ -53,7 +53,7 @@ def main(launch, conf, kills, folder):
     import pandas  # noqa: F401
     import torch
 
-    import stitching.cell
+    import stitching.pipeline.cell
     import stitching.report  # noqa: F401
 
     torch.set_num_threads(1)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from stitching.cache import Cache
+from stitching.pipeline.cache import Cache
 from tests import toys
 from tests.sweeps import running
 

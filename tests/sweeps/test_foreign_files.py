@@ -15,22 +15,15 @@ from hypothesis import strategies as st
 from omegaconf import open_dict
 from PIL import Image
 
-from stitching import (
-    assembly,
-    composition,
-    config,
-    finished,
-    job,
-    manifest,
-    outputs,
-    preflight,
-    sweep,
-)  # fmt: skip
-from stitching.cell import Pictures, Result
+from stitching import config  # fmt: skip
+from stitching.config import assemble, preflight
+from stitching.pipeline.cell import Pictures, Result
+from stitching.records import plan, status  # fmt: skip
 from stitching.records.ledger import hashes_in
-from stitching.report.cells import read_cells
+from stitching.results.reading import read_cells
 from stitching.status.command import main
 from stitching.status.sweeps import look
+from stitching.sweeps import job, outputs, start  # fmt: skip
 from tests.toys import LAUNCH
 
 PNG = outputs._png(Image.new("RGB", (2, 2)))
@@ -38,7 +31,7 @@ PNG = outputs._png(Image.new("RGB", (2, 2)))
 CELL = "pixels-to-pca_0"
 
 OURS = [
-    *finished.NAMES, "status.json", "sweep.json", "multirun.yaml", ".lock", "launch.log",
+    *status.NAMES, "status.json", "sweep.json", "multirun.yaml", ".lock", "launch.log",
     ".hydra/config.yaml", ".hydra/overrides.yaml", "a_curve.csv", "grid.csv", "picture.png",
     "wandb/offline-run-1/run-1.wandb", "metrics.json.77.partial", ".metrics.json.7.0.partial",
     "error.txt.kept-1", "notes.txt", "holiday/IMG 1.png", f"{CELL}/config.yaml",
@@ -78,7 +71,7 @@ class Folder:
         with open_dict(self.cfg):
             self.cfg.hydra.run.dir = str(self.path)
         try:
-            sweep.SweepStart().on_run_start(self.cfg)
+            start.SweepStart().on_run_start(self.cfg)
         except SystemExit:
             return True
         assert self._job(self.path, multirun=False) or self.error
@@ -91,19 +84,19 @@ class Folder:
             self.cfg.hydra.runtime.cwd = str(self.path)
             self.cfg.hydra.overrides.task = ["encoder=pixels", "decoder=pca"]
         try:
-            sweep.SweepStart().on_multirun_start(self.cfg)
+            start.SweepStart().on_multirun_start(self.cfg)
         except SystemExit:
             return True
         (self.path / "multirun.yaml").write_text("written by Hydra")
         assert self._job(self.path / CELL, multirun=True) or self.error
-        sweep.end_sweep(interrupted=isinstance(self.error, KeyboardInterrupt))
+        start.end_sweep(interrupted=isinstance(self.error, KeyboardInterrupt))
         return False
 
 
 @pytest.fixture(scope="module")
 def composed():
-    composition.register_roles()
-    with initialize_config_dir(str(composition.conf_dir().resolve()), version_base="1.3"):
+    config.register_roles()
+    with initialize_config_dir(str(config.conf_dir().resolve()), version_base="1.3"):
         cfg = compose("config", ["tracker=none"], return_hydra_config=True)
     with open_dict(cfg):
         cfg.hydra.job.name = "launch"
@@ -132,21 +125,21 @@ def fake(composed, monkeypatch, tmp_path):
 
         return SimpleNamespace(run=run)
 
-    monkeypatch.setattr(assembly, "build_cell", build)
+    monkeypatch.setattr(assemble, "build_cell", build)
     settings = {"encoder": "pixels", "decoder": "pca", "cache": None, "resume": True, "picture": 0,
                 "device": "cpu", "dtype": "float32"}  # fmt: skip
     monkeypatch.setattr(
         config, "to_plain", lambda _: settings | {"export_map": current.folder.export}
     )
     monkeypatch.setattr(config, "cache_root", lambda _: tmp_path / "cache")
-    monkeypatch.setattr("stitching.identity.cell_identity", lambda *_: current.folder.key)
-    monkeypatch.setattr("stitching.report.curves.penalty_curve", lambda _: PNG)
-    for module in ("labels", "config"):
+    monkeypatch.setattr("stitching.sweeps.cell_key.cell_identity", lambda *_: current.folder.key)
+    monkeypatch.setattr("stitching.report.drawing.curves.penalty_curve", lambda _: PNG)
+    for module in ("config.labels", "config"):
         monkeypatch.setattr(f"stitching.{module}.label_models", lambda *_: None)
     planned = preflight.Planned("pixels-to-pca_0", "pixels", "pca")
     monkeypatch.setattr(preflight, "check_sweep", lambda _, jobs: [planned] * len(jobs))
-    monkeypatch.setattr(sweep, "_report", lambda _: None)
-    monkeypatch.setattr(sweep, "_summarise", lambda *_: None)
+    monkeypatch.setattr(start, "_report", lambda _: None)
+    monkeypatch.setattr(start, "_summarise", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["launch.py"])
 
     def make(path):
@@ -201,7 +194,7 @@ _STEP = st.tuples(
     st.lists(_STEP, min_size=1, max_size=4),
     st.dictionaries(_NAME, _DATA, max_size=2),
     st.sampled_from(
-        [None, *(name for name in finished.NAMES if name != "progress.json"), ".hydra/config.yaml"]
+        [None, *(name for name in status.NAMES if name != "progress.json"), ".hydra/config.yaml"]
     ),
 )
 def test_files_of_other_origin_survive_whatever_runs_beside_them(
@@ -221,7 +214,7 @@ def test_files_of_other_origin_survive_whatever_runs_beside_them(
         if number == 0:
             new = {name: text for name, text in between.items() if name not in found}
             theirs |= {n: x for n, x in fill(path, new).items() if n not in found}
-    if edited in hashes_in(finished.read_status(path)) and (path / edited).is_file():
+    if edited in hashes_in(status.read_status(path)) and (path / edited).is_file():
         (path / edited).write_bytes(b"edited by hand")
         for key in "cd":
             folder.error, folder.key = None, key * 64
@@ -236,22 +229,22 @@ def test_edited_files_of_hydra_are_kept_beside_the_new_ones(fake, tmp_path):
     edited = ("multirun.yaml", f"{CELL}/.hydra/overrides.yaml")
     for name in edited:
         (folder.path / name).write_text("edited by hand")
-    key = finished.read_status(folder.path / CELL)["finished"]
+    key = status.read_status(folder.path / CELL)["finished"]
     for _ in range(2):
         folder.sweep()
         for name in edited:
             assert (folder.path / f"{name}.kept-1").read_text() == "edited by hand"
             assert (folder.path / name).read_text() == "written by Hydra"
             assert not (folder.path / f"{name}.kept-2").exists()
-    assert finished.read_status(folder.path / CELL)["finished"] == key  # the cell stays whole
+    assert status.read_status(folder.path / CELL)["finished"] == key  # the cell stays whole
 
 
 def test_an_interrupted_cell_says_so_and_runs_again(fake, tmp_path, capsys):
     folder = fake(tmp_path / "cell")
     folder.error = KeyboardInterrupt()
     assert not folder.run()
-    status = finished.read_status(folder.path)
-    assert (status["state"], status["error"]) == (
+    record = status.read_status(folder.path)
+    assert (record["state"], record["error"]) == (
         "interrupted", "KeyboardInterrupt: KeyboardInterrupt",
     )  # fmt: skip
     assert "KeyboardInterrupt" in (folder.path / "error.txt").read_text(encoding="utf-8")
@@ -261,7 +254,7 @@ def test_an_interrupted_cell_says_so_and_runs_again(fake, tmp_path, capsys):
     assert "failed" not in told
     folder.error = None
     folder.run()
-    assert finished.read_status(folder.path)["state"] == "done"
+    assert status.read_status(folder.path)["state"] == "done"
     assert not (folder.path / "error.txt").exists()
 
 
@@ -275,17 +268,17 @@ def test_a_failure_that_cannot_be_written_down_still_ends_as_failed(fake, tmp_pa
 
     monkeypatch.setattr("stitching.records.ledger.Ledger.write", full)
     folder.run()
-    assert finished.read_status(folder.path)["state"] == "failed"
+    assert status.read_status(folder.path)["state"] == "failed"
 
 
 def test_what_a_finished_cell_and_a_new_start_of_its_sweep_leave(fake, tmp_path):
     folder = fake(tmp_path / "grid")
     folder.sweep()
-    first = manifest.read_sweep(folder.path)
+    first = plan.read_sweep(folder.path)
     folder.error = KeyboardInterrupt()
     folder.key = "b" * 64
     folder.sweep()
-    second = manifest.read_sweep(folder.path)
+    second = plan.read_sweep(folder.path)
     assert second.starts == (first.id,)
     assert second.interrupted is not None
     assert look(folder.path).state == "interrupted"
@@ -297,7 +290,7 @@ def test_finished_cells_of_the_start_before_count_where_a_resumed_sweep_was_kill
     folder = fake(tmp_path / "grid")
     folder.sweep()
     monkeypatch.setattr(folder, "_job", lambda *_, **__: True)  # killed before its first cell
-    monkeypatch.setattr(sweep, "end_sweep", lambda **_: None)
+    monkeypatch.setattr(start, "end_sweep", lambda **_: None)
     folder.sweep()
     assert look(folder.path).counts["done"] == 1
     (cell,), notes = read_cells(folder.path)
@@ -310,7 +303,7 @@ def test_a_cell_folder_with_foreign_files_stops_the_sweep_before_any_work(fake, 
     with open_dict(folder.cfg):
         folder.cfg.hydra.sweep.dir = str(tmp_path)
     with pytest.raises(SystemExit, match=r"holds config\.yaml and picture\.png, .*hydra\.sweep"):
-        sweep.SweepStart().on_multirun_start(folder.cfg)
+        start.SweepStart().on_multirun_start(folder.cfg)
     assert contents(tmp_path) == before
 
 
@@ -321,7 +314,7 @@ def test_a_cell_whose_record_is_lost_runs_again_and_nothing_is_lost(fake, tmp_pa
     old = contents(folder.path / CELL)
     folder.sweep()
     found = contents(folder.path / CELL)
-    assert finished.read_status(folder.path / CELL)["state"] == "done"
+    assert status.read_status(folder.path / CELL)["state"] == "done"
     for name in ("status.json", "metrics.json", "picture.png"):
         assert found[f"{name}.kept-1"] == old[name]
 
@@ -355,6 +348,6 @@ def test_launching_in_a_folder_of_pictures_leaves_them_alone(away):
 def test_a_failing_cell_in_the_locale_c_ends_as_failed_with_its_text(away):
     folder, launch = away
     assert launch("data.root='/no/bäder'", "hydra.run.dir=cell").returncode == 1
-    assert finished.read_status(folder / "cell")["state"] == "failed"
+    assert status.read_status(folder / "cell")["state"] == "failed"
     assert "/no/bäder" in (folder / "cell" / "error.txt").read_text(encoding="utf-8")
-    assert "/no/bäder" in finished.read_status(folder / "cell")["error"]
+    assert "/no/bäder" in status.read_status(folder / "cell")["error"]

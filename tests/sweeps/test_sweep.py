@@ -5,8 +5,11 @@ from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf, open_dict
 
-from stitching import composition, manifest, resume, sweep
-from stitching.finished import write_json
+from stitching import config as configuration
+from stitching import resume
+from stitching.records import plan
+from stitching.records.status import write_json
+from stitching.sweeps import start
 from tests.report.made import make_cell
 
 #: What the start of a sweep builds, to check it, in little time.
@@ -26,19 +29,19 @@ def hydra_config(tmp_path):
                 config.hydra.sweeper.params = params
         return config
 
-    composition.register_roles()
-    with initialize_config_dir(str(composition.conf_dir().resolve()), version_base="1.3"):
+    configuration.register_roles()
+    with initialize_config_dir(str(configuration.conf_dir().resolve()), version_base="1.3"):
         yield composed
 
 
 @pytest.fixture(autouse=True)
 def no_sweep(monkeypatch):
-    monkeypatch.setattr(sweep, "_started", None)
+    monkeypatch.setattr(start, "_started", None)
 
 
 def test_planned_jobs_are_in_hydras_order(hydra_config):
     config = hydra_config(task=["encoder=vae,nf", "decoder=dm", "seed=3,4"])
-    assert sweep.planned_jobs(config) == [
+    assert start.planned_jobs(config) == [
         ["encoder=vae", "decoder=dm", "seed=3"],
         ["encoder=vae", "decoder=dm", "seed=4"],
         ["encoder=nf", "decoder=dm", "seed=3"],
@@ -48,14 +51,14 @@ def test_planned_jobs_are_in_hydras_order(hydra_config):
 
 def test_the_command_line_replaces_parameters_of_a_preset(hydra_config):
     config = hydra_config(task=["encoder=vae"], params={"encoder": "nf,dm", "decoder": "nf,dm"})
-    assert sweep.planned_jobs(config) == [
+    assert start.planned_jobs(config) == [
         ["encoder=vae", "decoder=nf"], ["encoder=vae", "decoder=dm"],
     ]  # fmt: skip
 
 
 def test_the_start_of_a_sweep_is_written_down(hydra_config, tmp_path):
     task = ["encoder=random,vae", "decoder=vae", "encoder.latent_dim=8", "encoder.weights=null"]
-    sweep.SweepStart().on_multirun_start(hydra_config(task=[*task, *SMALL[2:]]))
+    start.SweepStart().on_multirun_start(hydra_config(task=[*task, *SMALL[2:]]))
     found = json.loads((tmp_path / "grid" / "sweep.json").read_text())
     assert found["id"].startswith("grid-")
     assert found["launcher"] == found["sweeper"] == "basic"
@@ -70,9 +73,9 @@ def test_the_start_of_a_sweep_is_written_down(hydra_config, tmp_path):
 def test_two_starts_have_two_identities(hydra_config, tmp_path):
     found = set()
     for _ in range(2):
-        sweep.SweepStart().on_multirun_start(hydra_config())
-        found.add(manifest.read_manifest(tmp_path / "grid")["id"])
-        sweep._started.lock.release()
+        start.SweepStart().on_multirun_start(hydra_config())
+        found.add(plan.read_manifest(tmp_path / "grid")["id"])
+        start._started.lock.release()
     assert len(found) == 2
 
 
@@ -82,38 +85,38 @@ def test_a_folder_in_which_a_sweep_is_at_work_is_refused(hydra_config, tmp_path)
         FileLock(tmp_path / "grid" / ".lock"),
         pytest.raises(SystemExit, match=r"another sweep is at work.*hydra\.sweep\.dir"),
     ):
-        sweep.SweepStart().on_multirun_start(hydra_config())
+        start.SweepStart().on_multirun_start(hydra_config())
 
 
 def test_a_plugin_that_is_not_installed_is_named_before_anything_else(
     hydra_config, tmp_path, monkeypatch
 ):
     config = hydra_config("hydra/launcher=joblib")
-    monkeypatch.setattr(sweep.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(start.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit, match=r"hydra/launcher=joblib needs .* 'stitching\[joblib\]'"):
-        sweep.SweepStart().on_multirun_start(config)
+        start.SweepStart().on_multirun_start(config)
     assert not (tmp_path / "grid").exists()
 
 
 def test_every_preset_of_hydra_names_its_plugin():
     presets = {
         f"hydra/{path.parent.name}={path.stem}"
-        for path in (composition.conf_dir() / "hydra").glob("*/*.yaml")
+        for path in (configuration.conf_dir() / "hydra").glob("*/*.yaml")
     }
-    assert presets == set(sweep._PLUGINS)
+    assert presets == set(start._PLUGINS)
 
 
 def test_a_folder_that_cannot_be_written_is_one_message(hydra_config, tmp_path):
     (tmp_path / "grid").write_text("a file")
     with pytest.raises(SystemExit, match="cannot write to the folder of the sweep"):
-        sweep.SweepStart().on_multirun_start(hydra_config())
+        start.SweepStart().on_multirun_start(hydra_config())
 
 
 def started(monkeypatch, folder):
-    write_json(folder / "sweep.json", {"id": "s1", "started": sweep.now(), "command": []})
+    write_json(folder / "sweep.json", {"id": "s1", "started": start.now(), "command": []})
     tracker = OmegaConf.create({"_target_": "stitching.tracking.NoTracker"})
     lock = FileLock(folder / ".lock")
-    monkeypatch.setattr(sweep, "_started", sweep._Started(folder, lock, tracker))
+    monkeypatch.setattr(start, "_started", start._Started(folder, lock, tracker))
 
 
 def test_a_sweep_over_another_setting_keeps_its_csv_and_says_why_there_is_no_table(
@@ -124,7 +127,7 @@ def test_a_sweep_over_another_setting_keeps_its_csv_and_says_why_there_is_no_tab
             tmp_path, "vae", "nf", number, image__rmse=rmse, dtype=f"float{32 + 32 * number}"
         )
     started(monkeypatch, tmp_path)
-    assert sweep.end_sweep(interrupted=False) is False
+    assert start.end_sweep(interrupted=False) is False
     assert "differ in image/rmse, dtype" in capsys.readouterr().err
     assert len((tmp_path / "grid.csv").read_text().splitlines()) == 3
 
@@ -132,7 +135,7 @@ def test_a_sweep_over_another_setting_keeps_its_csv_and_says_why_there_is_no_tab
 def test_a_sweep_without_a_finished_cell_has_no_tables(tmp_path, monkeypatch, capsys):
     make_cell(tmp_path, "vae", "nf", 0, state="failed")
     started(monkeypatch, tmp_path)
-    assert sweep.end_sweep(interrupted=False) is False
+    assert start.end_sweep(interrupted=False) is False
     assert "no tables: " in capsys.readouterr().err
 
 
@@ -142,7 +145,7 @@ def test_files_that_appear_while_a_sweep_runs_stay_and_the_report_says_what_to_d
     make_cell(tmp_path, "vae", "nf", 0)
     started(monkeypatch, tmp_path)
     (tmp_path / "claims.json").write_text("mine")
-    assert sweep.end_sweep(interrupted=False) is False
+    assert start.end_sweep(interrupted=False) is False
     error = capsys.readouterr().err
     assert "holds claims.json, which this project did not write" in error
     assert f"python -m stitching.report {tmp_path}" in error
@@ -158,23 +161,23 @@ def test_a_folder_with_a_file_that_the_report_would_replace_is_refused(
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
     with pytest.raises(SystemExit, match=rf"holds {name}.*set hydra\.sweep\.dir"):
-        sweep.SweepStart().on_multirun_start(hydra_config())
+        start.SweepStart().on_multirun_start(hydra_config())
     assert [path for path in (tmp_path / "grid").rglob("*") if path.is_file()] == [mine]
 
 
 def test_the_end_is_written_down_unless_the_user_stopped_it(tmp_path, monkeypatch):
     make_cell(tmp_path, "vae", "nf", 0)
     started(monkeypatch, tmp_path)
-    assert sweep.end_sweep(interrupted=True) is True
-    found = manifest.read_manifest(tmp_path)
+    assert start.end_sweep(interrupted=True) is True
+    found = plan.read_manifest(tmp_path)
     assert "interrupted" in found
     assert "finished" not in found
-    sweep.end_sweep(interrupted=False)
-    assert "finished" in manifest.read_manifest(tmp_path)
+    start.end_sweep(interrupted=False)
+    assert "finished" in plan.read_manifest(tmp_path)
 
 
 def test_without_a_sweep_there_is_no_report(capsys):
-    sweep.end_sweep(interrupted=False)
+    start.end_sweep(interrupted=False)
     assert capsys.readouterr().out == ""
 
 
@@ -204,7 +207,7 @@ def test_resuming_what_is_gone_is_one_message(tmp_path):
 
 def test_globs_are_planned_as_hydra_expands_them(hydra_config):
     config = hydra_config(task=["encoder=glob(v*)", "decoder=vae"])
-    names = [job[0] for job in sweep.planned_jobs(config)]
+    names = [job[0] for job in start.planned_jobs(config)]
     assert {"encoder=vae", "encoder=vqvae"} <= set(names)
 
 
@@ -221,7 +224,7 @@ def test_files_that_hydra_would_replace_refuse_the_sweep(hydra_config, tmp_path,
     path.parent.mkdir(parents=True)
     path.write_text("mine")
     with pytest.raises(SystemExit, match=path.name):
-        sweep.SweepStart().on_multirun_start(hydra_config(*options))
+        start.SweepStart().on_multirun_start(hydra_config(*options))
     assert path.read_text() == "mine"
     assert not (tmp_path / "grid" / "sweep.json").exists()
 
@@ -230,7 +233,7 @@ def test_files_that_hydra_would_replace_refuse_the_sweep(hydra_config, tmp_path,
 def test_cells_outside_of_the_sweep_are_refused(hydra_config, subdir):
     config = hydra_config(f"hydra.sweep.subdir={subdir}")
     with pytest.raises(SystemExit, match="leads out of the sweep's folder"):
-        sweep.SweepStart().on_multirun_start(config)
+        start.SweepStart().on_multirun_start(config)
 
 
 def test_a_training_is_not_logged_over_files_of_other_origin(hydra_config, tmp_path):
@@ -238,12 +241,12 @@ def test_a_training_is_not_logged_over_files_of_other_origin(hydra_config, tmp_p
     with open_dict(config):
         config.hydra.run.dir, config.hydra.job.name = str(tmp_path / "run"), "train"
     for _ in range(2):  # a second one goes to the same folder
-        sweep.TrainingStart().on_run_start(config)
+        start.TrainingStart().on_run_start(config)
     for name in (".hydra/config.yaml", "train.log"):
         folder = tmp_path / name.strip(".").partition("/")[0]
         (folder / name).parent.mkdir(parents=True)
         (folder / name).write_text("mine")
         config.hydra.run.dir = str(folder)
         with pytest.raises(SystemExit, match=r"set hydra\.run\.dir to another folder"):
-            sweep.TrainingStart().on_run_start(config)
+            start.TrainingStart().on_run_start(config)
         assert [path.name for path in folder.iterdir()] == [name.partition("/")[0]]

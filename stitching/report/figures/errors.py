@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from stitching.report.figures.facts import INTERVAL
-from stitching.report.figures.matrix import (
+from stitching.report.drawing.matrix import (
     BAR,
     GAP,
     SMALL_SIZES,
@@ -13,12 +12,13 @@ from stitching.report.figures.matrix import (
     draw_matrix,
     scale_bar,
 )
-from stitching.report.figures.sheet import QUIET, WIDE, Sheet, width_of
-from stitching.report.formats import format_value, with_interval
-from stitching.report.grids import Grid
-from stitching.report.marks import BEST, BIAS, TIE, legend, marks
-from stitching.report.measures import Measure, measure_of
-from stitching.report.tables import caveats, cell_texts, grid_values, setting
+from stitching.report.drawing.sheet import QUIET, WIDE, Sheet, width_of
+from stitching.report.figures.facts import INTERVAL
+from stitching.report.tables import caveats, cell_texts, grid_values
+from stitching.results.formats import format_value, setting, with_interval
+from stitching.results.grid import Grid
+from stitching.results.marks import BEST, BIAS, TIE, legend, marks
+from stitching.results.measures import Measure, measure_of
 
 __all__ = ["draw_errors", "error_measures"]
 

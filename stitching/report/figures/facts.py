@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
-from stitching.report.cells import BASELINES, Cell
-from stitching.report.grids import Grid
-from stitching.report.tables import setting
+from stitching.results.formats import setting
+from stitching.results.grid import Grid
+from stitching.results.reading import BASELINES, Cell
 
 __all__ = ["AT", "INTERVAL", "commands", "map_pairs", "probe_setting"]
 

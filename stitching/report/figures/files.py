@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from stitching.report.cells import Cell
+from stitching.report.drawing.sheet import Sheet, page_style
 from stitching.report.figures.errors import draw_errors, error_measures
 from stitching.report.figures.facts import commands, map_pairs
 from stitching.report.figures.pictures import gans, picture_grid, picture_strip, pictured
 from stitching.report.figures.probes import draw_accuracy, draw_agreement, mapped_cells, own_cells
-from stitching.report.figures.sheet import Sheet, page_style
 from stitching.report.figures.training import courses, draw_training
-from stitching.report.grids import Grid, require_unique
-from stitching.report.output import FIGURES as FOLDER
-from stitching.report.output import Output
+from stitching.results.grid import Grid, require_unique
+from stitching.results.output import FIGURES as FOLDER
+from stitching.results.output import Output
+from stitching.results.reading import Cell
 
 __all__ = ["FIGURES", "draw_figures", "missing_figures", "write_figures"]
 

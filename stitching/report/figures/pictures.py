@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stitching.report.cells import Cell
-from stitching.report.figures.sheet import BLANK, INK, QUIET, WIDE, Sheet, width_of
-from stitching.report.grids import Grid
-from stitching.report.tables import setting
+from stitching.report.drawing.sheet import BLANK, INK, QUIET, WIDE, Sheet, width_of
+from stitching.results.formats import setting
+from stitching.results.grid import Grid
+from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     from PIL import Image

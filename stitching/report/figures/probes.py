@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stitching.report.cells import BASELINES, Cell
+from stitching.report.drawing.sheet import WIDE, Sheet
 from stitching.report.figures.facts import INTERVAL, probe_setting
 from stitching.report.figures.readings import Row, Table, attributes_of, reasons
-from stitching.report.figures.sheet import WIDE, Sheet
-from stitching.report.grids import Grid
+from stitching.results.grid import Grid
+from stitching.results.reading import BASELINES, Cell
 
 __all__ = ["draw_accuracy", "draw_agreement", "mapped_cells", "own_cells"]
 

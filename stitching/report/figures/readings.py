@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stitching.report.cells import Cell
-from stitching.report.differences import combine
-from stitching.report.figures.matrix import (
+from stitching.report.drawing.matrix import (
     BAR,
     GAP,
     SMALL_SIZES,
@@ -17,9 +15,11 @@ from stitching.report.figures.matrix import (
     draw_matrix,
     scale_bar,
 )
-from stitching.report.figures.sheet import Sheet, width_of
-from stitching.report.formats import format_value, with_interval
-from stitching.report.measures import measure_of
+from stitching.report.drawing.sheet import Sheet, width_of
+from stitching.results.differences import combine
+from stitching.results.formats import format_value, with_interval
+from stitching.results.measures import measure_of
+from stitching.results.reading import Cell
 
 __all__ = ["MEAN", "Row", "Table", "attributes_of", "reasons"]
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stitching.report.cells import Cell
+from stitching.report.drawing.sheet import INK, QUIET, WIDE, Sheet
 from stitching.report.figures.facts import probe_setting
 from stitching.report.figures.readings import MEAN, attributes_of, reasons
-from stitching.report.figures.sheet import INK, QUIET, WIDE, Sheet
-from stitching.report.grids import Grid
+from stitching.results.grid import Grid
+from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stitching.report.figures.sheet import Sheet, page_style
+from stitching.report.drawing.sheet import Sheet, page_style
 
 
 @pytest.fixture

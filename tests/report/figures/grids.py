@@ -1,6 +1,6 @@
 """Cells as runs leave them, for figures."""
 
-from stitching.report.grids import read_grid
+from stitching.results.grid import read_grid
 from tests.report.made import drawn, make_cell, make_pictures, scores
 
 ATTRIBUTES = ("Male", "No_Beard")

@@ -3,7 +3,7 @@
 import pytest
 
 from stitching.report.figures.errors import draw_errors, error_measures
-from stitching.report.grids import read_grid
+from stitching.results.grid import read_grid
 from tests.report.figures.grids import IMAGES, make_grid, measured, words
 from tests.report.made import make_cell
 

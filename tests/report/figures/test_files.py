@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from stitching.report.figures import missing_figures, write_figures
-from stitching.report.grids import read_grid
-from stitching.report.output import Output
+from stitching.results.grid import read_grid
+from stitching.results.output import Output
 from tests.report.figures.grids import IMAGES, make_grid, make_training, probed
 from tests.report.made import make_cell, make_pictures
 

@@ -1,7 +1,7 @@
 """Figures 1 and 2."""
 
 from stitching.report.figures.pictures import gans, picture_grid, picture_strip
-from stitching.report.grids import read_grid
+from stitching.results.grid import read_grid
 from tests.report.figures.grids import make_grid, words
 from tests.report.made import make_cell
 

@@ -8,7 +8,7 @@ from stitching.report.figures.probes import (
     own_cells,
 )
 from stitching.report.figures.readings import MEAN, Row, Table, attributes_of
-from stitching.report.grids import read_grid
+from stitching.results.grid import read_grid
 from tests.report.figures.grids import (
     ATTRIBUTES,
     make_grid,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stitching.report.figures.matrix import ColumnLabels, Entry, Scale, draw_matrix
-from stitching.report.figures.sheet import Sheet, page_style, width_of, wrap
+from stitching.report.drawing.matrix import ColumnLabels, Entry, Scale, draw_matrix
+from stitching.report.drawing.sheet import Sheet, page_style, width_of, wrap
 from tests.report.figures.grids import words
 
 

@@ -1,7 +1,7 @@
 """Figure 6."""
 
 from stitching.report.figures.training import courses, draw_training
-from stitching.report.grids import read_grid
+from stitching.results.grid import read_grid
 from tests.report.figures.grids import make_training, probed, words
 from tests.report.made import make_cell
 

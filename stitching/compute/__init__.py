@@ -1,0 +1,1 @@
+"""Numerics and processes: linear algebra, batches, threads, seeds, devices, images, progress."""

@@ -1,0 +1,100 @@
+"""The one place that converts between value ranges of images.
+
+Everywhere in the project an image batch is float32, shape (N, 3, H, W), RGB, in [0, 1].
+Models with another range convert at their own border with `rescale`.
+"""
+
+import torch
+from torch import Tensor
+
+#: A float image may leave [0, 1] by this much (rounding of a range conversion) and is clamped.
+RANGE_TOLERANCE = 1e-3
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """Return images as float32 in [0, 1], whichever of the two accepted forms enters.
+
+    Args:
+        x: Shape (N, 3, H, W), uint8 in 0..255 or floating point in [0, 1].
+
+    Returns:
+        Float32 tensor of the same shape; float input is clamped to [0, 1].
+
+    Raises:
+        TypeError: Neither uint8 nor floating point.
+        ValueError: Wrong shape, a value is not finite, or lies outside [0, 1] by more than
+            `RANGE_TOLERANCE` (images in [-1, 1] or 0..255 as float end here).
+    """
+    if x.ndim != 4 or x.shape[1] != 3:
+        raise ValueError(f"images must have shape (N, 3, H, W), got {tuple(x.shape)}")
+    if x.dtype == torch.uint8:
+        return x.to(torch.float32) / 255
+    if not x.is_floating_point():
+        raise TypeError(f"images must be uint8 or floating point, got {x.dtype}")
+    x = x.to(torch.float32)
+    if x.numel() == 0:
+        return x
+    low, high = float(x.amin()), float(x.amax())
+    # NaN fails both comparisons, infinities one of them.
+    if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
+        raise ValueError(
+            f"float images must lie in [0, 1] and be finite, got values from {low:.4g} to "
+            f"{high:.4g}: convert them with stitching.compute.images.rescale first"
+        )
+    return x.clamp(0, 1)
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Return images as bytes: clamped to [0, 1], times 255, rounded half up.
+
+    Args:
+        x: Shape (N, 3, H, W), float in [0, 1], or uint8 (kept as it is).
+
+    Raises:
+        TypeError, ValueError: As `to_unit`.
+    """
+    return (to_unit(x) * 255 + 0.5).floor().to(torch.uint8)
+
+
+def quantise(x: Tensor) -> tuple[Tensor, float]:
+    """Return images as the bytes that image measures are taken on, and what clamping changed.
+
+    The one way from a decoder's output to a measure, a picture file or a feature network.
+
+    Args:
+        x: Shape (N, 3, H, W), float on the 0-1 scale but free to leave it, or uint8.
+
+    Returns:
+        uint8 of the same shape: clamped to [0, 1], times 255, rounded half up. And the share of
+        values that lay outside [0, 1] by more than rounding can explain, in [0, 1].
+
+    Raises:
+        TypeError: As `to_unit`.
+        ValueError: A value is not finite.
+    """
+    if x.dtype == torch.uint8:
+        return x, 0.0
+    if not bool(x.isfinite().all()):
+        raise ValueError("images with values that are not finite cannot be turned into bytes")
+    clamped = x.clamp(0, 1)
+    outside = (x.float() - clamped).abs() > RANGE_TOLERANCE
+    share = float(outside.double().mean()) if x.numel() else 0.0
+    return to_uint8(clamped), share
+
+
+def rescale(x: Tensor, source: tuple[float, float], target: tuple[float, float]) -> Tensor:
+    """Map values linearly so that the range `source` becomes the range `target`.
+
+    Args:
+        x: Any shape, floating point.
+        source: Lowest and highest value of the range x is given in.
+        target: Lowest and highest value of the range wanted.
+
+    Raises:
+        ValueError: A range is empty or reversed.
+    """
+    for low, high in (source, target):
+        if not low < high:
+            raise ValueError(f"a value range needs low < high, got [{low}, {high}]")
+    scale = (target[1] - target[0]) / (source[1] - source[0])
+    return (x - source[0]) * scale + target[0]

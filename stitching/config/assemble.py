@@ -1,0 +1,301 @@
+"""Builds and checks a cell from its configuration, before the first image is encoded.
+
+What cells of a sweep share is a `Setting`; models are built on top of it, and a cell of both. The
+check at the start of a sweep builds the same parts, each distinct one once.
+"""
+
+import functools
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from stitching import config
+from stitching.compute import devices
+from stitching.config.compatibility import (
+    check_measures,
+    check_metrics,
+    check_pair,
+    check_penalty,
+    check_picture,
+    check_rank_curve,
+    check_role,
+    check_size,
+    check_test_images,
+    say_selection,
+    warn_of_crop,
+)
+from stitching.config.compose import CHOICE, ROLES, job_number, model_node, role_node, to_plain
+from stitching.config.labels import changed_options, check_penalty_names, label_models, model_name
+from stitching.config.values import check_values
+from stitching.pipeline.encoding import Subject
+
+if TYPE_CHECKING:
+    from stitching.data.base import ImageData
+    from stitching.maps import Map
+    from stitching.metrics.base import ImageMetric
+    from stitching.models.base import GenerativeModel
+    from stitching.pipeline.cache import Cache
+    from stitching.pipeline.cell import Cell
+    from stitching.pipeline.fitting import Factorisations
+    from stitching.pipeline.probing import Readouts
+    from stitching.pipeline.protocol import Protocol
+    from stitching.probes import AttributeProbes
+
+__all__ = ["Setting", "build_cell", "build_setting", "build_subject"]
+
+log = logging.getLogger(__name__)
+
+#: Builds the model of a role from its configuration, or returns one that was built before.
+Models = Callable[[DictConfig, str], "GenerativeModel"]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """All of a cell but its models.
+
+    Attributes:
+        plain: The resolved configuration.
+        device: Where networks run.
+        dtype: Their precision.
+        data: The data set, checked.
+        protocol: What is measured on what.
+        template: The map, unfitted.
+        metrics: Image metrics by name.
+        probes: Of binary attributes, or None to do without.
+        rank_curve: As the cell takes it.
+        cache: Where latents are kept.
+    """
+
+    plain: dict[str, Any]
+    device: torch.device
+    dtype: str
+    data: "ImageData"
+    protocol: "Protocol"
+    template: "Map"
+    metrics: dict[str, "ImageMetric"]
+    probes: "AttributeProbes | None"
+    rank_curve: str | list[int] | None
+    cache: "Cache"
+
+    @property
+    def drawn_with(self) -> int | None:
+        """Seed of latents drawn from posteriors; None for their means."""
+        seed: int = self.plain["seed"]
+        return seed if self.protocol.latents == "sampled" else None
+
+
+def build_setting(cfg: DictConfig) -> Setting:
+    """Build and check what does not depend on the models of a cell.
+
+    Raises:
+        ValueError: An option is wrong, or two of them do not go together.
+        FileNotFoundError: Data are missing.
+    """
+    config.check_keys(cfg)
+    plain = to_plain(cfg)
+    check_values(plain)
+    device = devices.pick_device(plain["device"], job_number())
+    dtype = devices.check_dtype(plain["dtype"])
+    devices.warn_of_slow_dtype(device, dtype)
+    drawn = isinstance(cfg.data.get("model"), DictConfig)
+    data = (
+        _drawn_data(json.dumps(to_plain(cfg.data)))
+        if drawn
+        else config.build_data(cfg.data, cfg.cache)
+    )
+    protocol = config.build_protocol(plain["protocol"])
+    check_measures(protocol.measures, plain["metric"])
+    check_penalty_names(protocol)
+    check_picture(plain["picture"], check_test_images(protocol, data))
+    data.check()
+    template = config.build(cfg.map, "map")
+    check_penalty(protocol, template)
+    return Setting(
+        plain=plain,
+        device=device,
+        dtype=dtype,
+        data=data,
+        protocol=protocol,
+        template=template,
+        metrics=_metrics(plain["metric"], device, data.image_size),
+        probes=build_probes(plain["probe"], data),
+        rank_curve=check_rank_curve(plain["rank_curve"], template),
+        cache=config.open_cache(plain["cache"]),
+    )
+
+
+def build_subject(cfg: DictConfig, role: str, setting: Setting, models: Models) -> Subject:
+    """Build the model of a role: `encoder`, `decoder` or `via`; check it with the setting.
+
+    Args:
+        cfg: Labelled, see `labels.label_models`.
+        role: The role.
+        setting: Of the same configuration.
+        models: Builds or finds the model.
+
+    Raises:
+        ValueError: An option is wrong, or the model does not go with the role or the data.
+        FileNotFoundError: Weights are missing.
+    """
+    node = model_node(str(cfg.via), cfg) if role == "via" else role_node(cfg, role)
+    model = models(node, role)
+    check_role(role, model, setting.data)
+    if role == "via":
+        return Subject(model, model.options, setting.dtype, setting.drawn_with)
+    warn_of_crop(model.name, node.get("trained_crop"), setting.plain["data"].get("crop"))
+    return Subject(
+        model,
+        model.options,
+        setting.dtype,
+        setting.drawn_with,
+        yaml_name=model_name(cfg[role]),
+        changed=changed_options(cfg, role),
+    )
+
+
+def build_cell(cfg: DictConfig) -> "Cell":
+    """Build and check all of a cell before any image is encoded.
+
+    Raises:
+        ValueError: An option is wrong or two of them do not go together.
+        FileNotFoundError: Data or weights are missing.
+    """
+    from stitching.compute.seeding import set_numerics
+    from stitching.pipeline.cell import Cell
+    from stitching.pipeline.fitting import Fitting
+
+    label_models(cfg)
+    setting = build_setting(cfg)
+    plain, protocol, cache = setting.plain, setting.protocol, setting.cache
+    if setting.device.type == "cuda":
+        # Whose memory is recorded, and where libraries allocate.
+        torch.cuda.set_device(setting.device)
+    models: dict[str, GenerativeModel] = {}
+
+    def shared(node: DictConfig, role: str) -> "GenerativeModel":
+        key = node_key(node)
+        if key not in models:
+            models[key] = config.build_model(node, str(setting.device), setting.dtype, role)
+        return models[key]
+
+    encoder, decoder = (build_subject(cfg, role, setting, shared) for role in ROLES)
+    via = None if plain["via"] is None else build_subject(cfg, "via", setting, shared)
+    check_pair(setting.template, encoder, decoder)
+    set_numerics(plain["seed"])
+    return Cell(
+        encoder=encoder,
+        decoder=decoder,
+        data=setting.data,
+        fitting=Fitting(
+            setting.template,
+            _factorisations(cache),
+            setting.device,
+            protocol.map_alpha if protocol.penalty == "by_hand" else None,
+        ),
+        protocol=protocol,
+        metrics=setting.metrics,
+        readouts=_readouts(setting, decoder.model_name),
+        cache=cache,
+        batch_size=plain["batch_size"],
+        seed=plain["seed"],
+        via=via,
+        round_trip=plain["round_trip"],
+        geometry=plain["geometry"],
+        rank_curve=setting.rank_curve,
+        validation=plain["validation"],
+    )
+
+
+def node_key(node: DictConfig) -> str:
+    """Return a text that is equal for equal models, whatever they are called."""
+    found = {k: v for k, v in to_plain(node).items() if k != CHOICE}
+    return json.dumps(found, sort_keys=True)
+
+
+@functools.lru_cache(maxsize=1)
+def _drawn_data(text: str) -> "ImageData":
+    """Drawn images of this process, so that cells of a sweep share what was drawn."""
+    return config.build_data(OmegaConf.create(json.loads(text)))
+
+
+@functools.lru_cache(maxsize=32)
+def _metric(key: str, text: str, device: str) -> "ImageMetric":
+    """Build a metric once per process: its networks serve every cell of a sweep."""
+    metric: ImageMetric = config.build(json.loads(text), f"metric.{key}")
+    if metric.unavailable is not None:
+        log.warning("image/%s will be absent: %s", metric.name, metric.unavailable)
+    return metric.to(device)
+
+
+def build_probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | None":
+    """Build the probes of binary attributes; None with `probe=none`.
+
+    Raises:
+        ValueError: An option is wrong, or the data lack an attribute that is asked for.
+    """
+    if not node.get("_target_"):
+        for key in node.keys() - {"_target_"}:
+            raise ValueError(f"probe.{key}: probe=none has no options; choose another probe")
+        return None
+    probes: AttributeProbes = config.build(node, "probe")
+    names = data.split("train").attributes
+    selected = probes.selected(names)
+    if probes.attributes == "auto":
+        say_selection(probes.selection(names), ", ".join(selected))
+    return probes
+
+
+def _readouts(setting: Setting, decoder: str) -> "Readouts | None":
+    """Return all probes of a cell, with a penalty picked by hand for its decoder if there is one.
+
+    Args:
+        setting: Of the cell.
+        decoder: Name of the decoder's YAML.
+    """
+    from stitching.pipeline.probing import Readouts
+    from stitching.probes import FactorProbes, LassoProbes, SoftmaxProbes
+
+    probes, protocol, plain = setting.probes, setting.protocol, setting.plain
+    if probes is None:
+        return None
+    if protocol.penalty == "by_hand" and isinstance(probes, LassoProbes):
+        alpha = protocol.probe_alpha(decoder)
+        if alpha is not None:
+            probes = config.build(plain["probe"], "probe", alpha=alpha, standardise=False)
+    others = SoftmaxProbes(), FactorProbes()
+    return Readouts(probes, *others, protocol, setting.cache, plain["seed"])
+
+
+def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
+    """A metric's configuration, weight files of the user's relative to the launch folder."""
+    fixed = dict(node)
+    if isinstance(node.get("weights"), str):
+        fixed["weights"] = config.absolute(node["weights"])
+    if isinstance(node.get("space"), dict):
+        fixed["space"] = _metric_options(node["space"])
+    return fixed
+
+
+def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[str, "ImageMetric"]:
+    """Build the metrics and check that they can measure images of this size."""
+    check_metrics(nodes)
+    metrics = {
+        key: _metric(key, json.dumps(_metric_options(node)), str(device))
+        for key, node in nodes.items()
+    }
+    for key, metric in metrics.items():
+        check_size(key, metric, size)
+    return metrics
+
+
+@functools.lru_cache(maxsize=1)
+def _factorisations(cache: "Cache") -> "Factorisations":
+    """Factorisations in memory, so that the cells of a sweep share them."""
+    from stitching.pipeline.fitting import Factorisations
+
+    return Factorisations(cache)

@@ -1,0 +1,218 @@
+"""Checks that models, data, map, metrics and protocol go together, before any long work.
+
+Each raises a ValueError whose message says which two do not, and what to change.
+"""
+
+import copy
+import functools
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from stitching.records.words import nearest
+
+if TYPE_CHECKING:
+    from stitching.data.base import ImageData
+    from stitching.maps import Map
+    from stitching.metrics.base import ImageMetric
+    from stitching.models.base import GenerativeModel
+    from stitching.pipeline.encoding import Subject
+    from stitching.pipeline.protocol import Protocol
+
+log = logging.getLogger(__name__)
+
+
+def check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
+    """Check that a model can play a role: `encoder`, `decoder` or `via`, which encodes too."""
+    from stitching.data.drawn import DrawingModel, Drawn, check_drew
+
+    if role == "decoder" and not model.can_decode:
+        raise ValueError(f"decoder={model.name}: this model cannot decode; use it as encoder")
+    if isinstance(model, DrawingModel):
+        check_drew(role, model, data)
+    elif role != "decoder" and not model.can_encode:
+        raise ValueError(f"{role}={model.name}: this model cannot encode; use it as decoder")
+    if model.needs_fit:
+        model.check_fit(data.n_train)
+    if model.image_size != data.image_size:
+        raise ValueError(
+            f"{role}={model.name} takes images of {model.image_size} pixels but "
+            f"data.image_size={data.image_size}: make them equal"
+        )
+    trained_on = model.card.get("data")
+    # Drawn images are of the kind that the model that drew them was trained on.
+    kind = data.model.card.get("data") if isinstance(data, Drawn) else data.name
+    if trained_on and trained_on != kind:
+        log.warning(
+            "%s=%s was trained on %s, the data are %s: train it with `python -m stitching.train "
+            "model=%s data=%s` and give zoo=FOLDER",
+            *(role, model.name, trained_on, data.name, model.name, data.name),
+        )
+
+
+def check_pair(template: "Map", encoder: "Subject", decoder: "Subject") -> None:
+    """Check that the map can connect two spaces, both ways, and that names tell them apart.
+
+    Raises:
+        ValueError: Shapes that the map cannot connect, `map=identity` between spaces that differ,
+            or one name for two models.
+    """
+    names = encoder.model.name, decoder.model.name
+    if names[0] == names[1]:
+        apart = _differing(encoder.identity(decoding=True), decoder.identity(decoding=True))
+        if apart:
+            raise ValueError(
+                f"encoder and decoder are both called {names[0]}, but differ in "
+                f"{', '.join(apart)}: leave encoder.name and decoder.name out, or make them differ"
+            )
+    apart = _differing(encoder.identity(), decoder.identity())
+    if not apart:
+        return
+    if template.name == "identity":
+        raise ValueError(
+            f"map=identity is for one space, but encoder={names[0]} and decoder={names[1]} "
+            f"differ in {', '.join(apart)}: use another map, or make them equal"
+        )
+    copy.deepcopy(template).set_shapes(encoder.model.latent_shape, decoder.model.latent_shape)
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Return what two identities of models differ in, options by name and value."""
+    options = one["options"], other["options"]
+    if options[0].get("_target_") != options[1].get("_target_"):
+        return ["their class of model"]
+    found = [
+        f"{key} ({options[0].get(key)} and {options[1].get(key)})"
+        for key in dict.fromkeys([*options[0], *options[1]])
+        if options[0].get(key) != options[1].get(key)
+    ]
+    rest = [key for key in dict.fromkeys([*one, *other]) if key != "options"]
+    # Other options bring other weights and other code: what was chosen says it all.
+    return found or [key for key in rest if one.get(key) != other.get(key)]
+
+
+def check_rank_curve(wanted: Any, template: "Map") -> str | list[int] | None:
+    """Return ranks, "auto" or None, once the map is known to be one that has a rank curve."""
+    from stitching.maps import SpectralMap
+
+    if wanted is None:
+        return None
+    ranks = wanted if isinstance(wanted, list) else []
+    if wanted != "auto" and not (ranks and all(type(k) is int and k >= 0 for k in ranks)):
+        raise ValueError(
+            f"rank_curve={wanted!r}: use null, auto, or a list of ranks such as [1,4,16,64]"
+        )
+    if not isinstance(template, SpectralMap) or getattr(template, "alpha_per_target", False):
+        raise ValueError(
+            f"rank_curve needs map=ridge, ols or reduced_rank with one penalty for all targets, "
+            f"got map={template.name}: set rank_curve=null, or change the map"
+        )
+    return ranks or "auto"
+
+
+def check_test_images(protocol: "Protocol", data: "ImageData") -> int:
+    """Return how many test images are measured on."""
+    wanted = protocol.test_images
+    if wanted is not None and wanted > data.n_test:
+        raise ValueError(
+            f"protocol.test_images={wanted}, but data.n_test={data.n_test}: raise data.n_test, or "
+            "set protocol.test_images=null"
+        )
+    return data.n_test if wanted is None else wanted
+
+
+def check_picture(picture: int, n_test: int) -> None:
+    """Check that the image to show is one of the test images that are measured on."""
+    if not 0 <= picture < n_test:
+        raise ValueError(
+            f"picture={picture} is not a test image: use 0 to {n_test - 1}, as {n_test} are "
+            "measured on (data.n_test, protocol.test_images)"
+        )
+
+
+def check_measures(wanted: Sequence[str], metrics: Collection[str]) -> None:
+    """Check that a protocol judges by measures that there are.
+
+    Args:
+        wanted: Keys of measures.
+        metrics: Names of the image metrics of the run, a user's own included.
+
+    Raises:
+        ValueError: One is unknown, or there are none.
+    """
+    from stitching.results.measures import MEASURES
+
+    known = [*(measure.key for measure in MEASURES), *(f"image/{name}" for name in metrics)]
+    if not wanted:
+        raise ValueError("protocol.measures is empty: name at least one, such as latent/r2")
+    for key in wanted:
+        if key not in known:
+            raise ValueError(
+                f"protocol.measures has {key!r}, which is no measure{nearest(key, known)}"
+            )
+
+
+def check_penalty(protocol: "Protocol", template: "Map") -> None:
+    """Check that penalties picked by hand are asked for with a map that has one."""
+    if protocol.penalty == "by_hand" and template.name != "ridge":
+        raise ValueError(
+            f"protocol.penalty=by_hand is for map=ridge, got map={template.name}: set "
+            "protocol.penalty=chosen, or map=ridge"
+        )
+
+
+def check_metrics(nodes: Mapping[str, Any]) -> None:
+    """Check that all entries of `metric` are configurations of metrics."""
+    for key, node in nodes.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ValueError(
+                f"metric.{key} is not a metric{nearest(key, nodes.keys() - {key}, 'metric.')}; "
+                "metrics are chosen as in metric=[rmse,lpips]"
+            )
+
+
+@functools.lru_cache(maxsize=64)
+def say_selection(selection: str, names: str) -> None:
+    """Log once per sweep which attributes `probe.attributes=auto` takes."""
+    log.info("probes of attributes: %s%s", selection, f" ({names})" if names else "")
+
+
+def check_size(key: str, metric: "ImageMetric", image_size: int) -> None:
+    """Check that a metric can measure images of this size."""
+    if metric.unavailable is None and image_size < metric.smallest_image:
+        raise ValueError(
+            f"metric {key} needs images of at least {metric.smallest_image} pixels a side, but "
+            f"data.image_size={image_size}: leave it out with '~metric.{key}'"
+        )
+
+
+def warn_of_low_precision(model: "GenerativeModel", dtype: str) -> None:
+    """Warn if a model computes in fewer digits than `dtype` says, by its own weights."""
+    held = {v.dtype for v in model.parameters() if v.is_floating_point() and v.itemsize < 4}
+    if held and dtype != "float64":
+        _warn_of_low_precision(model.name, ", ".join(sorted(map(str, held))), dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _warn_of_low_precision(name: str, held: str, dtype: str) -> None:
+    log.warning(
+        "model %s holds weights in %s and computes in them, whatever dtype=%s says: convert them "
+        "with .float() in its constructor for dtype=float32",
+        *(name, held.replace("torch.", ""), dtype),
+    )
+
+
+def warn_of_crop(name: str, trained: str | None, used: str | None) -> None:
+    """Warn if a model was trained on faces framed unlike those it will see."""
+    if trained and used and trained != used:
+        _warn_of_crop(name, trained, used)
+
+
+@functools.lru_cache(maxsize=64)
+def _warn_of_crop(name: str, trained: str, used: str) -> None:
+    """Warn once per model and sweep, in which every cell would say the same."""
+    log.warning(
+        "%s was trained on images cropped as %s, but data.crop=%s: a grid shows one crop to all "
+        "of its models, so this one sees faces framed unlike those it knows",
+        *(name, trained, used),
+    )

@@ -1,0 +1,297 @@
+"""Checks a sweep before its first cell: each distinct choice is composed and built once.
+
+A sweep of N encoders and M decoders has N + M distinct models, not N times M. Its jobs are
+therefore taken apart into what they set for the encoder, for the decoder, and for all else.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from stitching import config
+from stitching.compute.devices import check_device_name
+from stitching.config.assemble import Setting, build_setting, build_subject, node_key
+from stitching.config.compatibility import check_pair
+from stitching.config.compose import ROLES
+from stitching.config.labels import changed_options, check_labels, label_models, model_name
+from stitching.pipeline.encoding import Subject
+
+__all__ = ["Planned", "SweepError", "check_sweep"]
+
+#: Launchers that compute in this process, so that its devices are those of the cells.
+_HERE = ("basic",)
+
+#: Jobs that a message names at most.
+_NAMED = 3
+
+_Key = tuple[str, ...]
+
+
+class SweepError(ValueError):
+    """Cells of a sweep cannot run; the message has each distinct fault once."""
+
+
+class Planned(NamedTuple):
+    """What a job of a sweep is called.
+
+    Attributes:
+        folder: Name of its folder.
+        encoder: Label of the model that encodes.
+        decoder: Label of the model that decodes.
+    """
+
+    folder: str
+    encoder: str
+    decoder: str
+
+
+class _Job(NamedTuple):
+    """The overrides of a job, and what they set for the encoder, the decoder, and all else."""
+
+    overrides: Sequence[str]
+    encoder: _Key
+    decoder: _Key
+    rest: _Key
+
+    def unit(self, role: str) -> tuple[str, _Key, _Key]:
+        """Return what determines the model of a role: its own overrides, and the rest."""
+        return role, (self.encoder if role == "encoder" else self.decoder), self.rest
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The model of a role, as one configuration has it.
+
+    Attributes:
+        name: Its name where Hydra names folders, which it does before there are labels.
+        label: Its label.
+        facts: What distinguishes it from others of that label.
+        subject: Without its weights; None where it could not be built.
+    """
+
+    name: str
+    label: str
+    facts: tuple[str, dict[str, Any]]
+    subject: Subject | None
+
+
+def check_sweep(master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Planned]:
+    """Compose and check every distinct choice of a sweep; return what its jobs are called.
+
+    Settings, models and pairs of models are checked as their cells check them. Models are built
+    one after the other on the CPU, and their weights are dropped. No image is encoded.
+
+    Args:
+        master: Hydra's configuration of the sweep, as callbacks get it.
+        jobs: The overrides of each job.
+
+    Raises:
+        SweepError: Some cell cannot run.
+    """
+    check = _Check(master, [_job(overrides) for overrides in jobs])
+    check.run()
+    check.faults.raise_any(len(jobs))
+    return [check.planned(number) for number in range(len(jobs))]
+
+
+@dataclass
+class _Faults:
+    """Messages, and the numbers of the jobs that each concerns."""
+
+    jobs: dict[str, dict[int, None]] = field(default_factory=dict)
+
+    @contextmanager
+    def caught(self, concerned: Callable[[], Sequence[int]]) -> Iterator[None]:
+        """Turn an error of the user's into a fault of the jobs that it concerns."""
+        try:
+            yield
+        except (*config.USER_ERRORS, HydraException) as error:
+            # Hydra's messages end with the folders it looked in, and have several lines.
+            text = " ".join(str(error).partition("Config search path")[0].split())
+            self.add(text or type(error).__name__, concerned())
+
+    def add(self, message: str, jobs: Sequence[int]) -> None:
+        """Add a message for some jobs."""
+        self.jobs.setdefault(message, {}).update(dict.fromkeys(jobs))
+
+    def raise_any(self, n: int) -> None:
+        """Raise SweepError if a sweep of n jobs has faults."""
+        if not self.jobs:
+            return
+        lines = ["the sweep was not started, because of what its cells would fail at:"]
+        for message, numbers in self.jobs.items():
+            jobs = sorted(numbers)
+            some = ", ".join(f"#{job}" for job in jobs[:_NAMED])
+            some += ", ..." if len(jobs) > _NAMED else ""
+            where = "in every cell" if len(jobs) == n else f"in {len(jobs)} of {n} cells: {some}"
+            lines.append(f"  {message} ({where})")
+        raise SweepError("\n".join(lines))
+
+
+class _Check:
+    """The checks of one sweep.
+
+    Args:
+        master: Hydra's configuration of the sweep.
+        jobs: Its jobs.
+    """
+
+    def __init__(self, master: DictConfig, jobs: Sequence[_Job]) -> None:
+        self.master, self.jobs, self.faults = master, jobs, _Faults()
+        self.settings: dict[_Key, Setting | None] = {}
+        self.models: dict[tuple[str, _Key, _Key], _Model | None] = {}
+        self._built: dict[tuple[str, str], Any] = {}
+
+    def run(self) -> None:
+        """Compose few jobs that together have every choice, and check all pairs of models."""
+        for number in _representatives(self.jobs):
+            self._check_job(number)
+        seen = set()
+        for job in self.jobs:
+            pair = [self.models.get(job.unit(role)) for role in ROLES]
+            setting = self.settings.get(job.rest)
+            encoder, decoder = (model.subject if model else None for model in pair)
+            key = (id(encoder), id(decoder), id(setting))
+            if setting is None or encoder is None or decoder is None or key in seen:
+                continue
+            seen.add(key)
+            with self.faults.caught(partial(self._like, job, *ROLES)):
+                check_pair(setting.template, encoder, decoder)
+        models = [model for model in self.models.values() if model and model.subject]
+        for label in dict.fromkeys(model.label for model in models):
+            with self.faults.caught(partial(self._called, label)):
+                check_labels((label, *model.facts) for model in models if model.label == label)
+
+    def planned(self, number: int) -> Planned:
+        """Return what a job is called, of a sweep without faults."""
+        encoder, decoder = (self.models[self.jobs[number].unit(role)] for role in ROLES)
+        assert encoder is not None
+        assert decoder is not None
+        folder = f"{encoder.name}-to-{decoder.name}_{number}"
+        return Planned(folder, encoder.label, decoder.label)
+
+    def _called(self, label: str) -> list[int]:
+        """Return the jobs with a model of this label."""
+        units = {unit for unit, model in self.models.items() if model and model.label == label}
+        return [
+            number
+            for number, job in enumerate(self.jobs)
+            if units & {job.unit(role) for role in ROLES}
+        ]
+
+    def _like(self, job: _Job, *roles: str) -> list[int]:
+        """Return the jobs with the same settings, and the same models in these roles."""
+        wanted = [job.unit(role) for role in roles]
+        return [
+            number
+            for number, other in enumerate(self.jobs)
+            if other.rest == job.rest and [other.unit(role) for role in roles] == wanted
+        ]
+
+    def _check_job(self, number: int) -> None:
+        """Compose a job, and check what no job before it had."""
+        job = self.jobs[number]
+        missing = [role for role in ROLES if job.unit(role) not in self.models]
+        self.models |= {job.unit(role): None for role in missing}
+        with (
+            self.faults.caught(lambda: self._guilty(job)),
+            _composed(self.master, job.overrides) as cfg,
+        ):
+            if job.rest not in self.settings:
+                self.settings[job.rest] = None
+                with self.faults.caught(lambda: self._like(job)):
+                    self.settings[job.rest] = self._setting(cfg)
+            names = {role: str(cfg[role].name) for role in missing}
+            label_models(cfg)
+            for role in missing:
+                self.models[job.unit(role)] = self._model(cfg, role, names[role], job)
+
+    def _guilty(self, job: _Job) -> list[int]:
+        """Return the jobs that cannot be composed for the reason that this one cannot."""
+        for roles in ((), ("encoder",), ("decoder",)):
+            own = [text for role in roles for text in job.unit(role)[1]]
+            try:
+                with _composed(self.master, [*job.rest, *own]) as cfg:
+                    label_models(cfg)
+            except (*config.USER_ERRORS, HydraException):
+                return self._like(job, *roles)
+        return self._like(job, *ROLES)
+
+    def _setting(self, cfg: DictConfig) -> Setting:
+        if self.master.hydra.runtime.choices.get("hydra/launcher") not in _HERE:
+            check_device_name(cfg.device)
+            cfg.device = "cpu"  # that of the cells is on another machine, or another process's
+        setting = build_setting(cfg)
+        if cfg.via is not None:
+            build_subject(cfg, "via", setting, self._builder(setting))
+        return setting
+
+    def _model(self, cfg: DictConfig, role: str, name: str, job: _Job) -> _Model:
+        node, subject, setting = cfg[role], None, self.settings[job.rest]
+        facts = changed_options(cfg, role) | {"weights": node.get("weights")}
+        if setting is not None:
+            with self.faults.caught(lambda: self._like(job, role)):
+                subject = build_subject(cfg, role, setting, self._builder(setting))
+        return _Model(name, str(node.name), (model_name(node), facts), subject)
+
+    def _builder(self, setting: Setting) -> Callable[[DictConfig, str], Any]:
+        """Return a function that builds each distinct model once, and keeps no weights."""
+
+        def build(node: DictConfig, role: str) -> Any:
+            key = node_key(node), setting.dtype
+            if key not in self._built:
+                model = config.build_model(node, "cpu", setting.dtype, role)
+                self._built[key] = model.to("meta")
+            return self._built[key]
+
+        return build
+
+
+def _job(overrides: Sequence[str]) -> _Job:
+    parts: dict[str, list[str]] = {"encoder": [], "decoder": [], "rest": []}
+    for text in overrides:
+        key = text.lstrip("+~").partition("=")[0].removeprefix("model@").partition(".")[0]
+        parts[key if key in ROLES else "rest"].append(text)
+    both = [*parts["encoder"], *parts["decoder"]]
+    if any("${" in text.replace("${.", "") for text in both):
+        parts |= {role: both for role in ROLES}  # one role may refer to the other
+    return _Job(overrides, *(tuple(parts[key]) for key in ("encoder", "decoder", "rest")))
+
+
+def _representatives(jobs: Sequence[_Job]) -> list[int]:
+    """Return numbers of jobs that together have every distinct choice; as few as is easy."""
+    known: set[object] = set()
+    found = []
+    for new in (2, 1):  # first jobs that bring two, such as those on the diagonal of a grid
+        for number, job in enumerate(jobs):
+            units = {job.unit(role) for role in ROLES}
+            if len(units - known) >= new:
+                known |= units
+                found.append(number)
+    return found
+
+
+@contextmanager
+def _composed(master: DictConfig, overrides: Sequence[str]) -> Iterator[DictConfig]:
+    """Compose a job as a launcher does, and make it Hydra's current one."""
+    loader = GlobalHydra.instance().config_loader()
+    cfg = loader.load_sweep_config(master, list(overrides))
+    with open_dict(cfg.hydra.job):
+        cfg.hydra.job.id = cfg.hydra.job.num = 0
+    state = HydraConfig.instance()
+    before = state.cfg
+    state.set_config(cfg)
+    try:
+        with open_dict(cfg):
+            del cfg["hydra"]
+        OmegaConf.set_struct(cfg, True)
+        yield cfg
+    finally:
+        state.cfg = before

@@ -1,0 +1,129 @@
+"""Hydra's messages about options that do not exist, with the nearest one that does.
+
+Hydra lists options or says that a key is "not in struct". It has no hook for messages, so its
+loader of configurations is wrapped; the release series is pinned.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+
+from stitching.records.words import closest, nearest_key
+
+#: Hydra's own words, and where in them the key is.
+_KEY = re.compile(
+    r"Could not override '(?P<set>[^']+)'|Could not delete from config\. '(?P<delete>[^']+)'"
+    r"|Could not delete '(?P<drop>[^'=]+)|config group '(?P<group>[^']+)' does not"
+)
+_OPTION = re.compile(r"Could not (?:find|load) '(?P<group>[^']+)/(?P<name>[^'/]+)'")
+
+
+def name_nearest() -> None:
+    """Make Hydra name the nearest option in its refusals; calling it again changes nothing."""
+    original = ConfigLoaderImpl.load_configuration
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def load(self: ConfigLoaderImpl, *args: Any, **kwargs: Any) -> DictConfig:
+        try:
+            loaded = original(self, *args, **kwargs)
+        except MissingConfigException as error:
+            text = _option(error, self)
+            if text is None:
+                raise
+            raise MissingConfigException(text, error.missing_cfg_file, error.options) from None
+        except ConfigCompositionException as error:
+            found = _KEY.search(str(error))
+            if found is None or not found.lastgroup:
+                raise
+            text = _key(found[found.lastgroup], functools.partial(original, self), args, kwargs)
+            raise ConfigCompositionException(text) from None
+        _check_hydra_keys(loaded, kwargs.get("overrides", ()))
+        return loaded
+
+    ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+
+
+def _option(error: MissingConfigException, loader: ConfigLoaderImpl) -> str | None:
+    found = _OPTION.search(str(error))
+    options = loader.get_group_options(found["group"]) if found else []
+    if found is None or not options:
+        return None
+    close = closest(found["name"], options)
+    meant = f", did you mean {close}?" if close else "."
+    known = ", ".join(sorted(options))
+    return f"there is no {found['group']} named {found['name']}{meant} There are {known}"
+
+
+def _check_hydra_keys(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse keys that `+` adds to a part of Hydra's own configuration with fixed fields."""
+    for text in overrides:
+        key, equals, _ = text.lstrip("+").partition("=")
+        if not (text.startswith("+") and equals and key.startswith("hydra.")):
+            continue
+        node, before = cfg.hydra, "hydra."
+        for part in key.split(".")[1:]:
+            kind = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+            if not dataclasses.is_dataclass(kind):
+                break  # such as hydra.job.env_set, which has any keys
+            known = [f"{before}{field.name}" for field in dataclasses.fields(kind)]
+            if before + part not in known:
+                raise ConfigCompositionException(_unknown(before + part, known, known))
+            node, before = node[part], f"{before}{part}."
+
+
+def _key(key: str, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """Say that there is no such key. Known ones are those of the same choices without it."""
+    overrides = kwargs.get("overrides", ())
+    without = [text for text in overrides if text.lstrip("+~").partition("=")[0] != key]
+    for kept in (without, []):
+        try:
+            cfg = load(*args, **(kwargs | {"overrides": kept}))
+            break
+        except HydraException:
+            continue
+    else:
+        return f"{key} is not an option"
+    return unknown_key(key, cfg)
+
+
+def unknown_key(key: str, cfg: DictConfig) -> str:
+    """Return the message that a configuration has no such key.
+
+    Args:
+        key: With dots.
+        cfg: The configuration, with or without Hydra's own part.
+    """
+    known = [path for path in paths(cfg) if path != key]
+    parent = key.rpartition(".")[0]
+    beside = [path for path in known if path.rpartition(".")[0] == parent]
+    return _unknown(key, known, beside)
+
+
+def _unknown(key: str, known: Sequence[str], beside: Sequence[str]) -> str:
+    there = f"; there are {', '.join(beside)}" if beside else ""
+    return f"{key} is not an option{nearest_key(key, known)}{there}"
+
+
+def paths(cfg: DictConfig) -> list[str]:
+    """Return all keys of a configuration with dots, without those that Hydra reads."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    found: list[str] = []
+
+    def walk(node: Any, before: str) -> None:
+        for name, value in node.items():
+            if (not before and name == "hydra") or str(name).startswith("_"):
+                continue
+            found.append(f"{before}{name}")
+            if isinstance(value, dict):
+                walk(value, f"{before}{name}.")
+
+    walk(plain, "")
+    return found

@@ -1,0 +1,1 @@
+"""One cell: encode, fit, decode, score."""

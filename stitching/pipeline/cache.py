@@ -1,0 +1,335 @@
+"""Content-keyed files: what was computed once from the same inputs is read, not computed again.
+
+A key is the hash of everything the content depends on, so an entry never goes stale; it can only
+become unused. Files are written under another name and renamed, so a reader sees all or nothing,
+and a lock keeps two processes from computing the same entry side by side. Every file has a
+checksum: one that was damaged from outside is computed again, with a warning.
+"""
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import os
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stitching.records import tensorfiles
+from stitching.records.tensorfiles import DamagedFile, NoChecksum, Tensors
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+log = logging.getLogger(__name__)
+
+#: How often entries are computed before a disk that returns other bytes counts as broken.
+_ATTEMPTS = 3
+
+
+def content_key(parts: Mapping[str, Any]) -> str:
+    """Return SHA-256 (hex) of plain values under names; the order of names does not count."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a cache, there or not.
+
+    Attributes:
+        path: Where it lies.
+        parts: Everything its content depends on, as plain values.
+        shapes: Shapes of its tensors by name, where they are known beforehand.
+    """
+
+    path: Path
+    parts: Mapping[str, Any]
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def exists(self) -> bool:
+        """Return whether the file is there and whole: with its checksum, of these parts.
+
+        The first damaged one in a process is warned of. Its bytes are read once per process.
+        """
+        try:
+            self._check(tensorfiles.head(self.path))
+        except FileNotFoundError:
+            return False
+        except DamagedFile as problem:
+            _report(self.path, problem)
+            return False
+        return True
+
+    def read(self) -> Tensors:
+        """Return the tensors, on the CPU.
+
+        Raises:
+            DamagedFile: The file is damaged.
+            FileNotFoundError: There is no file.
+        """
+        content = tensorfiles.read(self.path)
+        self._check(content)
+        return content.tensors
+
+    def write(self, tensors: Tensors) -> None:
+        """Write the file, in place of what may be there.
+
+        Raises:
+            OSError: The folder cannot be written to, or the disk is full.
+        """
+        from safetensors import SafetensorError
+
+        partial = _partial(self.path)
+        try:
+            partial.parent.mkdir(exist_ok=True)
+            _remove_orphans(partial.parent)
+            tensorfiles.write(partial, tensors, self.parts)
+            # Safetensors lets its owner alone read. Who may read the folder may read its files.
+            partial.chmod(partial.parent.stat().st_mode & 0o666)
+            partial.replace(self.path)
+            tensorfiles.sync_folder(self.path.parent)
+        except (OSError, SafetensorError) as error:
+            raise _unwritable(self.path, error) from error
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+    def _check(self, content: tensorfiles.Content) -> None:
+        """Check that a whole file is this entry, not another one under its name."""
+        if content_key(content.parts) != content_key(self.parts):
+            raise DamagedFile("it is another entry's file")
+        for name, shape in self.shapes.items():
+            if content.shapes.get(name) != shape:
+                raise DamagedFile(f"{name} has shape {content.shapes.get(name)}, not {shape}")
+
+    def lock(self) -> "BaseFileLock":
+        """Return a lock between processes and threads; the system opens it when its owner dies."""
+        from filelock import FileLock
+
+        return FileLock(self.path.with_suffix(".lock"))
+
+    def acquire(self, lock: "BaseFileLock", blocking: bool = True) -> None:
+        """Acquire the lock, its folder made.
+
+        Raises:
+            Timeout: Another process has it, and `blocking` is false.
+            OSError: The folder cannot be written to, or the disk is full.
+        """
+        from filelock import Timeout
+
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(blocking=blocking)
+        except Timeout:
+            raise
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+
+
+def _partial(path: Path) -> Path:
+    """Where a file is written before it is renamed: beside the kinds, under its writer's name."""
+    writer = f"{socket.gethostname()}~{os.getpid()}"
+    return path.parent.parent / "partial" / f"{writer}~{path.name}"
+
+
+@functools.cache
+def _remove_orphans(folder: Path) -> None:
+    """Remove, once per process, what killed processes of this machine have left half written."""
+    for path in folder.glob(f"{socket.gethostname()}~*~*"):
+        try:
+            os.kill(int(path.name.split("~")[1]), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except (OSError, ValueError):
+            continue  # alive, of another user's, or not ours at all
+
+
+#: Entries that this process has spoken of, and of what.
+_reported: set[tuple[Path, type[DamagedFile]]] = set()
+
+
+def _report(path: Path, problem: DamagedFile) -> None:
+    """Warn of the first damaged entry of a process; others are logged at a lower level."""
+    kind = type(problem)
+    if (path, kind) in _reported:
+        return
+    before = any(other is kind for _, other in _reported)
+    _reported.add((path, kind))
+    if kind is NoChecksum:
+        text = "cache: %s is of an earlier version and computed again, as all such entries: %s"
+        log.log(logging.DEBUG if before else logging.INFO, text, path, problem)
+    else:
+        log.log(
+            logging.INFO if before else logging.WARNING,
+            "cache: an entry of kind %s is damaged and computed again: %s: %s. A full or failing "
+            "disk does this, or a lost power; further damaged entries are logged at level info",
+            path.parent.name,
+            path,
+            problem,
+        )
+
+
+def _unwritable(path: Path, error: Exception) -> OSError:
+    return OSError(
+        f"the cache cannot be written to: {path.parent}: {error}; make room, or choose another "
+        "folder with cache=DIR or the environment variable STITCHING_CACHE"
+    )
+
+
+class Cache:
+    """A folder of tensors by key, with a small memory of what was used last.
+
+    Args:
+        root: The folder, made when first written to.
+        keep_bytes: Size of what is held in memory; a sweep visits the same few again.
+
+    Attributes:
+        computed: Entries that this process computed, by kind.
+    """
+
+    def __init__(self, root: Path, keep_bytes: int = 2**30) -> None:
+        self.root = root
+        self.keep_bytes = keep_bytes
+        self.computed: Counter[str] = Counter()
+        self._memory: dict[str, Tensors] = {}
+
+    def tensors(
+        self, kind: str, parts: Mapping[str, Any], compute: Callable[[], Tensors]
+    ) -> Tensors:
+        """Return named tensors, from memory, from disk, or computed and stored.
+
+        Args:
+            kind: What they are, a folder name such as `latents`.
+            parts: Everything their content depends on, as plain values.
+            compute: Makes them when there is no entry.
+
+        Returns:
+            The tensors on the CPU; not to be modified.
+        """
+
+        def load() -> Tensors:
+            return self.filled(
+                [self.entry(kind, parts)], lambda claimed: (compute() for _ in claimed)
+            )[0]
+
+        return self.kept(kind, parts, load)
+
+    def kept(self, kind: str, parts: Mapping[str, Any], make: Callable[[], Tensors]) -> Tensors:
+        """Return named tensors from memory, or make and keep them there; the disk has no part.
+
+        Arguments and result as those of `tensors`.
+        """
+        key = f"{kind}/{content_key(parts)}"
+        if key not in self._memory:
+            self._memory[key] = make()
+            while len(self._memory) > 1 and self._size() > self.keep_bytes:
+                self._memory.pop(next(iter(self._memory)))  # the one used longest ago
+        else:
+            self._memory[key] = self._memory.pop(key)  # now the last used
+        return self._memory[key]
+
+    def entry(
+        self,
+        kind: str,
+        parts: Mapping[str, Any],
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Entry:
+        """Return the entry on disk of tensors that `tensors` takes the same arguments for."""
+        path = self.root / f"{kind}/{content_key(parts)}.safetensors"
+        return Entry(path, parts, shapes or {})
+
+    def filled(
+        self,
+        entries: Sequence[Entry],
+        compute: Callable[[Iterator[int]], Iterable[Tensors]],
+    ) -> list[Tensors]:
+        """Fill entries as `fill` does, and return their tensors.
+
+        Raises:
+            OSError: The disk returns other bytes than were written, time and again.
+        """
+        for _ in range(_ATTEMPTS):
+            self.fill(entries, compute)
+            try:
+                return [entry.read() for entry in entries]
+            except (DamagedFile, FileNotFoundError) as problem:
+                last = problem  # since `fill` has verified it
+        raise OSError(
+            f"the cache {self.root} does not return what is written to it: {last}; choose another "
+            "folder with cache=DIR or the environment variable STITCHING_CACHE"
+        )
+
+    def fill(
+        self,
+        entries: Sequence[Entry],
+        compute: Callable[[Iterator[int]], Iterable[Tensors]],
+    ) -> None:
+        """Compute the entries that are not on disk as one stream; afterwards all are there.
+
+        Each is written as soon as it is made, so what was stopped goes on where it was. Processes
+        that fill the same entries at the same time share the work: each takes what no other one
+        is at, and waits for the rest.
+
+        Args:
+            entries: The entries.
+            compute: Takes places in `entries` and yields the tensors of these, in the same order.
+                Taking a place reserves it for this process, so a look ahead should be short.
+                Called again for what another process had reserved and did not finish.
+        """
+        missing = [i for i, entry in enumerate(entries) if not entry.exists()]
+        while missing:
+            missing = _fill_free(entries, missing, compute, self.computed)
+            if missing:
+                # Nothing is reserved here meanwhile: processes cannot wait in a circle.
+                lock = entries[missing[0]].lock()
+                entries[missing[0]].acquire(lock)
+                lock.release()
+
+    def _size(self) -> int:
+        return sum(t.nbytes for entry in self._memory.values() for t in entry.values())
+
+
+def _fill_free(
+    entries: Sequence[Entry],
+    missing: Sequence[int],
+    compute: Callable[[Iterator[int]], Iterable[Tensors]],
+    computed: Counter[str],
+) -> list[int]:
+    """Compute what is missing and not reserved by others; return the places of what is."""
+    from filelock import Timeout
+
+    reserved: deque[tuple[Entry, BaseFileLock]] = deque()
+    others = []
+
+    def claimed() -> Iterator[int]:
+        for i in missing:
+            lock = entries[i].lock()
+            try:
+                entries[i].acquire(lock, blocking=False)
+            except Timeout:
+                others.append(i)
+                continue
+            reserved.append((entries[i], lock))
+            if entries[i].exists():  # another process was first
+                reserved.pop()
+                lock.release()
+            else:
+                yield i
+
+    try:
+        for tensors in compute(claimed()):
+            entry, lock = reserved[0]
+            entry.write(tensors)
+            computed[entry.path.parent.name] += 1
+            reserved.popleft()
+            lock.release()
+        assert not reserved, "fewer results than entries"
+    finally:
+        for _, lock in reserved:
+            lock.release()
+    return others

@@ -1,0 +1,303 @@
+"""One cell of the grid: encode, fit, map, decode, score.
+
+Everything here works on objects that were built and checked beforehand.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stitching.compute import progress
+from stitching.compute.batching import images_per_call
+from stitching.compute.images import quantise
+from stitching.data.base import ImageData, ImageSet
+from stitching.maps import Map, ReducedRank, Ridge, SpectralMap
+from stitching.maps.matrix import Rows
+from stitching.metrics.base import ImageMetric
+from stitching.metrics.latent import latent_scores
+from stitching.metrics.resampling import Estimate, Scores, flatten
+from stitching.pipeline.cache import Cache
+from stitching.pipeline.encoding import (
+    Subject,
+    encode_split,
+    fit_subject,
+    in_batches,
+    latent_rows,
+    reconstruct_split,
+)
+from stitching.pipeline.finite import finite_rows, where_finite
+from stitching.pipeline.fitting import Fitting, Space, exclude_invalid, ranks_of
+from stitching.pipeline.probing import Question, Readouts
+from stitching.pipeline.protocol import Protocol
+from stitching.pipeline.provenance import PeakMemory, of_data, of_options, of_weights, versions
+from stitching.pipeline.scoring import TestItems, geometry_scores, image_scores, valid_items
+from stitching.pipeline.validation import validation_r2
+
+Value = float | int | str | None
+Score = Estimate | Value
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Images of the test items that were measured, each (N, 3, S, S), uint8.
+
+    Attributes:
+        original: The test images.
+        own: The decoder's reconstructions of them from its own latents.
+        stitched: Its images from mapped latents.
+    """
+
+    original: Tensor
+    own: Tensor
+    stitched: Tensor
+
+
+@dataclass
+class Result:
+    """What a cell found.
+
+    Attributes:
+        metrics: Flat results and provenance, the same in every run with the same inputs; each
+            measure KEY has `KEY.low` and `KEY.high`, the ends of its 95 % interval.
+        draws: The measures on every resample of the test items, by key.
+        resources: Times, memory and counts of this run.
+        pictures: The images.
+        fitted: The map.
+        curves: Tables by name, one dict per row: `penalty_curve` where the map chose a penalty,
+            `rank_curve` where it was asked for.
+    """
+
+    metrics: dict[str, Value]
+    draws: dict[str, NDArray[np.float32]]
+    resources: dict[str, Value]
+    pictures: Pictures
+    fitted: Map
+    curves: dict[str, list[dict[str, Value]]]
+
+
+@dataclass
+class Cell:
+    """All that one cell needs.
+
+    Attributes:
+        encoder: The source model.
+        decoder: The target model.
+        data: The data set; `train` fits map and probes, `test` is measured on.
+        fitting: Fits the map; where encoder and decoder are one and the same it is the identity.
+        protocol: What is measured on what.
+        metrics: Image metrics by name.
+        readouts: What labels say of latents, or None to do without.
+        cache: Where latents and features are kept.
+        batch_size: Images per forward pass.
+        seed: Recorded.
+        via: A third model: the map through its space is scored beside the direct one. Or None.
+        round_trip: Whether to fit the map back too, and score both ways.
+        geometry: Whether to compare the two spaces themselves.
+        rank_curve: Ranks, or "auto", at which the map, cut to that rank, is scored; or None.
+        validation: Share of the fit images that the kind of map is judged by, for a choice of
+            maps that test images have no part in; or None.
+    """
+
+    encoder: Subject
+    decoder: Subject
+    data: ImageData
+    fitting: Fitting
+    protocol: Protocol
+    metrics: dict[str, ImageMetric]
+    readouts: Readouts | None
+    cache: Cache
+    batch_size: int
+    seed: int
+    via: Subject | None = None
+    round_trip: bool = True
+    geometry: bool = True
+    rank_curve: str | list[int] | None = None
+    validation: float | None = None
+    times: dict[str, float] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def run(self) -> Result:
+        """Run the cell.
+
+        Raises:
+            ValueError: A latent or an image is not finite, and the protocol does not exclude it.
+        """
+        started, computed = time.perf_counter(), Counter(self.cache.computed)
+        memory = PeakMemory()
+        train, test = self.data.split("train"), self._test_images()
+
+        subjects = [self.encoder, self.decoder, *([self.via] if self.via else [])]
+        with self._stage("encode"):
+            for subject in subjects:
+                fit_subject(subject, train, self.cache, self.batch_size)
+            encoded = [self._encode(subject, test) for subject in subjects]
+        spaces = [space for space, _ in encoded]
+        excluded: dict[str, int] = {}
+        if self.protocol.invalid == "exclude":
+            train, spaces, excluded = exclude_invalid(train, spaces)
+        source, target, *others = spaces
+
+        with self._stage("fit"):
+            fitted = self.fitting.fit(source, target)
+        with self._stage("map"):
+            mapping = partial(self.fitting.apply, fitted)
+            mapped = where_finite(mapping, source.test, "the encoder's latents")
+
+        with self._stage("decode"):
+            own = reconstruct_split(self.decoder, test, target.test, self.cache, self.batch_size)
+            if fitted.name == "identity" and torch.equal(mapped, target.test):
+                stitched = own
+            else:
+                stitched = where_finite(self._decode, mapped, "mapped latents")
+
+        stages = {"source": source.test, "target": target.test}
+        stages |= {f"via_{k}": space.test for k, space in enumerate(others)}
+        stages |= {"mapped": mapped, "own": own, "stitched": stitched}
+        items, invalid = valid_items(test, stages, self.protocol, self.decoder.dtype)
+        source, target, *others = (replace(s, test=items.of(s.test)) for s in spaces)
+        mapped, own, stitched = (items.of(rows) for rows in (mapped, own, stitched))
+
+        metrics = self._provenance(fitted, test) | invalid | excluded
+        with self._stage("score"):
+            metrics |= latent_scores(target.test, mapped, items.resamples)
+            metrics |= self.decoder.model.diagnostics(target.test, mapped)
+            metrics |= self._image_scores(items, stitched)
+            metrics["image/own_clipped"] = quantise(own)[1]
+        with self._stage("probe"):
+            if self.readouts is not None:
+                asked = Question(
+                    train, target, mapped, partial(self._fit_images, fitted, source), items
+                )
+                metrics |= self.readouts.scores(asked)
+        with self._stage("geometry"):
+            if self.geometry:
+                pair = [(space.subject, space.test) for space in (source, target)]
+                metrics |= geometry_scores(pair[0], pair[1], items, self.cache)
+        with self._stage("directions"):
+            if self.round_trip:
+                metrics |= self.fitting.both_directions(source, target, mapped, items.resamples)
+            for space in others:
+                metrics |= self.fitting.through(source, space, target, items.resamples)
+        if self.validation is not None:
+            with self._stage("validation"):
+                metrics["latent/validation_r2"] = validation_r2(
+                    self.fitting, source, target, train.ids, self.validation, self.seed
+                )
+        with self._stage("curves"):
+            curves = {"penalty_curve": _penalty_curve(fitted)}
+            if self.rank_curve is not None and isinstance(fitted, SpectralMap):
+                reduced = ReducedRank.of(fitted)
+                metrics["map/rank_90"] = reduced.summary()["rank_90"]
+                curves["rank_curve"] = self._rank_curve(reduced, source, target, items)
+
+        self.times["total"] = time.perf_counter() - started
+        resources: dict[str, Value] = {f"time/{k}_s": v for k, v in self.times.items()}
+        resources |= memory.facts() | {"count/images_encoded": sum(n for _, n in encoded)}
+        resources["count/reference_features"] = self.counts["reference_features"]
+        for kind, number in sorted((self.cache.computed - computed).items()):
+            resources[f"count/computed_{kind}"] = number
+        values, draws = flatten(metrics)
+        found = {name: table for name, table in curves.items() if table}
+        original = items.of(self._test_pixels(test))
+        pictures = Pictures(original, quantise(own)[0], quantise(stitched)[0])
+        return Result(values, draws, resources, pictures, fitted, found)
+
+    def _test_images(self) -> ImageSet:
+        test = self.data.split("test")
+        wanted = self.protocol.test_images
+        return test if wanted is None else test.subset(wanted)
+
+    def _test_pixels(self, test: ImageSet) -> Tensor:
+        """Return the test images as bytes; they are the same in all cells of a sweep."""
+        parts = {"images": test.fingerprint}
+        return self.cache.kept(
+            "shown", parts, lambda: {"pixels": quantise(test.images(slice(None)))[0]}
+        )["pixels"]
+
+    def _encode(self, subject: Subject, test: ImageSet) -> tuple[Space, int]:
+        """Return a model's latents, and how many images were encoded for them."""
+        train = self.data.split("train")
+        latents: Rows
+        finite = self.protocol.invalid == "fail"
+        encode = encode_split if self.fitting.chunk is None else latent_rows
+        latents, n_train = encode(subject, train, self.cache, self.batch_size, finite)
+        held_out, n_test = encode_split(subject, test, self.cache, self.batch_size, finite)
+        return Space(subject, train.fingerprint, latents, held_out), n_train + n_test
+
+    def _fit_images(self, fitted: Map, source: Space) -> Tensor:
+        return self.fitting.apply(fitted, source.train[:])
+
+    def _rank_curve(
+        self, reduced: ReducedRank, source: Space, target: Space, items: TestItems
+    ) -> list[dict[str, Value]]:
+        """Score every rank of the map on latents, and some of them on images."""
+        true, latents = (space.test.to(self.fitting.place) for space in (target, source))
+        errors = reduced.errors_by_rank(latents, true).tolist()
+        spread = float((true.double() - true.double().mean(0)).square().mean())
+        rows: list[dict[str, Value]] = [
+            {"rank": k, "latent/mse": e, "latent/r2": 1 - e / spread if spread > 0 else None}
+            for k, e in enumerate(errors)
+        ]
+        for rank in ranks_of(reduced, self.rank_curve or []):
+            stitched = self._decode(reduced.predict(latents, rank).cpu())
+            bad = int((~finite_rows(stitched)).sum())
+            if bad and self.protocol.invalid == "exclude":
+                rows[rank]["invalid/stitched"] = bad  # a rank's scores are of all items, or none
+                continue
+            scores, _ = flatten(self._image_scores(items, stitched))
+            rows[rank] |= {k: v for k, v in scores.items() if isinstance(v, float)}
+        return rows
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        model = self.decoder.model
+        batches = latents.split(images_per_call(self.batch_size, model.device))
+        what = f"{model.name} decodes mapped latents"
+        return in_batches(model.decode_unclamped, batches, len(latents), what)
+
+    def _image_scores(self, items: TestItems, stitched: Tensor) -> Scores:
+        return image_scores(
+            self.metrics, items, stitched, self.cache, self.batch_size, self.counts
+        )
+
+    def _provenance(self, fitted: Map, test: ImageSet) -> dict[str, Score]:
+        train = self.data.split("train")
+        summary = fitted.summary()
+        top = ("map", "alpha", "n_train", "d_source", "d_target")
+        return {
+            "encoder": self.encoder.model.name,
+            "decoder": self.decoder.model.name,
+            **of_options(encoder=self.encoder, decoder=self.decoder),
+            "data": self.data.name,
+            **{key: summary.get(key) for key in top},
+            "n_test": len(test),
+            "seed": self.seed,
+            **self.protocol.facts(self.readouts.kind if self.readouts else "none"),
+            "dtype": self.encoder.dtype,
+            "device": self.encoder.identity()["device"],
+            **{f"map/{key}": value for key, value in summary.items() if key not in top},
+            **of_data(self.data.image_size, train, test),
+            **of_weights(encoder=self.encoder.model, decoder=self.decoder.model),
+            **versions(),
+        }
+
+    @contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        with progress.stage(name):
+            yield
+        self.times[name] = time.perf_counter() - started
+
+
+def _penalty_curve(fitted: Map) -> list[dict[str, Value]]:
+    curve = fitted.penalty_curve() if isinstance(fitted, Ridge) else None
+    if curve is None:
+        return []
+    return [dict(zip(curve, row, strict=True)) for row in zip(*curve.values(), strict=True)]

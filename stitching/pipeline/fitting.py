@@ -1,0 +1,306 @@
+"""Maps between the latents of models: fitted in both directions, composed, cut to a rank."""
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from stitching.compute import progress
+from stitching.data.base import ImageSet
+from stitching.maps import (
+    Factorisation,
+    Identity,
+    InterpolationWarning,
+    Map,
+    PenaltyEdgeWarning,
+    ReducedRank,
+    Ridge,
+    SpectralMap,
+    factorise,
+)
+from stitching.maps.matrix import Rows
+from stitching.metrics.latent import latent_scores
+from stitching.metrics.resampling import Estimate, Resamples, Scores
+from stitching.pipeline.cache import Cache, content_key
+from stitching.pipeline.encoding import Subject
+from stitching.pipeline.finite import finite_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """The latents of one model.
+
+    Attributes:
+        subject: The model.
+        fingerprint: Of the images behind `train`.
+        train: Latents that maps are fitted on, shape (N, D); read from disk where `map.chunk` is
+            set.
+        test: Latents that maps are tried on, shape (n, D).
+    """
+
+    subject: Subject
+    fingerprint: str
+    train: Rows
+    test: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PickedRows:
+    """Some rows of a matrix that is read by slices, in their order.
+
+    Attributes:
+        rows: The matrix.
+        places: Of the rows, ascending, (n,).
+    """
+
+    rows: Rows
+    places: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """Rows and columns."""
+        return torch.Size([len(self.places), self.rows.shape[1]])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the values."""
+        return self.rows.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where slices are handed out."""
+        return self.rows.device
+
+    def __getitem__(self, rows: slice, /) -> Tensor:
+        """Return a slice of the picked rows."""
+        places = self.places[rows]
+        if not len(places):
+            return self.rows[0:0]
+        first, last = int(places[0]), int(places[-1])
+        return self.rows[first : last + 1][places - first]
+
+
+def exclude_invalid(
+    images: ImageSet, spaces: Sequence[Space]
+) -> tuple[ImageSet, list[Space], dict[str, int]]:
+    """Leave out the fit images that some model has no finite latents of.
+
+    What remains is as if the others had never been there: their fingerprint is that of the
+    remaining images, so cached factorisations and probes are those of such a data set too.
+
+    Args:
+        images: The fit images.
+        spaces: Of encoder, decoder, and a third model where there is one.
+
+    Returns:
+        The remaining images, their spaces, and how many were left out: `n_invalid_fit`, and by
+        space `invalid/fit_source`, `invalid/fit_target`, `invalid/fit_via_0`.
+
+    Raises:
+        ValueError: Fewer than two images remain.
+    """
+    finite = [finite_rows(space.train) for space in spaces]
+    kept = torch.stack(finite).all(0)
+    places = kept.nonzero().flatten()
+    names = ("source", "target", *(f"via_{k}" for k in range(len(spaces) - 2)))
+    counts = {
+        f"invalid/fit_{name}": int((~f).sum()) for name, f in zip(names, finite, strict=True)
+    }
+    counts["n_invalid_fit"] = len(images) - len(places)
+    if len(places) == len(images):
+        return images, list(spaces), counts
+    if len(places) < 2:
+        found = ", ".join(f"{key}={value}" for key, value in counts.items())
+        raise ValueError(
+            f"protocol.invalid=exclude leaves {len(places)} of {len(images)} fit images, but a "
+            f"map needs 2 ({found}): look at the weights, value_range and dtype of these models"
+        )
+    images = images.pick(places.tolist())
+    remaining = [
+        replace(
+            space,
+            fingerprint=images.fingerprint,
+            train=space.train[kept]
+            if isinstance(space.train, Tensor)
+            else PickedRows(space.train, places),
+        )
+        for space in spaces
+    ]
+    return images, remaining, counts
+
+
+class Factorisations:
+    """Factorisations of training latents: the last few in memory, all of them on disk.
+
+    Args:
+        cache: Where they are kept.
+        keep: How many stay in memory, with all that their targets share: an encoder and a
+            decoder. At 9,000 images and 12,288 values each takes 1.4 GB.
+    """
+
+    def __init__(self, cache: Cache, keep: int = 2) -> None:
+        self.cache, self.keep = cache, keep
+        self._kept: dict[str, Factorisation] = {}
+
+    def of(self, space: Space, chunk: int | None, device: torch.device) -> Factorisation:
+        """Return the factorisation of a space's training latents, on a device."""
+        parts = {
+            "images": space.fingerprint,
+            "model": space.subject.identity(),
+            "algorithm": Factorisation.identity,
+            "streamed": chunk is not None,
+            "solved_on": device.type,
+        }
+        key = content_key(parts | {"chunk": chunk})
+        found = self._kept.pop(key, None)
+        if found is None:
+            stored = self.cache.tensors(
+                "factorisations",
+                parts,
+                lambda: factorise(_on(space.train, device), chunk).to_tensors(),
+            )
+            found = Factorisation.from_tensors(stored, chunk).to(device)
+        self._kept[key] = found  # now the last used
+        while len(self._kept) > self.keep:
+            self._kept.pop(next(iter(self._kept)))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """Fits one kind of map between spaces.
+
+    Attributes:
+        template: The map, unfitted; every fit is made on a copy.
+        factorisations: Shared by all fits.
+        device: Where fits are computed, unless latents are streamed; see `place`.
+        by_hand: Takes the names of the YAMLs of source and target, and returns the ridge penalty
+            to use in place of the template's; None to use the template as it is.
+    """
+
+    template: Map
+    factorisations: Factorisations
+    device: torch.device
+    by_hand: Callable[[str, str], float] | None = None
+
+    @property
+    def chunk(self) -> int | None:
+        """Rows of latents read at a time, None where they are in memory."""
+        chunk: int | None = getattr(self.template, "chunk", None)
+        return chunk
+
+    @property
+    def place(self) -> torch.device:
+        """Where maps are fitted and applied: streamed latents are read to the CPU."""
+        return torch.device("cpu") if self.chunk is not None else self.device
+
+    def factorise(self, space: Space) -> Factorisation:
+        """Return the factorisation of a space's training latents."""
+        return self.factorisations.of(space, self.chunk, self.place)
+
+    def fit(self, source: Space, target: Space) -> Map:
+        """Fit the map from one space to another.
+
+        Within one space, however it is decoded, there is nothing to bridge and nothing to fit:
+        the map is the identity.
+        """
+        if source.subject.identity() == target.subject.identity():
+            return Identity().fit(_on(source.train, self.place), _on(target.train, self.place))
+        fitted = copy.deepcopy(self.template)
+        if self.by_hand is not None:
+            alpha = self.by_hand(source.subject.model_name, target.subject.model_name)
+            fitted = Ridge(alpha=alpha, chunk=self.chunk)
+        fitted.set_shapes(source.subject.model.latent_shape, target.subject.model.latent_shape)
+        names = [space.subject.model.name for space in (source, target)]
+        factorises, basis = fitted.uses_factorisation, None
+        with progress.bar(1 + factorises, f"factorises {names[0]}", "step", even=False) as steps:
+            if factorises:
+                basis = self.factorise(source)
+                steps.update()
+            steps.say(f"fits {fitted.name} from {' to '.join(names)}")
+            latents = [_on(space.train, self.place) for space in (source, target)]
+            if isinstance(fitted, SpectralMap):
+                fitted = fitted.fit(latents[0], latents[1], basis)
+            else:
+                assert isinstance(latents[0], Tensor)  # only a spectral map is streamed
+                assert isinstance(latents[1], Tensor)
+                fitted = fitted.fit(latents[0], latents[1], basis)
+            steps.update()
+        return fitted
+
+    def apply(self, fitted: Map, latents: Tensor) -> Tensor:
+        """Return mapped latents, on the CPU."""
+        return fitted.predict(latents.to(self.place)).cpu()
+
+    def both_directions(
+        self, source: Space, target: Space, mapped: Tensor, resamples: Resamples
+    ) -> Scores:
+        """Score the map back from the target, and the way there and back.
+
+        ``latent/reverse_*`` compare latents mapped from the target with the source's own;
+        ``latent/round_trip_*`` compare the source's latents, mapped to the target and back, with
+        themselves; ``map/reverse_*`` are facts of the map back.
+
+        Args:
+            source: Of the map there.
+            target: Likewise.
+            mapped: What the map there made of the source's test latents.
+            resamples: Of the test items.
+        """
+        back = self._fit_quietly(target, source)
+        scores: dict[str, Estimate | float | int | str | None] = {}
+        for name, latents in (("reverse", target.test), ("round_trip", mapped)):
+            scores |= _named(name, source.test, self.apply(back, latents), resamples)
+        facts = back.summary()
+        for key in ("alpha", "train_r2", "interpolates", "at_edge"):
+            scores[f"map/reverse_{key}"] = facts.get(key)
+        return scores
+
+    def through(self, source: Space, via: Space, target: Space, resamples: Resamples) -> Scores:
+        """Score, as ``latent/via_*``, the composition of a map to a third space and one from it.
+
+        Next to ``latent/r2`` of the direct map this tells what the detour loses.
+        """
+        there = self.apply(self._fit_quietly(source, via), source.test)
+        arrived = self.apply(self._fit_quietly(via, target), there)
+        model = via.subject.model
+        return {
+            "via": model.name,
+            "weights/via": model.weights_hash,
+            **_named("via", target.test, arrived, resamples),
+        }
+
+    def _fit_quietly(self, source: Space, target: Space) -> Map:
+        # What would be warned of here is warned of in the cell of this pair; facts say it too.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InterpolationWarning)
+            warnings.simplefilter("ignore", PenaltyEdgeWarning)
+            return self.fit(source, target)
+
+
+def ranks_of(reduced: ReducedRank, wanted: str | list[int]) -> list[int]:
+    """Return the ranks at which images are measured, ascending.
+
+    Args:
+        reduced: The fitted map.
+        wanted: Ranks, of which those beyond the map's count as its full rank; or "auto": powers
+            of two, the rank that holds 90 % of the map's variance, and the full rank.
+    """
+    top = reduced.max_rank
+    if isinstance(wanted, str):
+        powers = [2**k for k in range(top.bit_length())]
+        ninety = int(reduced.summary()["rank_90"] or 0)
+        wanted = [*powers, ninety, top]
+    return sorted({min(rank, top) for rank in wanted})
+
+
+def _named(name: str, true: Tensor, mapped: Tensor, resamples: Resamples) -> Scores:
+    found = latent_scores(true, mapped, resamples)
+    return {key.replace("latent/", f"latent/{name}_"): value for key, value in found.items()}
+
+
+def _on(latents: Rows, device: torch.device) -> Rows:
+    return latents.to(device) if isinstance(latents, Tensor) else latents

@@ -1,0 +1,149 @@
+"""Choose a map by what it predicts of held-out fit images; test images have no part in it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from stitching.maps.matrix import Rows, blocks
+from stitching.metrics.latent import latent_scores
+from stitching.metrics.resampling import Estimate
+from stitching.pipeline.cache import content_key
+from stitching.pipeline.fitting import Fitting, PickedRows, Space
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+    from optuna.trial import Trial
+
+#: R2 needs two items to vary over, a map two to be fitted to.
+_FEWEST = 2
+
+
+def held_out(ids: Sequence[str], share: float, seed: int) -> Tensor:
+    """Return which items are held out, (N,) bool.
+
+    Each item is held out with probability `share`, by its id and the seed alone: the order of the
+    items, or further ones, change nothing for it.
+
+    Args:
+        ids: Of the items.
+        share: Between 0 and 1.
+        seed: Another one holds out others.
+
+    Raises:
+        ValueError: share is not between 0 and 1, or fewer than 2 items are on one of the sides.
+    """
+    if not 0 < share < 1:
+        raise ValueError(f"validation={share}: use a share of the fit images between 0 and 1")
+    chosen = torch.tensor([_place(item, seed) < share for item in ids], dtype=torch.bool)
+    n = int(chosen.sum())
+    if min(n, len(ids) - n) < _FEWEST:
+        raise ValueError(
+            f"validation={share} holds out {n} of {len(ids)} fit images: at least {_FEWEST} are "
+            "needed on both sides, so raise data.n_train, or change the share"
+        )
+    return chosen
+
+
+def validation_r2(
+    fitting: Fitting, source: Space, target: Space, ids: Sequence[str], share: float, seed: int
+) -> float:
+    """Fit the map to a part of the fit images, and return R2 of the target's latents on the rest.
+
+    Both parts come from the training latents; those of test images are not looked at.
+
+    Args:
+        fitting: With the map to judge.
+        source: Space of the encoder.
+        target: Space of the decoder.
+        ids: Of the training latents, N.
+        share: Of the images to hold out, see `held_out`.
+        seed: Of that choice.
+
+    Returns:
+        `latent/r2` of the held-out images; 1 is perfect, 0 is their mean, no lower bound.
+
+    Raises:
+        ValueError: Both are one space, so that there is no map to choose; `held_out` fails; or
+            the target's latents do not vary over the held-out images.
+    """
+    if source.subject.identity() == target.subject.identity():
+        raise ValueError(
+            "validation scores a map between two spaces, but encoder and decoder are the same "
+            f"model, {source.subject.model.name}: choose two"
+        )
+    chosen = held_out(ids, share, seed)
+    parts = [_divided(space, chosen, ids) for space in (source, target)]
+    fitted = fitting.fit(*parts)
+    mapped = fitting.apply(fitted, parts[0].test)
+    scores = latent_scores(parts[1].test, mapped)
+    r2 = scores["latent/r2"]
+    if r2 is None:
+        raise ValueError(f"validation: {scores['latent/r2_missing']}")
+    assert isinstance(r2, Estimate)
+    assert r2.value is not None
+    return r2.value
+
+
+def suggest_options(config: "DictConfig", trial: "Trial") -> None:
+    """Let Optuna choose options of the kind of map it has chosen, where nobody else has.
+
+    Hydra's Optuna sweeper calls it for each trial (`hydra.sweeper.custom_search_space`).
+
+    Args:
+        config: Of the whole sweep.
+        trial: Has chosen `params`; its `user_attrs` are what is fixed on the command line.
+    """
+    given = {**trial.user_attrs, **trial.params}
+    kind = given.get("map") or config.hydra.runtime.choices["map"]
+    n_train = int(given.get("data.n_train", config.data.n_train))
+    options: dict[str, Any] = {
+        "reduced_rank": {"map.rank": lambda key: trial.suggest_int(key, 1, 512, log=True)},
+        "relative": {
+            # Some of the fit images are held out, and cannot be anchors.
+            "map.n_anchors": lambda key: trial.suggest_int(key, 2, max(2, n_train // 2), log=True),
+            "map.cutoff": lambda key: trial.suggest_float(key, 0.0, 0.5),
+        },
+        "mlp": {
+            "map.hidden": lambda key: trial.suggest_int(key, 64, 2048, log=True),
+            "map.lr": lambda key: trial.suggest_float(key, 1e-4, 1e-2, log=True),
+            "map.weight_decay": lambda key: trial.suggest_float(key, 1e-4, 1.0, log=True),
+        },
+    }
+    for key, suggest in options.get(kind, {}).items():
+        if key not in given:
+            suggest(key)
+
+
+def _place(item: str, seed: int) -> float:
+    """A number in [0, 1) for an id under a seed."""
+    text = f"validation {seed} {item}".encode("utf-8", "surrogateescape")
+    # 53 bits are what a float holds exactly.
+    return (int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 11) / 2**53
+
+
+def _divided(space: Space, chosen: Tensor, ids: Sequence[str]) -> Space:
+    """Return a space that is fitted on the items not chosen and tried on those chosen."""
+    if space.train.shape[0] != len(ids):
+        raise ValueError(
+            f"{space.subject.model.name} has {space.train.shape[0]} training latents but there "
+            f"are {len(ids)} ids: give the ids of the split they are of"
+        )
+    kept, tried = (PickedRows(space.train, rows.nonzero()[:, 0]) for rows in (~chosen, chosen))
+    in_memory = isinstance(space.train, Tensor)
+    # Factorisations are kept by what they are of.
+    without = [item for item, out in zip(ids, chosen.tolist(), strict=True) if out]
+    fingerprint = content_key({"images": space.fingerprint, "without": without})
+    return replace(
+        space,
+        fingerprint=fingerprint,
+        train=_read(kept) if in_memory else kept,
+        test=_read(tried),
+    )
+
+
+def _read(rows: Rows) -> Tensor:
+    return torch.cat([rows[part] for part in blocks(rows.shape[0])])

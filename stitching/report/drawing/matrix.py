@@ -1,0 +1,254 @@
+"""Tables whose cells are coloured by their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stitching.report.drawing.sheet import INK, LEADING, POINT, QUIET, Sheet, width_of, wrap
+
+__all__ = [
+    "BAR", "GAP", "SMALL_SIZES", "ColumnLabels", "Entry", "Scale", "draw_matrix", "scale_bar",
+]  # fmt: skip
+
+#: Sizes of a number in a cell, in points, largest first: the first that fits is taken.
+SIZES = (7.0, 6.5, 6.0, 5.5, 5.0)
+
+#: Size of an interval below its number. Smaller ones cannot be read in print.
+SMALL_SIZES = (5.0, 4.8, 4.5)
+
+GAP = 0.02  # inches between cells
+
+BAR = 0.5  # inches, length of a scale of colours
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a cell of the table shows.
+
+    Attributes:
+        value: Number that colours it; None where there is none.
+        texts: The number as text, from the longest way of writing it to the shortest.
+        small: Its interval as text, "" for none.
+        kind: `usual`; `quiet`, a number that carries no information, without a colour; `absent`,
+            where `texts` hold a word instead of a number.
+        bold: Whether it stands out.
+        italic: Whether it is not told apart from what it is compared with.
+        framed: Whether it is of another kind than its neighbours.
+    """
+
+    value: float | None
+    texts: tuple[str, ...]
+    small: str = ""
+    kind: Literal["usual", "quiet", "absent"] = "usual"
+    bold: bool = False
+    italic: bool = False
+    framed: bool = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colours of numbers.
+
+    Attributes:
+        cmap: Name of a colour map of matplotlib.
+        low: Number at its beginning.
+        high: Number at its end.
+    """
+
+    cmap: str
+    low: float
+    high: float
+
+    @classmethod
+    def over(cls, values: Sequence[float], cmap: str) -> Scale:
+        """Return the scale from the lowest to the highest number, of which there may be none."""
+        return cls(cmap, min(values, default=0.0), max(values, default=0.0))
+
+    def colour(self, value: float) -> tuple[float, ...]:
+        """Return the colour of a number; without spread that of the middle."""
+        from matplotlib import colormaps
+
+        spread = self.high - self.low
+        place = (value - self.low) / spread if spread > 0 else 0.5
+        colour: tuple[float, ...] = colormaps[self.cmap](min(max(place, 0.0), 1.0))[:3]
+        return colour
+
+
+def draw_matrix(
+    sheet: Sheet,
+    x: float,
+    y: float,
+    rows: Sequence[Sequence[Entry]],
+    scales: Sequence[Scale],
+    *,
+    width: float,
+    height: float,
+    gaps: Sequence[float] = (),
+    last: float = 0.0,
+) -> None:
+    """Draw the cells of a table.
+
+    Args:
+        sheet: What is drawn on.
+        x: Left end in inches.
+        y: Upper end.
+        rows: Entries, the same number in each row.
+        scales: Colours by column.
+        width: Of a column, in inches.
+        height: Of a row.
+        gaps: Free space in front of each row, in inches; none if left out.
+        last: Likewise in front of the last column.
+    """
+    entries = [entry for row in rows for entry in row]
+    level, size = _fitting_size([e.texts for e in entries if e.kind != "absent"], width - 2 * GAP)
+    small = _small_size(entries, width, height, size)
+    for i, row in enumerate(rows):
+        y += gaps[i] if gaps else 0.0
+        for j, entry in enumerate(row):
+            left = x + j * width + (last if j + 1 == len(row) else 0.0)
+            place = (left + GAP / 2, y + GAP / 2, width - GAP, height - GAP)
+            _draw_entry(sheet, place, entry, scales[j], level, size, small)
+        y += height
+
+
+def _draw_entry(
+    sheet: Sheet,
+    place: tuple[float, float, float, float],
+    entry: Entry,
+    scale: Scale,
+    level: int,
+    size: float,
+    small: float,
+) -> None:
+    left, top, width, height = place
+    middle, centre = left + width / 2, top + height / 2
+    ink: str = QUIET
+    if entry.kind == "usual" and entry.value is not None:
+        colour = scale.colour(entry.value)
+        # Black and white letters have the same contrast at this luminance (WCAG 2.1).
+        ink = INK if _luminance(colour) > 0.21 else "white"
+        edge = INK if entry.framed else None
+        sheet.box(left, top, width, height, colour, edge=edge)
+    elif entry.kind == "quiet":
+        sheet.box(left, top, width, height, "white", hatch="//////")
+    else:
+        sheet.box(left, top, width, height)
+    if entry.kind == "absent":
+        _draw_word(sheet, middle, centre, entry.texts[0], width)
+        return
+    if not size:
+        return
+    text = entry.texts[min(level, len(entry.texts) - 1)]
+    below = entry.small if small else ""
+    # Digits are 0.73 of their size high; the two lines lie in the middle together.
+    high, low, between = 0.73 * size * POINT, 0.73 * small * POINT, 0.45 * small * POINT
+    up = (between + low) / 2 if below else 0.0
+    how: dict[str, Any] = {"colour": ink, "italic": entry.italic}
+    sheet.number(middle, centre - up, text, size, bold=entry.bold, **how)
+    if below:
+        sheet.number(middle, centre - up + (high + low) / 2 + between, below, small, **how)
+
+
+def _draw_word(sheet: Sheet, x: float, y: float, word: str, width: float) -> None:
+    """Write a word where there is no number, or a dash where it does not fit."""
+    size = next((size for size in SIZES if width_of(word, size) <= width), None)
+    text, italic = ("-", False) if size is None else (word, True)
+    sheet.text(x, y, text, size or SIZES[-1], at="center", colour=QUIET, italic=italic)
+
+
+def _fitting_size(texts: Sequence[tuple[str, ...]], width: float) -> tuple[int, float]:
+    """Choose how texts are written so that all of them fit into a width.
+
+    Args:
+        texts: Each from its longest form to its shortest.
+        width: In inches.
+
+    Returns:
+        Which form, and a size in points; 0 points where none fits.
+    """
+    for level in range(max((len(forms) for forms in texts), default=0)):
+        chosen = [forms[min(level, len(forms) - 1)] for forms in texts]
+        widest = max(width_of(text, 1.0, bold=True) for text in chosen)
+        for size in SIZES:
+            if widest * size <= width:
+                return level, size
+    return 0, 0.0
+
+
+def _small_size(entries: Sequence[Entry], width: float, height: float, size: float) -> float:
+    """Return the size at which all intervals fit below their numbers; 0 where none does."""
+    texts = [entry.small for entry in entries if entry.small and entry.kind != "absent"]
+    if not texts or not size:
+        return 0.0
+    widest = max(width_of(text, 1.0) for text in texts)
+    for small in SMALL_SIZES:
+        if widest * small <= width - 2 * GAP and (size + small) * 1.15 * POINT <= height - GAP:
+            return small
+    return 0.0
+
+
+def _luminance(colour: Sequence[float]) -> float:
+    """Return the relative luminance of sRGB values in [0, 1] (WCAG 2.1)."""
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+class ColumnLabels:
+    """Names above the columns of a table: in lines, or turned where they are too wide.
+
+    Attributes:
+        height: What they take, in inches.
+    """
+
+    def __init__(self, names: Sequence[str], width: float, size: float = 7) -> None:
+        self._size, self._width = size, width
+        words = [name.replace("_", " ") for name in names]
+        self._lines = [wrap(text, size, width) for text in words]
+        self._turned = any(width_of(x, size) > width for lines in self._lines for x in lines)
+        if self._turned:
+            self._lines = [[text] for text in words]
+            self.height = max(width_of(text, size) for text in words) + 0.06
+        else:
+            self.height = max(map(len, self._lines)) * size * LEADING * POINT + 0.03
+
+    def draw(self, sheet: Sheet, x: float, y: float, last: float = 0.0) -> None:
+        """Write them below the height y.
+
+        Args:
+            sheet: What is drawn on.
+            x: Where the first column begins, in inches.
+            y: Upper end.
+            last: Free space in front of the last column.
+        """
+        line = self._size * LEADING * POINT
+        for j, lines in enumerate(self._lines):
+            middle, bottom = x + (j + 0.5) * self._width, y + self.height - 0.03
+            middle += last if j + 1 == len(self._lines) else 0.0
+            if self._turned:
+                sheet.text(middle, bottom, lines[0], self._size, turned=True)
+                continue
+            for k, text in enumerate(reversed(lines)):
+                sheet.text(middle, bottom - (k + 0.5) * line, text, self._size, at="center")
+
+
+def scale_bar(
+    sheet: Sheet, right: float, y: float, scale: Scale, ends: tuple[str, str], size: float = 6
+) -> None:
+    """Draw a scale of colours in a line of text, with the names of its ends on both sides.
+
+    Args:
+        sheet: What is drawn on.
+        right: Where it ends, in inches.
+        y: Middle of the line.
+        scale: The colours.
+        ends: Texts for its beginning and its end.
+        size: Of the texts, in points.
+    """
+    from matplotlib import colormaps
+
+    left = right - width_of(ends[1], size) - 0.04 - BAR
+    sheet.text(right, y, ends[1], size, at="right", colour=QUIET)
+    sheet.gradient(left, y - 0.035, BAR, 0.07, colormaps[scale.cmap])
+    sheet.text(left - 0.04, y, ends[0], size, at="right", colour=QUIET)

@@ -1,0 +1,120 @@
+"""Pictures of cells and figures, made small enough to lie in the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stitching.report.page.limits import Limits
+from stitching.report.page.packing import Chunks, href
+from stitching.report.page.views import View
+from stitching.results.output import FIGURES as FOLDER
+from stitching.results.output import Output
+
+__all__ = ["add_figures", "add_pictures"]
+
+_NAME = re.compile(r"figure(?P<number>\d+)(?P<rest>.*)")
+
+
+def add_pictures(views: Sequence[View], chunks: Chunks, limits: Limits) -> tuple[int, list[str]]:
+    """Pack the reconstructions of cells, while there is room.
+
+    Returns:
+        How many cells were left out, with a picture or without, and files that cannot be read.
+    """
+    places = [
+        (f"picture-{number}-{place}", cell)
+        for number, view in enumerate(views)
+        for place, cell in enumerate(view.cells)
+        if cell and cell.state == "done"
+    ]
+    few = len(places) <= limits.pictures_cells
+    budget = limits.pictures_cells if few else limits.pictures_first
+    room, left_out, notes = limits.pictures_bytes, 0, []
+    for name, cell in places:
+        path = cell.path / "reconstructions.png"
+        if budget <= 0 or room <= 0:
+            left_out += 1
+            continue
+        try:
+            image = _small(path, limits)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            notes.append(f"{cell.path.name}: {path.name} cannot be read ({error})")
+            continue
+        budget -= 1
+        used = chunks.add(name, image, room)
+        room = room - used if used else 0
+        left_out += not used
+    return left_out, notes
+
+
+def _small(path: Path, limits: Limits) -> dict[str, Any]:
+    """Return a picture as a data URL with its size.
+
+    It is made smaller by a whole factor: pictures of cells are made larger by one, so that a
+    pixel of the model stays a square.
+    """
+    from PIL import Image
+
+    with Image.open(path) as file:
+        image = file.convert("RGB")
+    size = list(image.size)
+    factor = -(-image.width // limits.picture_width)
+    if factor > 1:
+        image = image.reduce(factor)
+    buffer = io.BytesIO()
+    image.save(buffer, format="webp", quality=limits.picture_quality, method=2)
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return {"url": f"data:image/webp;base64,{data}", "width": size[0], "height": size[1]}
+
+
+def add_figures(
+    folder: Path, views: Sequence[View], chunks: Chunks, page: Path, limits: Limits
+) -> list[dict[str, Any]]:
+    """Pack the figures that were drawn, of the sweep and of each of its protocols and seeds.
+
+    Returns:
+        One entry each, with a link to its file; "chunk" is empty where there was no room. A
+        number of the paper without a file has an entry that says what it needs.
+    """
+    from stitching.report.figures.files import FIGURES, missing_figures
+
+    output, drawn = Output(folder), f"{FOLDER}/figure*.svg"
+    found = [("", path) for path in output.found(drawn)]
+    for variant in dict.fromkeys(view.variant for view in views if view.variant):
+        found += [(variant.label, path) for path in output.variant(variant.folder).found(drawn)]
+    room, entries = limits.figures_bytes, []
+    for number, (label, path) in enumerate(found):
+        name = _NAME.match(path.stem)
+        which = int(name["number"]) if name else 0
+        used = 0
+        if room > 0:
+            text = path.read_text(encoding="utf-8", errors="replace")
+            used = chunks.add(f"figure-{number}", text, room)
+            room -= used
+        entries.append(
+            {
+                "number": which,
+                "name": path.stem,
+                "title": FIGURES[which].title if which in FIGURES else path.stem,
+                "part": name["rest"].strip("-_.").replace("_", " ") if name else "",
+                "variant": label,
+                "href": href(path, page),
+                "chunk": f"figure-{number}" if used else "",
+            }
+        )
+    there = {entry["number"] for entry in entries}
+    grid = next((view.grid for view in views if view.grid.cells), None)
+    lacks = missing_figures(grid) if grid else {}
+    by_report = f"drawn by a report: `python -m stitching.report {folder}`"
+    return entries + [
+        {"number": number, "title": figure.title, "needs": lacks.get(number, by_report)}
+        for number, figure in FIGURES.items()
+        if number not in there
+    ]

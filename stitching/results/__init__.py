@@ -1,0 +1,1 @@
+"""Reads the files of finished cells: cells, grids, measures. Needs no torch."""

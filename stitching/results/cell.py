@@ -1,0 +1,146 @@
+"""One cell, as its files tell."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from stitching.results.configs import merged, read_blocks
+from stitching.results.differences import Numbers, Quantity
+
+__all__ = ["BASELINES", "Cell", "family"]
+
+#: Models that are no trained generative models: a floor or a ceiling of a table.
+BASELINES = ("random", "mean", "pixels", "pca", "untrained")
+
+_PROBED = ("probe/", "factor/", "class/")
+
+
+def family(name: str) -> str:
+    """Return the kind of a model from its name: `nf` of `nf-celeba64` and `nf[n_steps=5]`."""
+    return re.split(r"[-\[]", name, maxsplit=1)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One cell, as its files tell.
+
+    Attributes:
+        path: Its folder.
+        encoder: Name of the model that encodes; "" where nothing tells.
+        decoder: Name of the model that decodes.
+        state: "done", "failed", "unfinished", "invalid", or "missing" where it was planned and
+            never started.
+        reason: Why it is not done.
+        sweep: Which start of a sweep it belongs to.
+        written: When its files were written last, in ns; 0 where there are none.
+        values: Contents of `metrics.json` and `resources.json`.
+        key: What it is made of, as a hash: cells with the same one are repeats. "" where it is
+            not done or does not say.
+        reused: The folder that it was copied from; "" where it was computed.
+        job: Its place in the plan of the sweep; None where there is no plan.
+        overrides: What the plan set for it alone.
+    """
+
+    path: Path
+    encoder: str
+    decoder: str
+    state: str
+    reason: str
+    sweep: object
+    written: float
+    values: Mapping[str, Any]
+    key: str = ""
+    reused: str = ""
+    job: int | None = None
+    overrides: tuple[str, ...] = ()
+
+    @property
+    def protocol(self) -> str:
+        """Label of the protocol it was measured by; "" in cells that do not say."""
+        return str(self.values.get("protocol") or "")
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether it is a model's own reconstruction: one model with one set of options.
+
+        Cells of earlier versions give one name to a model with two sets of options; between such
+        two there is a map.
+        """
+        return self.encoder == self.decoder and self.values.get("map") in (None, "identity")
+
+    @property
+    def kinds(self) -> tuple[str, str]:
+        """Kinds of the models that encode and decode, whatever they are called."""
+        encoder, decoder = (
+            family(str(self.values.get(f"{role}/model") or name))
+            for role, name in (("encoder", self.encoder), ("decoder", self.decoder))
+        )
+        return encoder, decoder
+
+    @cached_property
+    def blocks(self) -> tuple[str, ...]:
+        """Text of `config.yaml` in pieces, as `settings.read_blocks` returns them."""
+        return read_blocks(self.path / "config.yaml")
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Contents of `config.yaml`, not to be changed; empty where there is none."""
+        return merged(self.blocks)
+
+    def number(self, key: str) -> float | None:
+        """Return a finite number; None for all else."""
+        value = self.values.get(key)
+        if type(value) is float:  # almost all
+            return value if math.isfinite(value) else None
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        return float(value) if math.isfinite(value) else None
+
+    def interval(self, key: str) -> tuple[float, float] | None:
+        """Return the ends of a measure's 95 % interval, as the cell wrote them."""
+        low, high = self.number(f"{key}.low"), self.number(f"{key}.high")
+        return None if low is None or high is None else (low, high)
+
+    def quantity(self, key: str) -> Quantity:
+        """Return a measure with its draws, where the cell kept them."""
+        if key not in self._quantities:
+            draws = self._draws(key)
+            # What probes are asked about differs between ways of choosing it, not only in number.
+            asked = self.values.get("protocol/probe_ids") if key.startswith(_PROBED) else None
+            ids, n = self.values.get("data/test_ids"), self.values.get("n_test")
+            known = draws is not None and ids is not None
+            items = (ids, n, asked, len(draws)) if known and draws is not None else None
+            self._quantities[key] = Quantity(self.number(key), draws, items)
+        return self._quantities[key]
+
+    @cached_property
+    def _quantities(self) -> dict[str, Quantity]:
+        return {}
+
+    def _draws(self, key: str) -> Numbers | None:
+        path = self.path / "resamples.npz"
+        if not path.is_file():
+            return None
+        found = _opened(path, path.stat().st_mtime_ns)
+        return found[key].astype(np.float64) if key in found else None
+
+
+@lru_cache(maxsize=64)  # a grid's: to open a file takes longer than to read 30 measures from it
+def _opened(path: Path, written: int) -> NpzFile:
+    """Return an open file of draws, which closes when it leaves the cache.
+
+    Args:
+        path: The file.
+        written: When, in ns: a file that has been replaced is opened again.
+    """
+    found: NpzFile = np.load(path, allow_pickle=False)
+    return found

@@ -1,0 +1,182 @@
+"""Numbers with their resamples, and what is computed from several of them: differences, means.
+
+Draw k of every cell with the same test items rests on the same resample of these items. What is
+computed from such cells is computed draw by draw, so that what all of them share, the test
+images, does not count as uncertainty of their difference. Draws that do not go together are
+shuffled against each other: they are taken as independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from stitching.results.reading import Cell
+
+__all__ = [
+    "COVERAGE",
+    "Difference",
+    "Quantity",
+    "combine",
+    "difference",
+    "mean",
+    "mean_difference",
+]
+
+Numbers = NDArray[np.float64]
+
+#: Coverage of an interval, as cells write it (`stitching.metrics.resampling`).
+COVERAGE = 0.95
+
+#: What is undefined on more than this share of its draws gets no interval, as in cells.
+UNDEFINED_SHARE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """A number, and what it is on each resample of the test items.
+
+    Attributes:
+        value: On all test items; None where it is undefined.
+        draws: Shape (R,), NaN where undefined; None where the uncertainty is not known.
+        items: What the draws rest on: those of equal `items` go together draw by draw. None goes
+            with no others.
+        exact: Without uncertainty, such as a count; then there are no draws.
+    """
+
+    value: float | None
+    draws: Numbers | None = None
+    items: tuple[object, ...] | None = None
+    exact: bool = False
+
+    def interval(self, coverage: float = COVERAGE) -> tuple[float, float] | None:
+        """Return the low and the high end by percentiles of the draws; None where there is none.
+
+        Args:
+            coverage: Share of the draws between the ends. Where it is so much above 95 % that
+                less than one draw would lie beyond each end, both are those of a normal
+                distribution with the draws' mean and standard deviation.
+        """
+        if self.value is None or self.draws is None or len(self.draws) == 0:
+            return None
+        known = self.draws[np.isfinite(self.draws)]
+        if len(known) < (1 - UNDEFINED_SHARE) * len(self.draws):
+            return None
+        tail = (1 - coverage) / 2
+        if coverage > COVERAGE and tail * len(known) < 1:
+            width = NormalDist().inv_cdf(1 - tail) * float(known.std())
+            return float(known.mean()) - width, float(known.mean()) + width
+        low, high = np.percentile(known, [100 * tail, 100 * (1 - tail)])
+        return float(low), float(high)
+
+
+class Difference(NamedTuple):
+    """How much larger a measure is in one cell than in another.
+
+    Attributes:
+        value: None where one of the cells lacks the measure.
+        low: End of the 95 % interval; None where there is none.
+        high: Likewise.
+        paired: Whether both cells rest on the same resamples; else they count as independent.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    paired: bool
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Both ends of the interval; None where there is none."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.ends is not None and not self.ends[0] <= 0 <= self.ends[1]
+
+
+def difference(first: Cell, second: Cell, key: str) -> Difference:
+    """Return a measure of the first cell minus that of the second.
+
+    Args:
+        first: A finished cell.
+        second: Another.
+        key: Of the measure.
+    """
+    return mean_difference([first.quantity(key)], [second.quantity(key)])
+
+
+def mean_difference(first: Sequence[Quantity], second: Sequence[Quantity]) -> Difference:
+    """Return the mean over pairs of the first quantity minus the second.
+
+    Args:
+        first: One per pair.
+        second: In the same order. The result is paired if the two of every pair rest on the same
+            resamples, whether or not all pairs do.
+    """
+    n = len(first)
+    found = combine(lambda x: (x[:n] - x[n:]).mean(0), [*first, *second])
+    low, high = found.interval() or (None, None)
+    together = all(a.items == b.items is not None for a, b in zip(first, second, strict=True))
+    return Difference(found.value, low, high, together)
+
+
+def mean(parts: Sequence[Quantity]) -> Quantity:
+    """Return the mean of quantities; undefined if there are none or one is undefined."""
+    return combine(lambda x: x.mean(0), parts)
+
+
+def combine(function: Callable[[Numbers], Numbers], parts: Sequence[Quantity]) -> Quantity:
+    """Compute a quantity from others, draw by draw.
+
+    Args:
+        function: Takes shape (number of parts, R), returns (R,), NaN where undefined; column k
+            of the result depends on column k alone.
+        parts: Those with equal `items` go together draw by draw. Others count as independent:
+            their draws are shuffled, always in the same way.
+
+    Returns:
+        Without a value where a part has none, without draws where a part has none and is not
+        exact. Its `items` are those of the parts, None if they differ.
+    """
+    known = [part.value for part in parts if part.value is not None]
+    if not parts or len(known) < len(parts):
+        return Quantity(None)
+    value = float(function(np.array(known, dtype=np.float64)[:, None])[0])
+    drawn = [part.draws for part in parts if part.draws is not None]
+    if not math.isfinite(value):
+        return Quantity(None)
+    if all(part.exact for part in parts):
+        return Quantity(value, exact=True)
+    if any(part.draws is None and not part.exact for part in parts):
+        return Quantity(value)
+    length = max(map(len, drawn))
+    groups: list[tuple[object, ...] | None] = []
+    rows = []
+    for part in parts:
+        if part.draws is None:
+            rows.append(np.full(length, part.value))
+            continue
+        if part.items is None or part.items not in groups:
+            groups.append(part.items)
+        place = len(groups) - 1 if part.items is None else groups.index(part.items)
+        rows.append(_shuffled(part.draws, length, place))
+    together = len(groups) == 1
+    return Quantity(value, function(np.stack(rows)), groups[0] if together else None)
+
+
+def _shuffled(draws: Numbers, length: int, place: int) -> Numbers:
+    """Return so many draws; those of the first group as they are, of others shuffled."""
+    repeated = np.resize(draws, length)
+    if place == 0:
+        return repeated
+    generator = np.random.Generator(np.random.PCG64([place, length]))
+    return generator.permutation(repeated)

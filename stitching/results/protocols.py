@@ -1,0 +1,132 @@
+"""Protocols side by side, and what each of their switches moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from stitching.results.differences import Difference, Quantity, mean, mean_difference
+from stitching.results.grid import Grid, Pair
+from stitching.results.measures import Measure, headline
+from stitching.results.reading import BASELINES, Cell
+from stitching.results.variants import Variant
+
+__all__ = ["Comparison", "Effect"]
+
+#: The protocol that others are compared with, where there is a choice.
+REFERENCE = "strict"
+
+_TRAINED, _BASELINES = "trained models", "baselines"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How much a measure moves when another protocol is used.
+
+    Attributes:
+        measure: Which.
+        protocol: Label of the other protocol.
+        encoders: "trained models" or "baselines".
+        n_cells: Cells of two different models that both protocols have, over all seeds.
+        reference: Mean of the measure over these cells under the reference.
+        difference: Mean over these cells, other protocol minus reference.
+    """
+
+    measure: Measure
+    protocol: str
+    encoders: str
+    n_cells: int
+    reference: Quantity
+    difference: Difference
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Grids of the same models, measured by several protocols or with several seeds.
+
+    Attributes:
+        grids: By protocol and seed.
+
+    Raises:
+        ValueError: They are of different data sets.
+    """
+
+    grids: Mapping[Variant, Grid]
+
+    def __post_init__(self) -> None:
+        """Check that there is one data set."""
+        cells = [cell for grid in self.grids.values() for cell in grid.cells.values()]
+        names = {str(cell.values.get("data")) for cell in cells}
+        if len(names) > 1:
+            raise ValueError(
+                f"cells of different data sets cannot be compared: {', '.join(sorted(names))}; "
+                "report each on its own"
+            )
+
+    @cached_property
+    def protocols(self) -> list[str]:
+        """Labels, the reference first."""
+        labels = list(dict.fromkeys(variant.protocol for variant in self.grids))
+        return sorted(labels, key=lambda label: label != REFERENCE)  # stable: others keep order
+
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """What any of the protocols judges by."""
+        return headline(cell.values for grid in self.grids.values() for cell in grid.read)
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Encoders and decoders of all grids, in order of appearance."""
+        encoders = dict.fromkeys(e for grid in self.grids.values() for e in grid.encoders)
+        decoders = dict.fromkeys(d for grid in self.grids.values() for d in grid.decoders)
+        return [(encoder, decoder) for encoder in encoders for decoder in decoders]
+
+    @property
+    def seeded(self) -> bool:
+        """Whether a protocol was run with several seeds."""
+        return len(self.grids) > len(self.protocols)
+
+    def effects(self) -> Iterator[Effect]:
+        """Yield what each protocol moves, by measure, kind of encoder and protocol.
+
+        Measures in units of the decoder's own are left out: they have no mean over decoders.
+        """
+        kinds: dict[str, Callable[[Cell], bool]] = {
+            _TRAINED: lambda cell: cell.kinds[0] not in BASELINES,
+            _BASELINES: lambda cell: cell.kinds[0] in BASELINES,
+        }
+        for measure in [m for m in self.measures if not m.by_column]:
+            for kind, belongs in kinds.items():
+                for protocol in self.protocols[1:]:
+                    found = self._effect(measure, protocol, kind, belongs)
+                    if found is not None:
+                        yield found
+
+    def _effect(
+        self, measure: Measure, protocol: str, kind: str, belongs: Callable[[Cell], bool]
+    ) -> Effect | None:
+        both = [
+            (cell.quantity(measure.key), usual.quantity(measure.key))
+            for cell, usual in self._common(protocol)
+            if not cell.diagonal and belongs(cell)
+        ]
+        both = [(a, b) for a, b in both if a.value is not None and b.value is not None]
+        if not both:
+            return None
+        other, usual = (list(part) for part in zip(*both, strict=True))
+        moved = mean_difference(other, usual)
+        return Effect(measure, protocol, kind, len(both), mean(usual), moved)
+
+    def _common(self, protocol: str) -> Iterator[tuple[Cell, Cell]]:
+        """Yield the cells of a protocol, each with that of the reference and the same seeds."""
+        for variant, grid in self.grids.items():
+            usual = self.grids.get(Variant(self.protocols[0], variant.seeds))
+            if variant.protocol == protocol and usual is not None:
+                for pair in self.pairs:
+                    if pair in grid.cells and pair in usual.cells:
+                        yield grid.cells[pair], usual.cells[pair]
+
+    def of_protocol(self, protocol: str) -> list[Grid]:
+        """Return the grids of a protocol, one per seed."""
+        return [grid for variant, grid in self.grids.items() if variant.protocol == protocol]

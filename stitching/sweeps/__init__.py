@@ -1,0 +1,1 @@
+"""Jobs and sweeps: start, files, identity of cells."""

@@ -1,0 +1,77 @@
+"""The identity of a cell: two cells with equal identities have equal results."""
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from stitching.metrics.base import ImageMetric
+from stitching.pipeline.cell import Cell
+from stitching.pipeline.encoding import code_version
+from stitching.pipeline.provenance import versions
+
+#: Settings that say where a cell is computed and kept, not what it finds. A device counts by its
+#: kind, whatever its number.
+_NOT_RESULTS = frozenset({"tracker", "cache", "resume", "batch_size", "device"})
+
+#: Packages of this project that results depend on.
+_COMPUTING = (
+    "compute",
+    "config",
+    "data",
+    "maps",
+    "metrics",
+    "models",
+    "pipeline",
+    "probes",
+    "weights",
+)
+
+
+def cell_identity(settings: dict[str, Any], cell: Cell) -> str:
+    """Return SHA-256 (hex) of everything the files of a cell depend on.
+
+    These are its resolved settings, the weights of its models, ids, pixels and labels of its
+    data, the source of the code that computes (also of a user's own classes), versions of
+    libraries, and the kind of device.
+
+    Args:
+        settings: The resolved configuration, plain.
+        cell: What was built from it.
+    """
+    subjects = [cell.encoder, cell.decoder, *([cell.via] if cell.via else [])]
+    splits = [cell.data.split(split) for split in ("train", "test")]
+    own: set[type] = {type(module) for subject in subjects for module in subject.model.modules()}
+    own |= {type(part) for part in (cell.data, cell.fitting.template, *cell.metrics.values())}
+    if cell.readouts is not None:
+        own.add(type(cell.readouts.attributes))
+    parts = {
+        "settings": {k: v for k, v in settings.items() if k not in _NOT_RESULTS},
+        "models": [subject.identity(decoding=True) for subject in subjects],
+        "data": [[split.fingerprint, split.labels_fingerprint] for split in splits],
+        "metrics": {key: _measured_with(metric) for key, metric in cell.metrics.items()},
+        "code": [computing_code(), code_version(*own)],
+        "versions": versions(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _measured_with(metric: ImageMetric) -> str:
+    # A metric whose weights turn up later makes another cell: this one has no value for it.
+    return "unavailable" if metric.unavailable is not None else metric.space.identity
+
+
+def computing_files() -> list[Path]:
+    """Return the source files of this project that results depend on, sorted."""
+    package = Path(__file__).parents[1]
+    return sorted(path for name in _COMPUTING for path in (package / name).rglob("*.py"))
+
+
+@cache
+def computing_code() -> str:
+    """Return SHA-256 (hex) of `computing_files`, as they were when the process first asked."""
+    digest = hashlib.sha256()
+    for path in computing_files():
+        digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

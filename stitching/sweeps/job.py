@@ -1,0 +1,218 @@
+"""One Hydra job: build a cell, find it finished or run it, write its files.
+
+A job leaves a `status.json` whatever happens, so that a report can tell a failed cell from one
+that never ran.
+"""
+
+import logging
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from stitching import config
+from stitching.compute import progress
+from stitching.config.values import check_values
+from stitching.records import status
+from stitching.records.ledger import ForeignFilesError
+from stitching.records.plan import read_manifest
+from stitching.records.text import as_utf8
+from stitching.sweeps import outputs
+from stitching.sweeps.folders import hydra_files
+from stitching.tracking.cells import log_cell
+
+if TYPE_CHECKING:
+    from stitching.pipeline.cell import Cell
+
+log = logging.getLogger(__name__)
+
+#: Warnings this process has shown; a sweep would repeat them in every cell.
+_shown: set[str] = set()
+
+
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM, as from a queueing system: its cell ends as interrupted."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Make `Terminated` of SIGTERM, unless something else handles it."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+        raise Terminated
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, stop)
+    yield
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Where one job writes, and what it belongs to.
+
+    Attributes:
+        folder: Of the cell.
+        sweep: Which start of a sweep it belongs to.
+        group: What the tracker calls the sweep.
+        started: When it began.
+        beside: Names of files that Hydra writes into the folder.
+    """
+
+    folder: Path
+    sweep: str
+    group: str
+    started: str
+    beside: list[str]
+
+    def begin(self) -> None:
+        status.begin(self.folder, self.sweep, self.started, self.beside)
+
+
+def run_job(cfg: DictConfig) -> float | None:
+    """Run one cell and write its files into the job's output folder.
+
+    Returns:
+        What a sweeper such as Optuna's maximises: `latent/validation_r2`, where it was asked for.
+
+    Raises:
+        Exception: Whatever the cell raised, inside a sweep; Hydra goes on with the next cell.
+        SystemExit: The same outside a sweep, after its message.
+    """
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    multirun = hydra.mode == RunMode.MULTIRUN
+    manifest = read_manifest(Path(hydra.runtime.cwd, hydra.sweep.dir)) if multirun else {}
+    sweep, beside = manifest.get("id", folder.name), hydra_files(hydra)
+    job = _Job(folder, sweep, manifest.get("group", sweep), status.now(), beside)
+    try:
+        _log_in_utf8()
+        # Hydra has written its files. Where that was checked before, this finds nothing.
+        status.require_free(folder, (), "choose another folder")
+        status.reserve(folder, job.sweep, job.started, beside)
+        with _warnings_to_log(), progress.follow(folder):
+            line = _run(cfg, job)
+    except BaseException as error:
+        _fail(job, error)
+        if not isinstance(error, Exception):
+            raise
+        known = isinstance(error, config.USER_ERRORS)
+        log.error("%s: %s", folder.name, error, exc_info=not known)
+        if multirun:
+            raise
+        if known:
+            sys.exit(1)
+        raise
+    log.info(line)
+    if not multirun:
+        log.info("written to %s", folder)
+    return outputs.objective(folder)
+
+
+def _fail(job: _Job, error: BaseException) -> None:
+    """Write down why a cell has failed; what cannot be written is logged."""
+    if isinstance(error, ForeignFilesError):
+        return  # the folder is not this project's
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    text = as_utf8(f"{type(error).__name__}: {text}").decode()
+    trace = as_utf8(traceback.format_exc())
+    state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    try:
+        status.mark_failed(job.folder, job.sweep, job.started, text, state)
+        status.ledger_of(job.folder).write("error.txt", trace)
+    except OSError as problem:  # a full disk must not hide what went wrong before
+        log.error("%s: its failure cannot be written down: %s", job.folder.name, problem)
+
+
+def _run(cfg: DictConfig, job: _Job) -> str:
+    """Find the cell finished, or run it; return the line to show for it."""
+    from stitching.config import assemble  # which imports torch
+    from stitching.sweeps.cell_key import cell_identity
+
+    config.label_models(cfg)
+    plain, folder = config.to_plain(cfg), job.folder
+    check_values(plain)
+    name = "-to-".join(_model_name(plain[role]) for role in config.ROLES)
+    index = status.Index(config.cache_root(plain["cache"]))
+    with config.build(cfg.tracker, "tracker") as tracker:
+
+        def begin(*tags: str) -> None:
+            tracker.start(plain, name, job.group, folder, tags=tags)
+            if tracker.place is not None:
+                status.note_run(folder, tracker.place)
+
+        try:
+            cell = assemble.build_cell(cfg)
+            key = cell_identity(plain, cell)
+        except BaseException:
+            if not status.holds_finished(folder):
+                begin()  # so that a cell that fails early has its failed run
+            raise
+        with index.claim(key):
+            if plain["resume"] and status.is_whole(folder, key):
+                status.keep(folder, job.sweep)
+                return f"{name}: finished before, kept"
+            source = index.find(key) if plain["resume"] else None
+            job.begin()
+            facts = {}
+            if source is None:
+                begin()
+                _compute(cell, plain, job)
+            else:
+                begin("reused")
+                status.copy_files(source, folder)
+                facts["reused"] = str(source)
+            with progress.stage("track"):
+                log_cell(tracker, folder)
+                tracker.finish()
+            status.mark_done(folder, key, job.sweep, job.started, **facts)
+            index.record(key, folder)
+    if source is not None:
+        return f"{name}: taken from {source}"
+    return outputs.summary_line(folder)
+
+
+def _compute(cell: "Cell", plain: dict[str, Any], job: _Job) -> None:
+    ledger = status.ledger_of(job.folder)
+    # Kept apart from Hydra's own copy in .hydra, which has the interpolations unresolved.
+    ledger.write("config.yaml", as_utf8(OmegaConf.to_yaml(OmegaConf.create(plain))))
+    result = cell.run()
+    if plain["export_map"]:
+        with ledger.writing("map.safetensors") as partial:
+            result.fitted.save(partial)
+    with progress.stage("write"):
+        outputs.write_result(result, job.folder, job.sweep, plain["picture"])
+
+
+def _model_name(node: Any) -> str:
+    return str(node["name"]) if isinstance(node, dict) and "name" in node else str(node)
+
+
+def _log_in_utf8() -> None:
+    """Let the log file of this cell hold any text, whatever the locale."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            handler.stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+@contextmanager
+def _warnings_to_log() -> Iterator[None]:
+    """Log warnings as one line each: the first time as such, in later cells at debug level."""
+
+    def show(message: Warning | str, *place: object, **more: object) -> None:
+        level = logging.DEBUG if str(message) in _shown else logging.WARNING
+        _shown.add(str(message))
+        log.log(level, "%s", message)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

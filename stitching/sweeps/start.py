@@ -1,0 +1,316 @@
+"""A sweep as a whole: its identity, its planned cells, and what is told at its end.
+
+The starting process writes `sweep.json` into the sweep's folder before the first cell, and holds
+a lock on the folder while it works.
+"""
+
+import contextlib
+import copy
+import importlib.util
+import logging
+import secrets
+import shlex
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from os import getpid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.experimental.callback import Callback
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig, OmegaConf
+
+from stitching.records import plan
+from stitching.records.ledger import ForeignFilesError
+from stitching.records.status import now
+from stitching.sweeps import folders
+from stitching.sweeps.folders import REMEDY, sweep_ledger
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+    from hydra.core.override_parser.types import Override
+
+log = logging.getLogger(__name__)
+
+#: Plugins of Hydra by the option that needs them: module, and how to install it.
+_PLUGINS = {
+    "hydra/launcher=joblib": ("hydra_joblib_launcher", "pip install 'stitching[joblib]'"),
+    "hydra/launcher=submitit_local": (
+        "hydra_submitit_launcher",
+        "pip install 'stitching[submitit]'",
+    ),
+    "hydra/launcher=submitit_slurm": (
+        "hydra_submitit_launcher",
+        "pip install 'stitching[submitit]'",
+    ),
+    "hydra/launcher=ray": (
+        "hydra_ray_launcher",
+        "pip install 'stitching[ray]' && pip install --no-deps hydra-ray-launcher",
+    ),
+    "hydra/sweeper=optuna": ("hydra_optuna_sweeper", "pip install 'stitching[optuna]'"),
+}
+
+
+@dataclass(frozen=True)
+class _Started:
+    """The sweep that this process started: its folder, the lock on it, and its tracker."""
+
+    folder: Path
+    lock: "BaseFileLock"
+    tracker: DictConfig
+
+
+_started: _Started | None = None
+
+
+class SweepStart(Callback):
+    """Gives each start of a sweep an identity, and says which cells it plans.
+
+    The folder alone does not identify a sweep: with a fixed `hydra.sweep.dir` an older sweep's
+    cells may lie beside the new ones.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before the only job, before it writes its own files.
+
+        Raises:
+            SystemExit: The folder holds files that are not this project's, or cannot be written.
+        """
+        from stitching.config.labels import label_models
+
+        try:
+            label_models(copy.deepcopy(config), config.hydra.runtime.choices)
+            folders.check_run(config)
+        except OSError as error:
+            raise SystemExit(f"cannot write to the folder of the cell: {error}") from None
+        except ValueError as error:  # a name that no file can have
+            raise SystemExit(str(error)) from None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra once, before the first job.
+
+        Raises:
+            SystemExit: A plugin is not installed, cells cannot run, or another sweep is at work in
+                the folder. (Hydra would make a warning of another exception.)
+        """
+        global _started
+        from stitching.results.output import Output  # which imports numpy
+
+        _check_plugins(config)
+        folder = Path(config.hydra.sweep.dir).absolute()
+        try:
+            found = folders.check_sweep(config, folder)
+            Output(folder).require_free(remedy=REMEDY)
+            jobs = _checked_jobs(config)
+            folder.mkdir(parents=True, exist_ok=True)
+            _started = _Started(folder, _lock(folder), config.tracker)
+            folders.prepare_sweep(config, folder, found)
+            # Hydra is about to write multirun.yaml, and a lock is a file.
+            sweep_ledger(folder).save(
+                _manifest(config, folder, jobs), [*folders.sweep_files(config), ".lock"]
+            )
+        except OSError as error:
+            raise SystemExit(f"cannot write to the folder of the sweep: {error}") from None
+
+
+class TrainingStart(Callback):
+    """Keeps Hydra from writing over files of other origin where it logs a training."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra before it writes its own files.
+
+        Raises:
+            SystemExit: The folder holds files that are not this project's, or cannot be written.
+        """
+        try:
+            folders.check_training(config)
+        except OSError as error:
+            raise SystemExit(f"cannot write to {config.hydra.run.dir}: {error}") from None
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra after it has written its files."""
+        folders.note_training(config)
+
+
+def _check_plugins(config: DictConfig) -> None:
+    for group in ("hydra/launcher", "hydra/sweeper"):
+        option = f"{group}={config.hydra.runtime.choices.get(group)}"
+        module, install = _PLUGINS.get(option, ("", ""))
+        if module and not _is_installed(f"hydra_plugins.{module}"):
+            raise SystemExit(f"{option} needs a plugin of Hydra that is not installed: {install}")
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even its parent
+        return False
+
+
+def _lock(folder: Path) -> "BaseFileLock":
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        other = plan.read_manifest(folder)
+        raise SystemExit(
+            f"another sweep is at work in {folder} (process {other.get('pid')} on "
+            f"{other.get('host')}): wait for its end, or give this one its own hydra.sweep.dir"
+        ) from None
+    return lock
+
+
+def _manifest(
+    config: DictConfig, folder: Path, jobs: list[dict[str, Any]] | None
+) -> dict[str, Any]:
+    started, choices = datetime.now(UTC), config.hydra.runtime.choices
+    name = f"{folder.name}-{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    before = sweep_ledger(folder).read()
+    same = jobs is not None and before.get("jobs") == jobs
+    overrides = list(config.hydra.overrides.task)
+    # Cells that an earlier start of the same sweep finished are this one's too: it keeps them.
+    earlier = [*before.get("starts", ()), before["id"]] if same else []
+    goes_on = before.get("overrides") == overrides and config.get("resume", True)
+    return {
+        "id": name,
+        "starts": earlier if goes_on else [],
+        # The runs of cells that are kept are in the tracker's group of the first start.
+        "group": before.get("group", name) if same else name,
+        "started": now(),
+        "host": socket.gethostname(),
+        "pid": getpid(),
+        "launcher": choices.get("hydra/launcher"),
+        "sweeper": choices.get("hydra/sweeper"),
+        "command": sys.argv,
+        "cwd": str(Path.cwd()),
+        "overrides": overrides,
+        "jobs": jobs,
+    }
+
+
+def _checked_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
+    """Check what a sweep asks for; return its jobs, or None where they are not fixed."""
+    from stitching.config import preflight
+
+    jobs = planned_jobs(config)
+    try:
+        if jobs is None:
+            _check_fixed(config)
+            return None
+        found = preflight.check_sweep(config, jobs)
+    except preflight.SweepError as error:
+        raise SystemExit(str(error)) from None
+    # Hydra would now compose every job, 0.1 s each: 20 minutes for 10,000.
+    Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
+    return [
+        {"number": number, **planned._asdict(), "overrides": list(overrides)}
+        for number, (planned, overrides) in enumerate(zip(found, jobs, strict=True))
+    ]
+
+
+def planned_jobs(config: DictConfig) -> list[Sequence[str]] | None:
+    """Return the overrides of the jobs of a sweep, in order; None where they are not fixed.
+
+    Args:
+        config: Hydra's configuration of the whole sweep.
+    """
+    if config.hydra.runtime.choices.get("hydra/sweeper") != "basic":
+        return None
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.errors import HydraException
+
+    params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
+    assert isinstance(params, dict)
+    texts = [f"{key!s}={value}" for key, value in params.items()]
+    try:
+        parsed = _parsed([*texts, *config.hydra.overrides.task])
+        (jobs,) = BasicSweeper.split_arguments(parsed, None)
+    except HydraException:
+        return None  # the sweeper is about to refuse it, in its own words
+    return list(jobs)
+
+
+def _check_fixed(config: DictConfig) -> None:
+    """Check what a sweep sets for all of its jobs, where a sweeper such as Optuna's chooses."""
+    from hydra.errors import HydraException
+
+    from stitching.config import preflight
+
+    try:
+        parsed = _parsed(config.hydra.overrides.task)
+    except HydraException:
+        return
+    fixed = [x.input_line for x in parsed if not x.is_sweep_override()]
+    preflight.check_sweep(config, [[text for text in fixed if text is not None]])
+
+
+def _parsed(texts: Sequence[str]) -> "list[Override]":
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    hydra = GlobalHydra.instance()
+    # A glob() looks for options in the loader's folders.
+    loader = hydra.config_loader() if hydra.is_initialized() else None
+    return OverridesParser.create(config_loader=loader).parse_overrides(list(texts))
+
+
+def end_sweep(interrupted: bool) -> bool:
+    """Report the sweep that this process started, if it started one.
+
+    Args:
+        interrupted: Whether cells may be missing because the user stopped the sweep.
+
+    Returns:
+        False where a sweep has no tables. A search has none: its cells differ in their maps.
+    """
+    found = sweep_ledger(_started.folder).read() if _started is not None else {}
+    if _started is None or not found:
+        return True
+    folder = _started.folder
+    with contextlib.suppress(OSError):  # a full disk: the report below says more
+        folders.end_sweep(folder, "interrupted" if interrupted else "finished")
+    reported = _report(folder)
+    if not interrupted:
+        _summarise(folder, _started.tracker)
+    _started.lock.release()
+    return reported or found.get("sweeper") not in (None, "basic")
+
+
+def _report(folder: Path) -> bool:
+    """Write the report of a sweep; return whether it has tables."""
+    from stitching.report import command
+
+    try:
+        command.report_sweeps([folder])
+        return True
+    except ForeignFilesError as problem:
+        print(f"no tables: {problem}; then run `{_again(folder)}`", file=sys.stderr)
+    except (ValueError, OSError) as problem:
+        # No cell finished, and the cells' own messages, already shown, say why; or the sweep went
+        # over another setting too, and a table of encoders by decoders cannot show it.
+        print(f"no tables: {problem}", file=sys.stderr)
+        try:
+            command.report_failures(folder)
+        except (ValueError, OSError) as second:
+            print(f"no page: {second}", file=sys.stderr)
+    return False
+
+
+def _again(folder: Path) -> str:
+    return shlex.join(["python", "-m", "stitching.report", str(folder)])
+
+
+def _summarise(folder: Path, tracker: DictConfig) -> None:
+    from stitching import config
+    from stitching.tracking.summary import write_summary
+
+    try:
+        built = config.build(tracker)
+    except config.USER_ERRORS:
+        return  # each cell has failed for this reason and said so
+    write_summary(folder, built)

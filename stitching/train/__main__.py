@@ -1,0 +1,255 @@
+"""Train a model of the zoo: `python -m stitching.train model=nf data=faces`."""
+
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from torch import Tensor
+
+from stitching import __version__, config
+from stitching.compute import devices, progress
+from stitching.compute.interrupts import stopping
+from stitching.config.labels import check_name
+from stitching.data.base import ImageData, ImageSet, assert_disjoint
+from stitching.models.base import GenerativeModel
+from stitching.models.gan import GAN
+from stitching.pipeline.cache import Cache
+from stitching.tracking import Tracker
+from stitching.train.adversarial import AdversarialRecipe, AdversarialTrainer
+from stitching.train.files import TrainingFiles
+from stitching.train.trainer import Recipe, Trainer
+from stitching.weights.checkpoints import check_checkpoints
+from stitching.weights.containers import read_weights
+from stitching.weights.loading import load_weights, resolve
+from stitching.weights.roles import naming_role
+
+log = logging.getLogger(__name__)
+
+#: A log file gets a line whenever so many percent more are done; a terminal has a bar.
+_TOLD_PERCENT = 5
+#: Seconds to the first training state. Each further one takes twice as long to come, up to
+#: `checkpoint_every_s`.
+_FIRST_STATE_S = 10.0
+#: Exit code of a training that was interrupted: that of a shell after Ctrl-C.
+_INTERRUPTED = 130
+
+
+def load_pixels(images: ImageSet, cache: Cache) -> Tensor:
+    """Return all images of a set as bytes, (N, 3, S, S) uint8, kept on disk once made."""
+    from stitching.compute.images import to_uint8
+
+    def compute() -> dict[str, Tensor]:
+        pixels = []
+        with progress.bar(len(images), f"reads images of {images.name}", "image") as bar:
+            for x in images.batches(256):
+                pixels.append(to_uint8(x))
+                bar.update(len(x))
+        return {"pixels": torch.cat(pixels)}
+
+    return cache.tensors("pixels", {"images": images.fingerprint}, compute)["pixels"]
+
+
+def train(
+    trainer: Trainer,
+    pixels: Tensor,
+    tracker: Tracker,
+    save: Callable[[Trainer], object] | None = None,
+    log_every_s: float = 10.0,
+    checkpoint_every_s: float = 120.0,
+    files: TrainingFiles | None = None,
+    checkpoints_at: Sequence[int] = (),
+) -> None:
+    """Run to the end of the schedule, with figures, checkpoints, and a progress bar or log lines.
+
+    Args:
+        trainer: At its beginning, or where a training state left it.
+        pixels: Training images, (N, 3, S, S) uint8.
+        tracker: Receives figures.
+        save: Keeps the training state: early, from time to time, and at the end; or None.
+        log_every_s: Seconds between figures.
+        checkpoint_every_s: Seconds between training states, at most.
+        files: Where weights are written at `checkpoints_at`.
+        checkpoints_at: Numbers of images seen, ascending.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM came; the state after the step then is saved.
+    """
+    due = list(files.due(trainer, checkpoints_at)) if files is not None else []
+
+    def write_due() -> None:
+        while files is not None and due and trainer.images_seen >= due[0]:
+            files.write(trainer, pixels, due.pop(0))
+
+    write_due()
+    save_every = min(_FIRST_STATE_S, checkpoint_every_s)
+    last_log = last_save = time.monotonic()
+    text, told = f"train {trainer.model.name}", 0
+    begun = min(100 * trainer.progress, 100.0)
+    with stopping() as stop, progress.bar(100, text, "%", begun=begun) as bar:
+        while trainer.progress < 1 and not stop.asked:
+            figures = trainer.advance(pixels)
+            write_due()
+            percent = min(100 * trainer.progress, 100.0)
+            bar.update(percent - bar.done)
+            now = time.monotonic()
+            if now - last_log > log_every_s or trainer.progress >= 1:
+                last_log = now
+                figures["images_seen"] = trainer.images_seen
+                shown = ", ".join(f"{k} {v:.4g}" for k, v in figures.items() if k != "lr")
+                bar.say(f"{text}: {shown}")
+                passed = int(percent / _TOLD_PERCENT + 1e-6)  # but for rounding
+                if passed > told and not progress.shown():
+                    log.info("%s: %.0f %%, %s", text, percent, shown)
+                    told = passed
+                tracker.log({f"train/{key}": value for key, value in figures.items()})
+            if save is not None and now - last_save > save_every:
+                last_save = now
+                save_every = min(2 * save_every, checkpoint_every_s)
+                save(trainer)
+        if save is not None:
+            save(trainer)
+    if trainer.progress < 1:
+        raise KeyboardInterrupt
+    if due:
+        log.warning(
+            "checkpoints_at=%s were not reached: the run ended after %d images, since minutes=%s",
+            *(due, trainer.images_seen, trainer.minutes),
+        )
+
+
+def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings: Any) -> Trainer:
+    """Return the trainer for a model.
+
+    Args:
+        model: What to train.
+        training: Options of the recipe.
+        settings: Further arguments of `Trainer`.
+
+    Raises:
+        TypeError: An option is missing or unknown.
+        ValueError: One is out of range.
+    """
+    if isinstance(model, GAN):
+        return AdversarialTrainer(model, AdversarialRecipe(**training), **settings)
+    return Trainer(model, Recipe(**training), **settings)
+
+
+def run(cfg: DictConfig) -> Path:
+    """Train as configured and return the path of the weights."""
+    config.check_keys(cfg, "train")
+    plain: Mapping[str, Any] = config.to_plain(cfg)
+    if plain["threads"]:
+        torch.set_num_threads(plain["threads"])
+    check_name("model", plain["model"]["name"])
+    data = config.build_data(cfg.data, cfg.cache)
+    options = config.model_options(cfg.model)
+    tracker: Tracker = config.build(cfg.tracker, "tracker")
+    torch.manual_seed(plain["seed"])
+    with naming_role("model", options["name"]):
+        model: GenerativeModel = config.build(options, "model")
+    if plain["init"] is not None:
+        with naming_role("init", plain["init"]):
+            load_weights(model, read_weights(resolve(config.absolute(plain["init"]))), options)
+    model.to(devices.pick_device(plain["device"]))
+    trainer = make_trainer(
+        model,
+        plain["training"],
+        seed=plain["seed"],
+        dtype=plain["dtype"],
+        minutes=plain["minutes"],
+        options=options,
+        warm=plain["init"] is not None,
+    )
+    checkpoints_at = check_checkpoints(plain["checkpoints_at"], trainer.recipe.n_images)
+    card = {
+        "model": model.name,
+        "data": data.name,
+        "image_size": str(data.image_size),
+        "seed": str(plain["seed"]),
+        "weights": trainer.recipe.averaging,
+        "objective": trainer.recipe.objective,
+        "stitching": __version__,
+        "torch": torch.__version__,
+    }
+    files = TrainingFiles(_out(plain), model.name, options, card)
+    files.require_free(checkpoints_at)
+    images = training_images(data)
+    trainer.origin = {"data": images.fingerprint, "init": model.weights_hash or "none"}
+    if plain["resume"] and files.load_state(trainer):
+        log.info("going on from %s at step %d", files.state, trainer.step)
+    pixels = load_pixels(images, Cache(config.cache_root(plain["cache"])))
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    with tracker:
+        group = f"train-{data.name}"
+        tracker.start(plain, f"train-{model.name}", group, folder, job_type="train")
+        train(
+            trainer,
+            pixels,
+            tracker,
+            files.save_state,
+            plain["log_every_s"],
+            plain["checkpoint_every_s"],
+            files,
+            checkpoints_at,
+        )
+    return files.write(trainer, pixels)
+
+
+def training_images(data: ImageData) -> ImageSet:
+    """Return the images to train on, the split `pretrain`; no test images are needed beside it.
+
+    Raises:
+        ValueError: A test image is among them, or the split cannot be made.
+        FileNotFoundError: Files are missing.
+    """
+    images = data.split("pretrain")
+    try:
+        test = data.split("test")
+    except (ValueError, OSError) as error:
+        # What lies in the test part is left out of `pretrain` by its id, however few it holds.
+        reason = str(error).partition(": ")[0]
+        log.info("trains without test images to compare ids with: %s", reason)
+    else:
+        assert_disjoint(images, test)
+    return images
+
+
+def going_on(cfg: DictConfig) -> str:
+    """Return one line on what an interrupted training has left, and the command that goes on."""
+    plain = config.to_plain(cfg)
+    words = [word for word in sys.argv[1:] if not word.startswith("resume=")]
+    command = shlex.join(["python", "-m", "stitching.train", *words])
+    state = _out(plain) / f"{plain['model']['name']}.checkpoint"
+    if state.is_file():
+        return f"interrupted: the training state is in {state}; go on with `{command}`"
+    return f"interrupted before there was a training state; start again with `{command}`"
+
+
+def _out(plain: Mapping[str, Any]) -> Path:
+    return Path(config.absolute(plain["out"]))
+
+
+@hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="train")
+def main(cfg: DictConfig) -> None:
+    """Train the model that Hydra composed."""
+    try:
+        run(cfg)
+    except config.USER_ERRORS as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        log.warning("%s", going_on(cfg))
+        sys.exit(_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    config.register_roles()
+    main()

@@ -1,0 +1,131 @@
+"""The files of a training: its state, its weights, and the record that says which are its own."""
+
+import copy
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from stitching.records.ledger import Ledger, sha256_of
+from stitching.train.trainer import Trainer
+from stitching.weights.checkpoints import checkpoint_name, checkpoints_in
+from stitching.weights.loading import weights_bytes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """Where a training writes its state and its weights, and with which card.
+
+    `NAME.training.json` lists what trainings of the model wrote to the folder. Files of other
+    origin are never overwritten.
+
+    Attributes:
+        folder: Of the files.
+        name: Of the model, and of the files.
+        options: Of the model.
+        card: Entries of the card, without the images seen.
+    """
+
+    folder: Path
+    name: str
+    options: Mapping[str, Any]
+    card: Mapping[str, str]
+
+    @property
+    def state(self) -> Path:
+        """Where the training state lies, once there is one."""
+        return self.folder / f"{self.name}.checkpoint"
+
+    def require_free(self, checkpoints_at: Sequence[int]) -> None:
+        """Check that no file of other origin has a name that the training needs.
+
+        Args:
+            checkpoints_at: Numbers of images after which weights will be written too.
+
+        Raises:
+            FileExistsError: There are such files; the message names them.
+        """
+        names = [self._weights(None), self.state.name, *map(self._weights, checkpoints_at)]
+        self._ledger.require_free(names, "train with out=ANOTHER_FOLDER")
+
+    def load_state(self, trainer: Trainer) -> bool:
+        """Go on from the training state, if there is one; return whether there is.
+
+        Raises:
+            ValueError: It is damaged, or belongs to another training.
+        """
+        if not self.state.is_file():
+            return False
+        written = self._ledger.listed().get(self.state.name)
+        if written is not None and sha256_of(self.state) not in written:
+            raise ValueError(
+                f"{self.state} is damaged: it is not what the training wrote. Start anew with "
+                "resume=false, or restore it from a copy"
+            )
+        trainer.load(self.state)
+        return True
+
+    def save_state(self, trainer: Trainer) -> Path:
+        """Write the training state, whole, and return the file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f".{self.state.name}.{os.getpid()}.partial"
+        try:
+            trainer.write(partial)
+            return self._ledger.adopt(self.state.name, partial)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def write(self, trainer: Trainer, pixels: Tensor, checkpoint: int | None = None) -> Path:
+        """Write the averaged weights as they are now, finished, and return the file.
+
+        Args:
+            trainer: The training, which goes on as if nothing had been written.
+            pixels: Training images, (N, 3, S, S) uint8.
+            checkpoint: The number of images in the file's name; None at the end of the run.
+        """
+        size = trainer.recipe.batch_size
+        # What a run that started from weights has seen includes what those had seen.
+        seen = trainer.images_seen + int(trainer.model.card.get("images_seen", 0))
+        model = copy.deepcopy(trainer.average)
+        model.finish_training(part.float() / 255 for part in pixels[: size * 400].split(size))
+        card = {**self.card, "images_seen": str(seen)}
+        data = weights_bytes(model, self.options, card)
+        path = self._ledger.write(self._weights(checkpoint), data)
+        log.info("weights after %d images: %s", seen, path)
+        return path
+
+    def due(self, trainer: Trainer, at: Sequence[int]) -> Iterator[int]:
+        """Return the checkpoints still to be written, and say which never will be."""
+        here = checkpoints_in(self.folder, self.name)
+        if trainer.step == 0 and here:
+            log.warning(
+                "%s holds checkpoints of an earlier training of %s, after %s images: those that "
+                "are not among checkpoints_at=%s stay as they are",
+                *(self.folder, self.name, here, list(at)),
+            )
+        # Files are written before the state that comes after them, so what a state has passed
+        # is there; what came after it is written again, from the same weights.
+        passed = [n for n in at if trainer.step > 0 and n <= trainer.images_seen]
+        lost = [n for n in passed if n not in here]
+        if lost:
+            log.warning(
+                "checkpoints_at=%s lies behind the %d images of the state that training goes on "
+                "from: to have them too, train with resume=false",
+                *(lost, trainer.images_seen),
+            )
+        return iter(at[len(passed) :])
+
+    @property
+    def _ledger(self) -> Ledger:
+        return Ledger(self.folder, f"{self.name}.training.json")
+
+    def _weights(self, checkpoint: int | None) -> str:
+        if checkpoint is None:
+            return f"{self.name}.safetensors"
+        return checkpoint_name(self.name, checkpoint)

@@ -1,0 +1,1 @@
+"""Weight files: where they are, how they are read, verified and loaded."""

@@ -1,0 +1,179 @@
+"""Weights from the Hugging Face hub, by way of its own cache.
+
+What the cache holds is used without a request: no delay, and no failure without network. The
+price is that a branch which has moved is not noticed; the commit in use is logged, and a commit
+hash as `revision` fixes it. `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and
+`HF_TOKEN` mean what they mean to `huggingface_hub`.
+"""
+
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from stitching.weights.download import CONTACT_S, within
+from stitching.weights.roles import ROLE
+
+log = logging.getLogger(__name__)
+
+#: Weight files of a folder in diffusers' layout, best first. Variants in half precision are not
+#: among them: values would depend on which one a machine happens to have.
+WEIGHT_NAMES = (
+    "diffusion_pytorch_model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "model.safetensors",
+)
+
+
+def folder(repository: str, subfolder: str | None = None, revision: str | None = None) -> Path:
+    """Return a local folder in diffusers' layout: `config.json` and one weight file.
+
+    Args:
+        repository: `org/name`.
+        subfolder: Folder inside the repository, such as `vae`.
+        revision: Branch, tag or commit.
+
+    Raises:
+        FileNotFoundError: Not in the cache and not to be had; says why and what to do.
+    """
+    prefix = f"{subfolder.strip('/')}/" if subfolder else ""
+    first, *others = [prefix + name for name in ("config.json", *WEIGHT_NAMES)]
+    # A whole subfolder, because only the hub knows which of the weight files it has.
+    get = f"--include '{prefix}*'" if prefix else f"{first} {others[0]}"
+    wanted = _Wanted(repository, revision, first, get, "FOLDER")
+    config = wanted.cached()
+    if config is None or not any((config.parent / name).is_file() for name in WEIGHT_NAMES):
+        commit = wanted.commit(first)
+        if commit is None:
+            hint = f"correct subfolder={subfolder}" if subfolder else "set subfolder, such as vae"
+            raise FileNotFoundError(f"{repository} on the hub has no {first}: {hint}")
+        best = next((name for name in others if wanted.commit(name, commit)), None)
+        if best is None:
+            raise FileNotFoundError(f"{repository} on the hub has none of {', '.join(others)}")
+        config = wanted.fetch(first)
+        # By commit: both files from one state of the repository, even if it moves now.
+        wanted.fetch(best, _commit(config, first))
+    _log(repository, first, _commit(config, first))
+    return config.parent
+
+
+def file(repository: str, name: str, revision: str | None = None) -> Path:
+    """Return the local path of one file.
+
+    Args:
+        repository: `org/name`.
+        name: Path inside the repository.
+        revision: Branch, tag or commit.
+
+    Raises:
+        FileNotFoundError: Not in the cache and not to be had; says why and what to do.
+    """
+    wanted = _Wanted(repository, revision, name, name, f"FOLDER/{name}")
+    path = wanted.cached()
+    if path is None:
+        if wanted.commit(name) is None:
+            raise FileNotFoundError(f"{repository} on the hub has no file {name}")
+        path = wanted.fetch(name)
+    _log(repository, name, _commit(path, name))
+    return path
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is looked for, and what a user types to get it on another machine."""
+
+    repository: str
+    revision: str | None
+    name: str
+    get: str
+    place: str
+
+    def cached(self) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.repository, self.name, revision=self.revision)
+        return Path(found) if isinstance(found, str) else None
+
+    def commit(self, name: str, revision: str | None = None) -> str | None:
+        """The commit that the revision is now, or None where it has no such file.
+
+        In bounded time: the library asks the same again before it downloads, but repeats it for
+        minutes where there is no network.
+        """
+        from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+        from huggingface_hub.errors import EntryNotFoundError
+
+        if constants.HF_HUB_OFFLINE:
+            self.missing("HF_HUB_OFFLINE forbids to ask the hub")
+        url = hf_hub_url(self.repository, name, revision=revision or self.revision)
+        try:
+            # A second more than the library's own limit, whose message is the better one.
+            found = within(CONTACT_S + 1, lambda: get_hf_file_metadata(url, timeout=CONTACT_S))
+        except EntryNotFoundError:
+            return None
+        except Exception as error:  # which class depends on the HTTP library beneath
+            self.fail(error)
+        if found.commit_hash is None:
+            self.missing("what answers there is no hub")
+        return found.commit_hash
+
+    def fetch(self, name: str, revision: str | None = None) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        try:
+            path = hf_hub_download(self.repository, name, revision=revision or self.revision)
+        except Exception as error:  # likewise
+            self.fail(error)
+        return Path(path)
+
+    def fail(self, error: Exception) -> NoReturn:
+        """Say in one message why the hub did not give a file, and what to do."""
+        from huggingface_hub import constants
+        from huggingface_hub.errors import (
+            GatedRepoError,
+            RepositoryNotFoundError,
+            RevisionNotFoundError,
+        )
+
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        login = "log in with `hf auth login`, or set HF_TOKEN"
+        where = f"{self.repository} on the hub"
+        if isinstance(error, RevisionNotFoundError):
+            message = f"{where} has no revision {self.revision}: correct it"
+        elif isinstance(error, RepositoryNotFoundError) and not isinstance(error, GatedRepoError):
+            message = (
+                f"there is no {where} that you may read ({status}): correct the name, or, if it "
+                f"is private or gated, {login}"
+            )
+        elif isinstance(error, GatedRepoError) or status in (401, 403):
+            message = (
+                f"{where} is gated ({status}): accept its conditions at "
+                f"{constants.ENDPOINT}/{self.repository}, then {login}"
+            )
+        else:
+            self.missing(" ".join(str(error).split()) or type(error).__name__, error)
+        raise FileNotFoundError(message) from error
+
+    def missing(self, reason: str, error: Exception | None = None) -> NoReturn:
+        from huggingface_hub import constants
+
+        at = f" --revision {self.revision}" if self.revision else ""
+        raise FileNotFoundError(
+            f"{self.name} of {self.repository} is not in the hub's cache "
+            f"({constants.HF_HUB_CACHE}) and cannot be had from {constants.ENDPOINT} ({reason}): "
+            f"on a machine with network run `hf download {self.repository} {self.get}{at} "
+            f"--local-dir FOLDER`, copy FOLDER here and set {ROLE}.weights={self.place}; see "
+            "docs/CHECKPOINTS.md"
+        ) from error
+
+
+def _commit(path: Path, name: str) -> str:
+    """The commit of a file in the cache, which keeps it as `snapshots/COMMIT/NAME`."""
+    return path.parents[len(PurePosixPath(name).parts) - 1].name
+
+
+@lru_cache(maxsize=64)
+def _log(repository: str, name: str, commit: str) -> None:
+    """Once per file and process: which state of a repository the results belong to."""
+    log.info("%s of %s on the hub: commit %s", name, repository, commit)

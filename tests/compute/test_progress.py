@@ -1,0 +1,308 @@
+import json
+import os
+import re
+import sys
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from stitching.compute import progress
+from tests.terminal import in_pipe, in_terminal, screen
+
+WORK = """
+import logging, sys, time
+from pathlib import Path
+from stitching.compute import progress
+logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+with progress.follow(Path(sys.argv[1])):
+    with progress.stage("encode"), progress.bar(20, "vae encodes train", "image") as bar:
+        for i in range(20):
+            time.sleep(0.02)
+            bar.update()
+            if i == 10:
+                logging.info("half of it")
+    with progress.stage("score"), progress.bar(2, "scores", "measure", even=False) as outer:
+        for name in ("lpips", "fid"):
+            outer.say(f"scores by {name}")
+            with progress.bar(3, f"features for {name}", "image") as bar:
+                for _ in range(3):
+                    time.sleep(0.05)
+                    bar.update()
+            time.sleep(0.12)
+            outer.update()
+    with progress.bar(None, "compares spaces"):
+        time.sleep(0.1)
+logging.info("vae-to-nf: done")
+"""
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    status, written = in_terminal("-c", WORK, str(tmp_path_factory.mktemp("cell")))
+    assert status == 0
+    return written
+
+
+@pytest.fixture(scope="module")
+def piped(tmp_path_factory):
+    return in_pipe("-c", WORK, str(tmp_path_factory.mktemp("cell")))
+
+
+def test_a_bar_in_a_terminal_has_rate_and_time_left(drawn):
+    assert re.search(r"vae encodes train: +\d+%\|.+\d+/20 \[00:00<00:00, +[\d.]+ image/s\]", drawn)
+
+
+def test_only_the_last_lines_of_the_log_stay_in_the_terminal(drawn):
+    assert screen(drawn) == ["half of it", "vae-to-nf: done"]
+
+
+def test_of_bars_inside_each_other_one_line_is_seen(drawn):
+    assert "features for lpips" in drawn
+    assert "scores by fid" in drawn
+    assert "\x1b" not in drawn  # no other line is ever moved to
+    assert drawn.count("\n") == 2
+
+
+def test_a_bar_of_unequal_units_has_no_time_left(drawn):
+    lines = [line for line in drawn.split("\r") if "measure" in line]
+    assert lines
+    assert not any("<" in line or "/s" in line for line in lines)
+
+
+def test_a_bar_without_a_total_shows_the_time(drawn):
+    assert "compares spaces [00:00]" in drawn
+
+
+def test_a_log_gets_no_bar(piped):
+    assert piped == (0, "half of it\nvae-to-nf: done\n", "")
+
+
+def test_tqdm_is_not_loaded_where_nothing_is_drawn():
+    code = """
+import sys, stitching.compute.progress as p
+with p.bar(3, 'x'): pass
+print(sys.modules.keys())
+"""
+    _, out, _ = in_pipe("-c", code)
+    assert "tqdm" not in out
+    assert "torch" not in out
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_worker_processes_draw_no_bars(tmp_path, backend):
+    script = tmp_path / "work.py"
+    script.write_text(
+        "import sys, time\n"
+        "from joblib import Parallel, delayed\n"
+        "from stitching.compute import progress\n"
+        "def work(i):\n"
+        "    sys.stderr = open('/dev/tty', 'w')\n"
+        "    with progress.bar(5, f'worker {i}', 'image') as bar:\n"
+        "        for _ in range(5):\n"
+        "            time.sleep(0.03)\n"
+        "            bar.update()\n"
+        "    return progress.shown()\n"
+        "if __name__ == '__main__':\n"
+        f"    print(Parallel(2, backend='{backend}')(delayed(work)(i) for i in range(2)))\n"
+    )
+    _, written = in_terminal("-c", _with_terminal(script))
+    assert "worker" not in written
+    assert "[False, False]" in written
+
+
+def _with_terminal(script):
+    """Code that runs a script with its terminal as /dev/tty, which workers open."""
+    return (
+        "import fcntl, os, runpy, termios\n"
+        "os.setsid()\n"
+        "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+        f"runpy.run_path({str(script)!r}, run_name='__main__')\n"
+    )
+
+
+def test_a_terminal_that_is_gone_ends_the_bar_and_not_the_work(monkeypatch):
+    class Gone:
+        encoding = "utf-8"
+
+        def isatty(self):
+            return True
+
+        def write(self, text):
+            raise OSError(5, "Input/output error")
+
+        def flush(self):
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setattr(progress, "_now", progress._Now())
+    with progress.bar(3, "goes on", "image") as bar:
+        for _ in range(3):
+            bar.update()
+    assert bar.done == 3
+
+
+def test_updates_from_many_threads_are_all_counted():
+    with progress.bar(4000, "counts", "image") as bar, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: bar.update(), range(4000)))
+    assert bar.done == 4000
+
+
+def test_bars_of_threads_may_end_in_any_order():
+    first, second = progress.bar(1, "a"), progress.bar(1, "b")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert progress._now.facts()["text"] == "b"
+    second.__exit__(None, None, None)
+    assert progress._now.bars == []
+
+
+def test_a_bar_ends_where_the_work_fails():
+    with pytest.raises(ZeroDivisionError), progress.bar(1, "fails"):
+        _ = 1 / 0
+    assert progress._now.bars == []
+
+
+def read(folder):
+    return json.loads((folder / "progress.json").read_text())
+
+
+def wait_for(condition, limit_s=5.0):
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def exists(folder):
+    return (folder / "progress.json").exists()
+
+
+def test_the_file_tells_stage_text_and_rate(tmp_path):
+    with progress.bar(1500, "vae encodes train", "image", begun=100) as bar:
+        bar.update(300)
+        time.sleep(0.05)
+        with progress.follow(tmp_path, begin="encode"):
+            wait_for(lambda: exists(tmp_path))
+            facts = read(tmp_path)
+    now = time.time()
+    assert {k: facts[k] for k in ("stage", "text", "unit", "done", "total")} == {
+        "stage": "encode", "text": "vae encodes train", "unit": "image", "done": 400,
+        "total": 1500,
+    }  # fmt: skip
+    assert facts["rate"] == pytest.approx(300 / (facts["written"] - bar.started))
+    assert now - 5 < facts["started"] <= facts["written"] <= now
+
+
+def test_the_file_is_gone_at_the_end(tmp_path):
+    with progress.follow(tmp_path):
+        wait_for(lambda: exists(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_is_gone_when_the_cell_fails(tmp_path):
+    def cell():
+        with progress.follow(tmp_path):
+            wait_for(lambda: exists(tmp_path))
+            raise ValueError("no such thing")
+
+    with pytest.raises(ValueError, match="no such thing"):
+        cell()
+    assert list(tmp_path.iterdir()) == []
+    assert not any(thread.name == "progress" for thread in threading.enumerate())
+
+
+def test_a_new_stage_is_written_soon(tmp_path, monkeypatch):
+    monkeypatch.setattr(progress, "LEAST_S", 0.1)
+    with progress.follow(tmp_path):
+        wait_for(lambda: exists(tmp_path))
+        with progress.stage("fit"):
+            wait_for(lambda: read(tmp_path)["stage"] == "fit", limit_s=2)
+
+
+def test_stages_in_quick_succession_are_written_once(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(progress._Heart, "_write", lambda self: written.append(time.monotonic()))
+    with progress.follow(tmp_path):
+        for _ in range(15):
+            with progress.stage("fit"):
+                time.sleep(0.02)
+    assert len(written) == 1
+
+
+def test_the_heart_beats_while_a_library_computes(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(progress, "EVERY_S", 0.02)
+    monkeypatch.setattr(progress, "_NAP_S", 0.01)
+    x = torch.randn(700, 700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    beats = []
+    write = progress._Heart._write
+    monkeypatch.setattr(
+        progress._Heart, "_write", lambda self: (write(self), beats.append(time.monotonic()))
+    )
+    with progress.follow(tmp_path):
+        began = time.monotonic()
+        torch.linalg.eigh(x + x.T)
+        ended = time.monotonic()
+    assert sum(began < beat < ended for beat in beats) >= 2
+
+
+@pytest.mark.parametrize("trouble", ["no folder", "full disk"])
+def test_a_file_that_cannot_be_written_leaves_the_cell_alone(tmp_path, monkeypatch, trouble):
+    folder = tmp_path
+    if trouble == "no folder":
+        folder = tmp_path / "removed"
+    else:
+
+        def full(self, target):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(Path, "replace", full)
+    with progress.follow(folder):
+        time.sleep(0.05)
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
+def test_a_cell_goes_on_where_no_thread_is_to_be_had(tmp_path, monkeypatch):
+    def none(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(progress._Heart, "start", none)
+    with progress.follow(tmp_path):
+        assert not exists(tmp_path)
+
+
+def test_a_forked_process_leaves_its_parents_file_alone(tmp_path):
+    with progress.follow(tmp_path):
+        wait_for(lambda: exists(tmp_path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads
+            child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                with progress.bar(2, "in the child", "image") as bar, progress.stage("child"):
+                    bar.update()
+                code = 0 if progress._now.silent else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert exists(tmp_path)
+        assert progress._now.stage == "build"
+
+
+def test_following_costs_less_than_five_milliseconds_of_the_processor(tmp_path):
+    times = []
+    for _ in range(20):
+        began = time.process_time()
+        with progress.follow(tmp_path):
+            for name in ("encode", "fit", "map", "decode", "score", "probe", "geometry"):
+                with progress.stage(name), progress.bar(1, name, "image") as bar:
+                    bar.update()
+        times.append(time.process_time() - began)
+    assert sorted(times)[10] < 0.005

@@ -1,0 +1,61 @@
+import base64
+import io
+
+from PIL import Image
+
+from stitching.report.page import Limits
+from stitching.results.output import Output
+from tests.report.made import make_cell
+from tests.report.page.made import cell, read
+
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">'
+    '<rect width="9" height="9"/></svg>'
+)
+
+
+def draw(output, *names):
+    output.write({f"figures/{name}": SVG.encode() for name in names})
+
+
+def test_a_picture_is_made_smaller_by_a_whole_factor(tmp_path):
+    cell(tmp_path, "vae", "vae", 0)
+    picture = read(tmp_path, limits=Limits(picture_width=25)).chunks["picture-0-0"]
+    data = base64.b64decode(picture["url"].partition(",")[2])
+    assert Image.open(io.BytesIO(data)).size == (20, 10)
+    assert (picture["width"], picture["height"]) == (60, 30)
+
+
+def test_a_picture_that_cannot_be_read_is_noted(tmp_path):
+    folder = cell(tmp_path, "vae", "vae", 0)
+    (folder / "reconstructions.png").write_bytes(b"no picture")
+    notes = read(tmp_path).index["notes"]
+    assert any("vae-to-vae_0: reconstructions.png cannot be read" in note for note in notes)
+
+
+def test_figures_are_in_the_page_and_absent_ones_say_what_they_need(tmp_path):
+    cell(tmp_path, "vae", "vae", 0)
+    draw(Output(tmp_path), "figure3.svg", "figure3_fid.svg")
+    page = read(tmp_path)
+    there = [figure for figure in page.index["figures"] if "href" in figure]
+    assert [(figure["number"], figure["part"]) for figure in there] == [(3, ""), (3, "fid")]
+    assert page.chunks["figure-0"] == SVG
+    absent = [figure["number"] for figure in page.index["figures"] if "needs" in figure]
+    assert absent == [1, 2, 4, 5, 6]
+
+
+def test_figures_of_each_protocol_are_found(tmp_path):
+    cell(tmp_path, "vae", "vae", 0)
+    make_cell(tmp_path, "vae", "vae", 1, protocol="paper")
+    draw(Output(tmp_path).variant("strict"), "figure4.svg")
+    figures = [f for f in read(tmp_path).index["figures"] if "href" in f]
+    assert [(f["variant"], f["href"]) for f in figures] == [
+        ("strict", "report/strict/figures/figure4.svg")
+    ]
+
+
+def test_a_figure_beyond_the_cap_is_linked(tmp_path):
+    cell(tmp_path, "vae", "vae", 0)
+    draw(Output(tmp_path), "figure1.svg")
+    figure = read(tmp_path, limits=Limits(figures_bytes=0)).index["figures"][0]
+    assert (figure["href"], figure["chunk"]) == ("figures/figure1.svg", "")
