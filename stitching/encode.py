@@ -22,7 +22,7 @@ from stitching.compute import devices
 if TYPE_CHECKING:
     from stitching.data.base import ImageData, ImageSet
     from stitching.pipeline.cache import Cache
-    from stitching.pipeline.encoding import Subject
+    from stitching.pipeline.encoding import FrozenModel
     from stitching.pipeline.protocol import Protocol
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def run(cfg: DictConfig) -> Iterator[str]:
     """
     from stitching.compute.seeding import set_numerics
     from stitching.config.compatibility import check_test_images
-    from stitching.pipeline.encoding import BLOCK_IMAGES, fit_subject
+    from stitching.pipeline.encoding import BLOCK_IMAGES, fit_frozen_model
 
     config.check_keys(cfg, "encode")
     plain = config.to_plain(cfg)
@@ -81,21 +81,21 @@ def run(cfg: DictConfig) -> Iterator[str]:
     protocol = config.build_protocol(plain["protocol"])
     check_test_images(protocol, data)
     data.check()
-    subjects = _subjects(cfg, data, protocol)
+    frozen_models = _frozen_models(cfg, data, protocol)
     cache = config.open_cache(plain["cache"])
     set_numerics(plain["seed"])
-    for subject in subjects:
+    for frozen in frozen_models:
         # The one step that needs all images of `train`; other shards wait for its result.
-        fit_subject(subject, data.split("train"), cache, plain["batch_size"])
+        fit_frozen_model(frozen, data.split("train"), cache, plain["batch_size"])
         for split in splits:
             images = data.split(split)
             if split == "test" and protocol.test_images is not None:
                 images = images.subset(protocol.test_images)
             places = shard_places(len(images), plain["shards"], plain["shard"], BLOCK_IMAGES)
             finite = protocol.invalid == "fail"
-            yield _encode(subject, images, places, cache, plain["batch_size"], finite)
-            if split == "test" and plain["reconstructions"] and subject.model.can_decode:
-                yield _reconstruct(subject, images, cache, plain["batch_size"], finite)
+            yield _encode(frozen, images, places, cache, plain["batch_size"], finite)
+            if split == "test" and plain["reconstructions"] and frozen.model.can_decode:
+                yield _reconstruct(frozen, images, cache, plain["batch_size"], finite)
 
 
 def _checked_splits(splits: object) -> list[str]:
@@ -104,22 +104,24 @@ def _checked_splits(splits: object) -> list[str]:
     return splits
 
 
-def _subjects(cfg: DictConfig, data: "ImageData", protocol: "Protocol") -> "list[Subject]":
+def _frozen_models(
+    cfg: DictConfig, data: "ImageData", protocol: "Protocol"
+) -> "list[FrozenModel]":
     """Build and check all models before the first image is encoded."""
     from stitching.config.compatibility import check_role
     from stitching.config.compose import job_number
-    from stitching.pipeline.encoding import Subject
+    from stitching.pipeline.encoding import FrozenModel
 
     device = devices.pick_device(cfg.device, job_number())
     dtype = devices.check_dtype(cfg.dtype)
     devices.warn_of_slow_dtype(device, dtype)
     drawn_with = cfg.seed if protocol.latents == "sampled" else None
-    subjects = []
+    frozen_models = []
     for role, node in _nodes(cfg):
         model = config.build_model(node, str(device), dtype, role)
         check_role(role, model, data)
-        subjects.append(Subject(model, model.options, dtype, drawn_with))
-    return subjects
+        frozen_models.append(FrozenModel(model, model.options, dtype, drawn_with))
+    return frozen_models
 
 
 def _nodes(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
@@ -138,7 +140,7 @@ def _nodes(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
 
 
 def _encode(
-    subject: "Subject",
+    frozen: "FrozenModel",
     images: "ImageSet",
     places: Sequence[int],
     cache: "Cache",
@@ -147,17 +149,17 @@ def _encode(
 ) -> str:
     from stitching.pipeline.encoding import BLOCK_IMAGES, drew, latent_rows
 
-    what = f"{subject.model.name} {images.split}"
+    what = f"{frozen.model.name} {images.split}"
     if not places:
         blocks = -(-len(images) // BLOCK_IMAGES)
         return f"{what}: nothing for this shard, there are more shards than blocks ({blocks})"
     part = images.part(places[0], places[-1] + 1)
     started = time.perf_counter()
     # Read by rows, so that a part may be larger than the memory.
-    encoded = latent_rows(subject, part, cache, batch_size, finite)[1]
+    encoded = latent_rows(frozen, part, cache, batch_size, finite)[1]
     rate = encoded / (time.perf_counter() - started)
     what += f", images {places[0]} to {places[-1]} of {len(images)}"
-    if drew(subject.model, images):
+    if drew(frozen.model, images):
         return f"{what}: known, as it drew them"
     there, done = (-(-n // BLOCK_IMAGES) for n in (len(part) - encoded, encoded))
     speed = f", {rate:.1f} images/s" if encoded else ""
@@ -165,15 +167,15 @@ def _encode(
 
 
 def _reconstruct(
-    subject: "Subject", images: "ImageSet", cache: "Cache", batch_size: int, finite: bool
+    frozen: "FrozenModel", images: "ImageSet", cache: "Cache", batch_size: int, finite: bool
 ) -> str:
     from stitching.pipeline.encoding import encode_split, reconstruct_split
 
     started = time.perf_counter()
-    latents, _ = encode_split(subject, images, cache, batch_size, finite)
-    reconstruct_split(subject, images, latents, cache, batch_size)
+    latents, _ = encode_split(frozen, images, cache, batch_size, finite)
+    reconstruct_split(frozen, images, latents, cache, batch_size)
     took = time.perf_counter() - started
-    return f"{subject.model.name} {images.split}: {len(images)} reconstructions, {took:.1f} s"
+    return f"{frozen.model.name} {images.split}: {len(images)} reconstructions, {took:.1f} s"
 
 
 @hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="encode")

@@ -8,7 +8,7 @@ from stitching.models.base import GenerativeModel
 from stitching.models.vae import VAE
 from stitching.pipeline.cell import Cell
 from stitching.pipeline.fitting import Factorisations, Fitting
-from stitching.pipeline.probing import Readouts
+from stitching.pipeline.probing import ProbeSuite
 from stitching.pipeline.protocol import Protocol
 from stitching.probes import FactorProbes, LogisticProbes, SoftmaxProbes
 
@@ -66,10 +66,10 @@ def strict(**changes):
     return Protocol(**(switches | changes))
 
 
-def readouts(cache, protocol=None, attributes=None, seed=0):
+def probe_suite(cache, protocol=None, attributes=None, seed=0):
     """Probes of a cell: of attributes by default logistic ones of Male and Smiling."""
     attributes = attributes or LogisticProbes(["Male", "Smiling"], min_per_class=5, n_folds=3)
-    return Readouts(
+    return ProbeSuite(
         attributes, SoftmaxProbes(n_folds=3), FactorProbes(), protocol or strict(), cache, seed
     )
 
@@ -82,7 +82,7 @@ def small_cell(encoder, decoder, data, cache, latent_map=None, **options):
         fit = Fitting(fit.template, fit.factorisations, fit.device, protocol.map_alpha)
     defaults = {
         "metrics": {"rmse": RMSE()},
-        "readouts": readouts(cache, protocol),
+        "probe_suite": probe_suite(cache, protocol),
         "batch_size": 16,
         "seed": 0,
     }

@@ -17,7 +17,7 @@ from stitching.metrics.kernel import KernelDistance
 from stitching.metrics.resampling import Resamples
 from stitching.models.baseline import RandomEncoder
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from tests.small import Pixels, small_cell, small_vae, small_vae_options, strict
 
 pytestmark = [
@@ -40,7 +40,7 @@ def pixels(scale=1.0):
         def _decode(self, z):
             return super()._decode(z / scale)
 
-    return Subject(Scaled().freeze(), {"name": "pixels", "scale": scale}, "float32")
+    return FrozenModel(Scaled().freeze(), {"name": "pixels", "scale": scale}, "float32")
 
 
 def vae(drawn_with=None):
@@ -48,7 +48,7 @@ def vae(drawn_with=None):
     with torch.no_grad():
         model.encoder[-1].bias[model.latent_dim :].fill_(-3.0)
     model.weights_hash = "noisy posterior"
-    return Subject(model, small_vae_options(), "float32", drawn_with)
+    return FrozenModel(model, small_vae_options(), "float32", drawn_with)
 
 
 def run(tmp_path, encoder, decoder, protocol, latent_map=None, n_train=120):
@@ -59,7 +59,7 @@ def run(tmp_path, encoder, decoder, protocol, latent_map=None, n_train=120):
 @pytest.mark.parametrize(("probe_ids", "inflated"), [("overlapping", True), ("held_out", False)])
 def test_1_probes_asked_about_fit_images_praise_a_map_from_noise(tmp_path, probe_ids, inflated):
     noise = RandomEncoder("random", 32, 400, 0).freeze()
-    encoder = Subject(noise, {"name": "random"}, "float32")
+    encoder = FrozenModel(noise, {"name": "random"}, "float32")
     # More dimensions than images: the map recalls its fit images, and nothing else.
     found = run(
         tmp_path, encoder, pixels(), strict(probe_ids=probe_ids), Ridge(alpha=1e-6)

@@ -44,7 +44,7 @@ def run(cfg: DictConfig) -> Iterator["Finding"]:
     """
     from stitching.check.model import check_model
     from stitching.compute.seeding import set_numerics
-    from stitching.pipeline.encoding import Subject, drew, fit_subject
+    from stitching.pipeline.encoding import FrozenModel, drew, fit_frozen_model
 
     config.check_keys(cfg, "check")
     if cfg.n_images < 2:
@@ -61,8 +61,8 @@ def run(cfg: DictConfig) -> Iterator["Finding"]:
     set_numerics(cfg.seed)
     if model.needs_fit:
         model.check_fit(data.n_train)
-        subject = Subject(model, model.options, cfg.dtype)
-        fit_subject(subject, data.split("train"), config.open_cache(cfg.cache), cfg.batch_size)
+        frozen = FrozenModel(model, model.options, cfg.dtype)
+        fit_frozen_model(frozen, data.split("train"), config.open_cache(cfg.cache), cfg.batch_size)
     images = data.split("test")
     images = images.subset(min(cfg.n_images, len(images)))
     x = images.images(slice(None))

@@ -9,7 +9,7 @@ from stitching.results.differences import Quantity, combine, mean
 from stitching.results.reading import Cell
 
 #: A class is represented alike if at least this share of its accuracy above the most frequent
-#: class comes through the map; the counterpart of `MOST`, in readouts instead of images.
+#: class comes through the map; the counterpart of `MOST`, in probe_suite instead of images.
 KEPT = 0.5
 
 
@@ -88,7 +88,7 @@ class C9(Claim):
     """Classes are represented differently."""
 
     id = "C9"
-    about = "a grid of trained models with class readouts"
+    about = "a grid of trained models with class probe_suite"
     text = "On data with several classes, models represent the classes differently."
     rule = (
         "Kept share of a pair: (accuracy on mapped latents - most frequent class) / (accuracy on "
@@ -100,7 +100,7 @@ class C9(Claim):
     )
 
     def applies(self, evidence: Evidence) -> bool:
-        """Whether cells of two trained models have class readouts."""
+        """Whether cells of two trained models have class probe_suite."""
         cells = [evidence.cell(*pair) for pair in evidence.pairs()]
         return any(cell and cell.number("class/accuracy_own") is not None for cell in cells)
 

@@ -32,7 +32,7 @@ from stitching.config.compatibility import (
 from stitching.config.compose import CHOICE, ROLES, job_number, model_node, role_node, to_plain
 from stitching.config.labels import changed_options, check_penalty_names, label_models, model_name
 from stitching.config.values import check_values
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 
 if TYPE_CHECKING:
     from stitching.data.base import ImageData
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from stitching.pipeline.cache import Cache
     from stitching.pipeline.cell import Cell
     from stitching.pipeline.fitting import Factorisations
-    from stitching.pipeline.probing import Readouts
+    from stitching.pipeline.probing import ProbeSuite
     from stitching.pipeline.protocol import Protocol
     from stitching.probes import AttributeProbes
 
-__all__ = ["Setting", "build_cell", "build_setting", "build_subject"]
+__all__ = ["Setting", "build_cell", "build_frozen_model", "build_setting"]
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,9 @@ def build_setting(cfg: DictConfig) -> Setting:
     )
 
 
-def build_subject(cfg: DictConfig, role: str, setting: Setting, models: Models) -> Subject:
+def build_frozen_model(
+    cfg: DictConfig, role: str, setting: Setting, models: Models
+) -> FrozenModel:
     """Build the model of a role: `encoder`, `decoder` or `via`; check it with the setting.
 
     Args:
@@ -146,9 +148,9 @@ def build_subject(cfg: DictConfig, role: str, setting: Setting, models: Models) 
     model = models(node, role)
     check_role(role, model, setting.data)
     if role == "via":
-        return Subject(model, model.options, setting.dtype, setting.drawn_with)
+        return FrozenModel(model, model.options, setting.dtype, setting.drawn_with)
     warn_of_crop(model.name, node.get("trained_crop"), setting.plain["data"].get("crop"))
-    return Subject(
+    return FrozenModel(
         model,
         model.options,
         setting.dtype,
@@ -183,8 +185,8 @@ def build_cell(cfg: DictConfig) -> "Cell":
             models[key] = config.build_model(node, str(setting.device), setting.dtype, role)
         return models[key]
 
-    encoder, decoder = (build_subject(cfg, role, setting, shared) for role in ROLES)
-    via = None if plain["via"] is None else build_subject(cfg, "via", setting, shared)
+    encoder, decoder = (build_frozen_model(cfg, role, setting, shared) for role in ROLES)
+    via = None if plain["via"] is None else build_frozen_model(cfg, "via", setting, shared)
     check_pair(setting.template, encoder, decoder)
     set_numerics(plain["seed"])
     return Cell(
@@ -199,7 +201,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         ),
         protocol=protocol,
         metrics=setting.metrics,
-        readouts=_readouts(setting, decoder.model_name),
+        probe_suite=_probe_suite(setting, decoder.model_name),
         cache=cache,
         batch_size=plain["batch_size"],
         seed=plain["seed"],
@@ -250,14 +252,14 @@ def build_probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | 
     return probes
 
 
-def _readouts(setting: Setting, decoder: str) -> "Readouts | None":
+def _probe_suite(setting: Setting, decoder: str) -> "ProbeSuite | None":
     """Return all probes of a cell, with a penalty picked by hand for its decoder if there is one.
 
     Args:
         setting: Of the cell.
         decoder: Name of the decoder's YAML.
     """
-    from stitching.pipeline.probing import Readouts
+    from stitching.pipeline.probing import ProbeSuite
     from stitching.probes import FactorProbes, LassoProbes, SoftmaxProbes
 
     probes, protocol, plain = setting.probes, setting.protocol, setting.plain
@@ -268,7 +270,7 @@ def _readouts(setting: Setting, decoder: str) -> "Readouts | None":
         if alpha is not None:
             probes = config.build(plain["probe"], "probe", alpha=alpha, standardise=False)
     others = SoftmaxProbes(), FactorProbes()
-    return Readouts(probes, *others, protocol, setting.cache, plain["seed"])
+    return ProbeSuite(probes, *others, protocol, setting.cache, plain["seed"])
 
 
 def _metric_options(node: dict[str, Any]) -> dict[str, Any]:

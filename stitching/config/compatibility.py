@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from stitching.maps import Map
     from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
-    from stitching.pipeline.encoding import Subject
+    from stitching.pipeline.encoding import FrozenModel
     from stitching.pipeline.protocol import Protocol
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
         )
 
 
-def check_pair(template: "Map", encoder: "Subject", decoder: "Subject") -> None:
+def check_pair(template: "Map", encoder: "FrozenModel", decoder: "FrozenModel") -> None:
     """Check that the map can connect two spaces, both ways, and that names tell them apart.
 
     Raises:

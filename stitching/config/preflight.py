@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stitching import config
 from stitching.compute.devices import check_device_name
-from stitching.config.assemble import Setting, build_setting, build_subject, node_key
+from stitching.config.assemble import Setting, build_frozen_model, build_setting, node_key
 from stitching.config.compatibility import check_pair
 from stitching.config.compose import ROLES
 from stitching.config.labels import changed_options, check_labels, label_models, model_name
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 
 __all__ = ["Planned", "SweepError", "check_sweep"]
 
@@ -73,13 +73,13 @@ class _Model:
         name: Its name where Hydra names folders, which it does before there are labels.
         label: Its label.
         facts: What distinguishes it from others of that label.
-        subject: Without its weights; None where it could not be built.
+        frozen: Without its weights; None where it could not be built.
     """
 
     name: str
     label: str
     facts: tuple[str, dict[str, Any]]
-    subject: Subject | None
+    frozen: FrozenModel | None
 
 
 def check_sweep(master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Planned]:
@@ -157,14 +157,14 @@ class _Check:
         for job in self.jobs:
             pair = [self.models.get(job.unit(role)) for role in ROLES]
             setting = self.settings.get(job.rest)
-            encoder, decoder = (model.subject if model else None for model in pair)
+            encoder, decoder = (model.frozen if model else None for model in pair)
             key = (id(encoder), id(decoder), id(setting))
             if setting is None or encoder is None or decoder is None or key in seen:
                 continue
             seen.add(key)
             with self.faults.caught(partial(self._like, job, *ROLES)):
                 check_pair(setting.template, encoder, decoder)
-        models = [model for model in self.models.values() if model and model.subject]
+        models = [model for model in self.models.values() if model and model.frozen]
         for label in dict.fromkeys(model.label for model in models):
             with self.faults.caught(partial(self._called, label)):
                 check_labels((label, *model.facts) for model in models if model.label == label)
@@ -230,16 +230,16 @@ class _Check:
             cfg.device = "cpu"  # that of the cells is on another machine, or another process's
         setting = build_setting(cfg)
         if cfg.via is not None:
-            build_subject(cfg, "via", setting, self._builder(setting))
+            build_frozen_model(cfg, "via", setting, self._builder(setting))
         return setting
 
     def _model(self, cfg: DictConfig, role: str, name: str, job: _Job) -> _Model:
-        node, subject, setting = cfg[role], None, self.settings[job.rest]
+        node, frozen, setting = cfg[role], None, self.settings[job.rest]
         facts = changed_options(cfg, role) | {"weights": node.get("weights")}
         if setting is not None:
             with self.faults.caught(lambda: self._like(job, role)):
-                subject = build_subject(cfg, role, setting, self._builder(setting))
-        return _Model(name, str(node.name), (model_name(node), facts), subject)
+                frozen = build_frozen_model(cfg, role, setting, self._builder(setting))
+        return _Model(name, str(node.name), (model_name(node), facts), frozen)
 
     def _builder(self, setting: Setting) -> Callable[[DictConfig, str], Any]:
         """Return a function that builds each distinct model once, and keeps no weights."""

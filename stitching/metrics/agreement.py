@@ -2,7 +2,7 @@
 
 Throughout, S = 1 + R samples of the n items are scored together: sample 0 holds every item once,
 the others are bootstrap resamples. A sample is a column of weights, how often it holds each item.
-Answers are whole numbers and so are weights: their sums are exact. What is undefined is NaN.
+Predictions are whole numbers and so are weights: their sums are exact. What is undefined is NaN.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,11 +57,11 @@ def weighted_sums(columns: Sequence[NDArray[np.generic]], weights: Tensor) -> li
 def kappa(equal: Tensor, chance: Tensor, total: Tensor) -> Tensor:
     """Return agreement beyond chance, 1 for perfect, 0 for chance, down to -1.
 
-    NaN where both sides give one and the same answer throughout: chance agrees there too.
+    NaN where both sides give one and the same prediction throughout: chance agrees there too.
 
     Args:
-        equal: Number of equal answers.
-        chance: Sum over answers of how often one side gives it times how often the other does.
+        equal: Number of equal predictions.
+        chance: Sum over predictions of how often one side gives it times how often the other does.
         total: Number of items.
 
     Source: Cohen (1960), doi:10.1177/001316446002000104
@@ -77,16 +77,16 @@ def binary_measures(
     usual: bool,
     weights: Tensor,
 ) -> dict[str, Tensor]:
-    """Return the measures of yes-no answers (n,) on own and mapped latents; shapes (S,).
+    """Return the measures of yes-no predictions (n,) on own and mapped latents; shapes (S,).
 
-    `usual` is the answer that the majority baseline always gives. Balanced accuracy is NaN where
-    a class is absent.
+    `usual` is the prediction of the majority baseline. Balanced accuracy is NaN where a class is
+    absent.
     """
     columns = [np.ones_like(truth), truth, own, mapped, own == mapped, truth == usual]
     total, n_true, n_own, n_mapped, equal, majority = weighted_sums(columns, weights)
     measures: dict[str, Tensor] = {}
-    for side, answers in (("own", own), ("mapped", mapped)):
-        right = answers == truth
+    for side, predictions in (("own", own), ("mapped", mapped)):
+        right = predictions == truth
         n_right, n_right_yes = weighted_sums([right, right & truth], weights)
         measures[f"accuracy_{side}"] = n_right / total
         measures[f"balanced_accuracy_{side}"] = (
@@ -164,11 +164,11 @@ def estimate(samples: Tensor) -> Estimate:
 
 
 def constant_sides(own: NDArray[np.generic], mapped: NDArray[np.generic]) -> str | None:
-    """Name the sides that give one answer to all items: "own", "mapped", "own and mapped"."""
+    """Name the sides that give one prediction to all items: "own", "mapped", "own and mapped"."""
     sides = [
         side
-        for side, answers in (("own", own), ("mapped", mapped))
-        if len(answers) and bool((answers == answers[0]).all())
+        for side, predictions in (("own", own), ("mapped", mapped))
+        if len(predictions) and bool((predictions == predictions[0]).all())
     ]
     return " and ".join(sides) or None
 
@@ -204,7 +204,7 @@ def checked_scores(what: str, scores: NDArray[np.floating], shape: tuple[int, ..
     """Raise unless scores are floats of this shape and finite.
 
     Raises:
-        TypeError: Not floats: answers were given in place of scores.
+        TypeError: Not floats: predictions were given in place of scores.
         ValueError: Another shape, or not finite (the rows are named).
     """
     if not np.issubdtype(scores.dtype, np.floating):

@@ -2,8 +2,8 @@
 
 Accuracy alone rewards a probe that always says no to a rare attribute, and two such probes agree
 perfectly. So balanced accuracy, area under the ROC curve, the majority baseline, a control probe,
-Cohen's kappa and a note on constant answers stand beside it. Every share is divided by the items
-counted; of nothing it is None.
+Cohen's kappa and a note on constant predictions stand beside it. Every share is divided by the
+items counted; of nothing it is None.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ MEASURES = (
 
 
 @dataclass(frozen=True, eq=False)
-class AttributeAnswers:
+class AttributePredictions:
     """What the target's probe of one attribute says of the test items, with what is true.
 
     Under the paper's protocol each attribute has test items of its own.
@@ -105,30 +105,32 @@ class AttributeAnswers:
                 checked_scores(f"{kind} of {self.name}", scores, shape)
 
 
-def probe_scores(answers: Sequence[AttributeAnswers], missing: Mapping[str, str]) -> Scores:
+def probe_scores(
+    predictions: Sequence[AttributePredictions], missing: Mapping[str, str]
+) -> Scores:
     """Score mapped latents by the target's probes, overall and by attribute.
 
     An attribute is usable when its test items are of both classes. Overall measures are means over
     usable attributes, each counted once whatever its number of items; None where there are none:
 
-    - `probe/accuracy_own`, `probe/accuracy_mapped`: share of items answered correctly on the
+    - `probe/accuracy_own`, `probe/accuracy_mapped`: share of items predicted correctly on the
       target's own and on mapped latents; `probe/balanced_accuracy_own`, `..._mapped`: the same
       with both classes given one weight; `probe/auc_own`, `probe/auc_mapped`: area under the ROC
       curve, which needs no threshold.
     - `probe/percent_delta`: (accuracy mapped - accuracy own) / accuracy own, as a share.
-    - `probe/majority`: accuracy of always giving the more frequent answer of the probe's training
-      items. `probe/control_own`, `probe/control_mapped`: accuracy of a probe of labels without
+    - `probe/majority`: accuracy of always predicting the more frequent label of the probe's
+      training items. `probe/control_own`, `probe/control_mapped`: accuracy of a probe of labels without
       meaning, over the `probe/n_control` attributes that have one: what a probe finds where
       nothing is. Source: Hewitt and Liang (2019), https://arxiv.org/abs/1909.03368
-    - `probe/consistency`: share of items with equal answers on own and mapped latent;
+    - `probe/consistency`: share of items with equal predictions on own and mapped latent;
       `probe/kappa`: the same beyond chance, over the `probe/n_kappa` attributes where it is
       defined.
     - `probe/n_attributes`: usable ones; `probe/n_test`: items, None where attributes differ
-      (`probe/n_test/ATTRIBUTE` then); `probe/n_constant`: attributes with one answer for all own
-      or all mapped latents, whose consistency carries no information.
+      (`probe/n_test/ATTRIBUTE` then); `probe/n_constant`: attributes with one prediction for all
+      own or all mapped latents, whose consistency carries no information.
 
     By usable attribute each measure, as `probe/consistency/Smiling`, then `probe/n_positive/...`,
-    items with it among those tested, `probe/n_positive_train/...`, and where answers are
+    items with it among those tested, `probe/n_positive_train/...`, and where predictions are
     constant `probe/constant/...`: "own", "mapped" or "own and mapped". By other attribute,
     `probe/missing/...`: the reason.
 
@@ -136,37 +138,37 @@ def probe_scores(answers: Sequence[AttributeAnswers], missing: Mapping[str, str]
     class of a rare attribute.
 
     Args:
-        answers: By attribute, in the order of the results.
+        predictions: By attribute, in the order of the results.
         missing: Reason why an attribute has no probe, by attribute.
 
     Raises:
         ValueError: An attribute appears twice, or resamples do not fit the items or differ in
             number.
     """
-    checked_names("attribute", [answer.name for answer in answers], missing)
+    checked_names("attribute", [prediction.name for prediction in predictions], missing)
     samples, missing = Samples(), dict(missing)
-    usable: dict[str, tuple[AttributeAnswers, Tensor]] = {}
+    usable: dict[str, tuple[AttributePredictions, Tensor]] = {}
     facts: dict[str, Estimate | float | int | str | None] = {}
     n_constant = 0
-    for answer in answers:
-        name, n, n_yes = answer.name, len(answer.truth), int(answer.truth.sum())
+    for prediction in predictions:
+        name, n, n_yes = prediction.name, len(prediction.truth), int(prediction.truth.sum())
         if n_yes in (0, n):
             missing[name] = (
                 f"test split has {n_yes} items with and {n - n_yes} without it, at least 1 of "
                 "each is needed"
             )
             continue
-        usable[name] = answer, samples.weights(f"attribute {name}", n, answer.resamples)
+        usable[name] = prediction, samples.weights(f"attribute {name}", n, prediction.resamples)
         facts[f"probe/n_positive/{name}"] = n_yes
-        facts[f"probe/n_positive_train/{name}"] = answer.n_yes_train
-        constant = constant_sides(answer.own > 0, answer.mapped > 0)
+        facts[f"probe/n_positive_train/{name}"] = prediction.n_yes_train
+        constant = constant_sides(prediction.own > 0, prediction.mapped > 0)
         if constant:
             n_constant += 1
             facts[f"probe/constant/{name}"] = constant
     with one_thread_each() as pool:
         measured = pool.map(lambda pair: _measures(*pair), usable.values())
         rows = dict(zip(usable, measured, strict=True))
-    counts = {name: len(answer.truth) for name, (answer, _) in usable.items()}
+    counts = {name: len(prediction.truth) for name, (prediction, _) in usable.items()}
     return {
         **scores_of("probe", MEASURES, rows),
         "probe/n_attributes": len(rows),
@@ -179,17 +181,21 @@ def probe_scores(answers: Sequence[AttributeAnswers], missing: Mapping[str, str]
     }
 
 
-def _measures(answer: AttributeAnswers, weights: Tensor) -> dict[str, Tensor]:
-    own, mapped = answer.own > 0, answer.mapped > 0
-    usual = answer.n_yes_train > answer.n_no_train
-    measures = binary_measures(answer.truth, own, mapped, usual, weights)
+def _measures(prediction: AttributePredictions, weights: Tensor) -> dict[str, Tensor]:
+    own, mapped = prediction.own > 0, prediction.mapped > 0
+    usual = prediction.n_yes_train > prediction.n_no_train
+    measures = binary_measures(prediction.truth, own, mapped, usual, weights)
     before, after = measures["accuracy_own"], measures["accuracy_mapped"]
     measures["percent_delta"] = ((after - before) / before).where(before > 0, torch.nan)
-    measures["auc_own"] = roc_auc(answer.own, answer.truth, weights)
-    measures["auc_mapped"] = roc_auc(answer.mapped, answer.truth, weights)
-    truth = answer.control_truth
-    if truth is not None and answer.control_own is not None and answer.control_mapped is not None:
-        right = [(answer.control_own > 0) == truth, (answer.control_mapped > 0) == truth]
+    measures["auc_own"] = roc_auc(prediction.own, prediction.truth, weights)
+    measures["auc_mapped"] = roc_auc(prediction.mapped, prediction.truth, weights)
+    truth = prediction.control_truth
+    if (
+        truth is not None
+        and prediction.control_own is not None
+        and prediction.control_mapped is not None
+    ):
+        right = [(prediction.control_own > 0) == truth, (prediction.control_mapped > 0) == truth]
         total, *n_right = weighted_sums([np.ones_like(truth), *right], weights)
         measures["control_own"], measures["control_mapped"] = (n / total for n in n_right)
     return measures

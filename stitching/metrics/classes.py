@@ -39,10 +39,10 @@ MEASURES = (
 
 
 @dataclass(frozen=True, eq=False)
-class ClassAnswers:
+class ClassPredictions:
     """What the target's probe of one set of classes says of the test items.
 
-    An item's answer is the class with the highest score, the first of equal ones.
+    An item's prediction is the class with the highest score, the first of equal ones.
 
     Attributes:
         name: Of the set of classes, such as "digit".
@@ -97,7 +97,7 @@ class ClassAnswers:
                 checked_scores(f"{kind} of {self.name}", scores, (n, n_classes))
 
 
-def class_scores(answers: Sequence[ClassAnswers], missing: Mapping[str, str]) -> Scores:
+def class_scores(predictions: Sequence[ClassPredictions], missing: Mapping[str, str]) -> Scores:
     """Score mapped latents by the target's softmax probes: overall, by set and by class.
 
     For a data set with one set of classes, overall and by set are the same. None where no set can
@@ -120,43 +120,43 @@ def class_scores(answers: Sequence[ClassAnswers], missing: Mapping[str, str]) ->
     class that cannot be scored, `class/missing/...`: the reason.
 
     Args:
-        answers: By set of classes.
+        predictions: By set of classes.
         missing: Reason why a set has no probe, by set.
 
     Raises:
         ValueError: A set appears twice, or resamples do not fit the items or differ in number.
     """
-    checked_names("set of classes", [answer.name for answer in answers], missing)
+    checked_names("set of classes", [prediction.name for prediction in predictions], missing)
     samples, missing = Samples(), dict(missing)
-    usable: dict[str, tuple[ClassAnswers, Tensor]] = {}
-    present: dict[str, tuple[ClassAnswers, int, Tensor]] = {}
+    usable: dict[str, tuple[ClassPredictions, Tensor]] = {}
+    present: dict[str, tuple[ClassPredictions, int, Tensor]] = {}
     facts: dict[str, Estimate | float | int | str | None] = {}
-    for answer in answers:
-        n = len(answer.truth)
+    for prediction in predictions:
+        n = len(prediction.truth)
         if n == 0:
-            missing[answer.name] = "test split has 0 items"
+            missing[prediction.name] = "test split has 0 items"
             continue
-        weights = samples.weights(f"class {answer.name}", n, answer.resamples)
-        usable[answer.name] = answer, weights
-        constant = constant_sides(answer.own.argmax(1), answer.mapped.argmax(1))
+        weights = samples.weights(f"class {prediction.name}", n, prediction.resamples)
+        usable[prediction.name] = prediction, weights
+        constant = constant_sides(prediction.own.argmax(1), prediction.mapped.argmax(1))
         if constant:
-            facts[f"class/constant/{answer.name}"] = constant
-        for place, name in enumerate(answer.names):
-            name = f"{answer.name}/{name}"
-            n_true = int((answer.truth == place).sum())
+            facts[f"class/constant/{prediction.name}"] = constant
+        for place, name in enumerate(prediction.names):
+            name = f"{prediction.name}/{name}"
+            n_true = int((prediction.truth == place).sum())
             if n_true == 0:
                 missing[name] = "test split has 0 items of this class"
                 continue
-            present[name] = answer, place, weights
+            present[name] = prediction, place, weights
             facts[f"class/n_positive/{name}"] = n_true
-            facts[f"class/n_positive_train/{name}"] = int(answer.n_train[place])
+            facts[f"class/n_positive_train/{name}"] = int(prediction.n_train[place])
     with one_thread_each() as pool:
         measured = pool.map(lambda known: _measures(*known), usable.values())
         rows = dict(zip(usable, measured, strict=True))
         against_rest = pool.map(lambda known: _one_against_rest(*known), present.values())
         for name, found in zip(present, against_rest, strict=True):
             facts |= {f"class/{measure}/{name}": estimate(row) for measure, row in found.items()}
-    counts = {name: len(answer.truth) for name, (answer, _) in usable.items()}
+    counts = {name: len(prediction.truth) for name, (prediction, _) in usable.items()}
     return {
         **scores_of("class", MEASURES, rows),
         "class/n_sets": len(rows),
@@ -166,40 +166,46 @@ def class_scores(answers: Sequence[ClassAnswers], missing: Mapping[str, str]) ->
     }
 
 
-def _measures(answer: ClassAnswers, weights: Tensor) -> dict[str, Tensor]:
-    truth, own, mapped = answer.truth, answer.own.argmax(1), answer.mapped.argmax(1)
-    usual = int(np.argmax(answer.n_train))
+def _measures(prediction: ClassPredictions, weights: Tensor) -> dict[str, Tensor]:
+    truth, own, mapped = prediction.truth, prediction.own.argmax(1), prediction.mapped.argmax(1)
+    usual = int(np.argmax(prediction.n_train))
     columns = [np.ones_like(truth), truth == usual, own == mapped]
     total, majority, equal = weighted_sums(columns, weights)
-    places = range(len(answer.names))
+    places = range(len(prediction.names))
     n_true, n_own, n_mapped = (
-        torch.stack(weighted_sums([answers == place for place in places], weights))
-        for answers in (truth, own, mapped)
+        torch.stack(weighted_sums([predictions == place for place in places], weights))
+        for predictions in (truth, own, mapped)
     )
     measures = {
         "majority": majority / total,
         "consistency": equal / total,
         "kappa": kappa(equal, (n_own * n_mapped).sum(dim=0), total),
     }
-    for side, answers in (("own", own), ("mapped", mapped)):
-        hits = [(answers == truth) & (truth == place) for place in places]
+    for side, predictions in (("own", own), ("mapped", mapped)):
+        hits = [(predictions == truth) & (truth == place) for place in places]
         n_right = torch.stack(weighted_sums(hits, weights))
         measures[f"accuracy_{side}"] = n_right.sum(dim=0) / total
         measures[f"balanced_accuracy_{side}"] = (n_right / n_true).nanmean(dim=0)
-    truth_control = answer.control_truth
-    for side, scores in (("own", answer.control_own), ("mapped", answer.control_mapped)):
+    truth_control = prediction.control_truth
+    for side, scores in (("own", prediction.control_own), ("mapped", prediction.control_mapped)):
         if scores is not None and truth_control is not None:
             (n_right_control,) = weighted_sums([scores.argmax(1) == truth_control], weights)
             measures[f"control_{side}"] = n_right_control / total
     return measures
 
 
-def _one_against_rest(answer: ClassAnswers, place: int, weights: Tensor) -> dict[str, Tensor]:
+def _one_against_rest(
+    prediction: ClassPredictions, place: int, weights: Tensor
+) -> dict[str, Tensor]:
     truth, own, mapped = (
-        answers == place
-        for answers in (answer.truth, answer.own.argmax(1), answer.mapped.argmax(1))
+        predictions == place
+        for predictions in (
+            prediction.truth,
+            prediction.own.argmax(1),
+            prediction.mapped.argmax(1),
+        )
     )
-    usual = 2 * answer.n_train[place] > sum(answer.n_train)
+    usual = 2 * prediction.n_train[place] > sum(prediction.n_train)
     return binary_measures(truth, own, mapped, usual, weights)
 
 

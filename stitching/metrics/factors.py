@@ -1,4 +1,4 @@
-"""How well the target's linear readouts of continuous factors work on mapped latents."""
+"""How well the target's linear probe_suite of continuous factors work on mapped latents."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,14 +31,14 @@ _ROUNDING = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class FactorAnswers:
-    """What the target's readout of one continuous factor says of the test items.
+class FactorPredictions:
+    """What the target's probe of one continuous factor says of the test items.
 
     Attributes:
         name: Of the factor.
         truth: Its value for each item, shape (n,).
-        own: Readout of the target's own latents, in the factor's units, shape (n,).
-        mapped: Readout of the mapped latents, item by item.
+        own: Probe of the target's own latents, in the factor's units, shape (n,).
+        mapped: Probe of the mapped latents, item by item.
         resamples: Of these items; None for estimates without draws.
     """
 
@@ -58,54 +58,54 @@ class FactorAnswers:
         shape = (len(self.truth),)
         for kind, values in (
             ("true values", self.truth),
-            ("own readouts", self.own),
-            ("mapped readouts", self.mapped),
+            ("own probe_suite", self.own),
+            ("mapped probe_suite", self.mapped),
         ):
             checked_scores(f"{kind} of {self.name}", values, shape)
 
 
-def factor_scores(answers: Sequence[FactorAnswers], missing: Mapping[str, str]) -> Scores:
-    """Score mapped latents by the target's readouts of factors, overall and by factor.
+def factor_scores(predictions: Sequence[FactorPredictions], missing: Mapping[str, str]) -> Scores:
+    """Score mapped latents by the target's probe_suite of factors, overall and by factor.
 
     A factor is usable when it varies over its test items. Overall measures are means over usable
     factors, None where there are none:
 
     - `factor/r2_own`, `factor/r2_mapped`: 1 - sum (y - y_hat)^2 / sum (y - mean y)^2 on the
       target's own and on mapped latents; 1 is perfect, 0 is the mean, no lower bound.
-    - `factor/spearman_own`, `factor/spearman_mapped`: rank correlation of readout and factor,
+    - `factor/spearman_own`, `factor/spearman_mapped`: rank correlation of probe and factor,
       ties at their mean rank, in [-1, 1]; blind to the shrinkage of a regularised map. Over the
-      `factor/n_spearman_own` and `..._mapped` factors whose readout is not constant.
+      `factor/n_spearman_own` and `..._mapped` factors whose probe is not constant.
     - `factor/n_factors`: usable ones; `factor/n_test`: items, None where factors differ
       (`factor/n_test/FACTOR` then).
 
-    By usable factor each measure, as `factor/r2_own/hue`, and where readouts are constant
+    By usable factor each measure, as `factor/r2_own/hue`, and where probe_suite are constant
     `factor/constant/...`: "own", "mapped" or "own and mapped". By other factor,
     `factor/missing/...`: the reason.
 
     Args:
-        answers: By factor, in the order of the results.
-        missing: Reason why a factor has no readout, by factor.
+        predictions: By factor, in the order of the results.
+        missing: Reason why a factor has no probe, by factor.
 
     Raises:
         ValueError: A factor appears twice, or resamples do not fit the items or differ in number.
     """
-    checked_names("factor", [answer.name for answer in answers], missing)
+    checked_names("factor", [prediction.name for prediction in predictions], missing)
     samples, missing = Samples(), dict(missing)
-    usable: dict[str, tuple[FactorAnswers, Tensor]] = {}
+    usable: dict[str, tuple[FactorPredictions, Tensor]] = {}
     facts: dict[str, Estimate | float | int | str | None] = {}
-    for answer in answers:
-        name, n = answer.name, len(answer.truth)
-        if n == 0 or bool((answer.truth == answer.truth[0]).all()):
+    for prediction in predictions:
+        name, n = prediction.name, len(prediction.truth)
+        if n == 0 or bool((prediction.truth == prediction.truth[0]).all()):
             missing[name] = f"test split has {n} items and no two values of it"
             continue
-        usable[name] = answer, samples.weights(f"factor {name}", n, answer.resamples)
-        constant = constant_sides(answer.own, answer.mapped)
+        usable[name] = prediction, samples.weights(f"factor {name}", n, prediction.resamples)
+        constant = constant_sides(prediction.own, prediction.mapped)
         if constant:
             facts[f"factor/constant/{name}"] = constant
     with one_thread_each() as pool:
         measured = pool.map(lambda pair: _measures(*pair), usable.values())
         rows = dict(zip(usable, measured, strict=True))
-    counts = {name: len(answer.truth) for name, (answer, _) in usable.items()}
+    counts = {name: len(prediction.truth) for name, (prediction, _) in usable.items()}
     defined = {
         f"factor/n_{key}": sum(not row[key][0].isnan() for row in rows.values())
         for key in ("spearman_own", "spearman_mapped")
@@ -120,9 +120,10 @@ def factor_scores(answers: Sequence[FactorAnswers], missing: Mapping[str, str]) 
     }
 
 
-def _measures(answer: FactorAnswers, weights: Tensor) -> dict[str, Tensor]:
+def _measures(prediction: FactorPredictions, weights: Tensor) -> dict[str, Tensor]:
     truth, own, mapped = (
-        values.astype(np.float64) for values in (answer.truth, answer.own, answer.mapped)
+        values.astype(np.float64)
+        for values in (prediction.truth, prediction.own, prediction.mapped)
     )
     centred = truth - truth.mean()
     columns = [np.ones_like(truth), centred, centred**2, (own - truth) ** 2, (mapped - truth) ** 2]

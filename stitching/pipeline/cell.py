@@ -26,16 +26,16 @@ from stitching.metrics.latent import latent_scores
 from stitching.metrics.resampling import Estimate, Scores, flatten
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import (
-    Subject,
+    FrozenModel,
     encode_split,
-    fit_subject,
+    fit_frozen_model,
     in_batches,
     latent_rows,
     reconstruct_split,
 )
 from stitching.pipeline.finite import finite_rows, where_finite
 from stitching.pipeline.fitting import Fitting, Space, exclude_invalid, ranks_of
-from stitching.pipeline.probing import Question, Readouts
+from stitching.pipeline.probing import ProbeInputs, ProbeSuite
 from stitching.pipeline.protocol import Protocol
 from stitching.pipeline.provenance import PeakMemory, of_data, of_options, of_weights, versions
 from stitching.pipeline.scoring import TestItems, geometry_scores, image_scores, valid_items
@@ -94,7 +94,7 @@ class Cell:
         fitting: Fits the map; where encoder and decoder are one and the same it is the identity.
         protocol: What is measured on what.
         metrics: Image metrics by name.
-        readouts: What labels say of latents, or None to do without.
+        probe_suite: What labels say of latents, or None to do without.
         cache: Where latents and features are kept.
         batch_size: Images per forward pass.
         seed: Recorded.
@@ -106,17 +106,17 @@ class Cell:
             maps that test images have no part in; or None.
     """
 
-    encoder: Subject
-    decoder: Subject
+    encoder: FrozenModel
+    decoder: FrozenModel
     data: ImageData
     fitting: Fitting
     protocol: Protocol
     metrics: dict[str, ImageMetric]
-    readouts: Readouts | None
+    probe_suite: ProbeSuite | None
     cache: Cache
     batch_size: int
     seed: int
-    via: Subject | None = None
+    via: FrozenModel | None = None
     round_trip: bool = True
     geometry: bool = True
     rank_curve: str | list[int] | None = None
@@ -134,11 +134,11 @@ class Cell:
         memory = PeakMemory()
         train, test = self.data.split("train"), self._test_images()
 
-        subjects = [self.encoder, self.decoder, *([self.via] if self.via else [])]
+        frozen_models = [self.encoder, self.decoder, *([self.via] if self.via else [])]
         with self._stage("encode"):
-            for subject in subjects:
-                fit_subject(subject, train, self.cache, self.batch_size)
-            encoded = [self._encode(subject, test) for subject in subjects]
+            for frozen in frozen_models:
+                fit_frozen_model(frozen, train, self.cache, self.batch_size)
+            encoded = [self._encode(frozen, test) for frozen in frozen_models]
         spaces = [space for space, _ in encoded]
         excluded: dict[str, int] = {}
         if self.protocol.invalid == "exclude":
@@ -172,14 +172,14 @@ class Cell:
             metrics |= self._image_scores(items, stitched)
             metrics["image/own_clipped"] = quantise(own)[1]
         with self._stage("probe"):
-            if self.readouts is not None:
-                asked = Question(
+            if self.probe_suite is not None:
+                asked = ProbeInputs(
                     train, target, mapped, partial(self._fit_images, fitted, source), items
                 )
-                metrics |= self.readouts.scores(asked)
+                metrics |= self.probe_suite.scores(asked)
         with self._stage("geometry"):
             if self.geometry:
-                pair = [(space.subject, space.test) for space in (source, target)]
+                pair = [(space.frozen, space.test) for space in (source, target)]
                 metrics |= geometry_scores(pair[0], pair[1], items, self.cache)
         with self._stage("directions"):
             if self.round_trip:
@@ -222,15 +222,15 @@ class Cell:
             "shown", parts, lambda: {"pixels": quantise(test.images(slice(None)))[0]}
         )["pixels"]
 
-    def _encode(self, subject: Subject, test: ImageSet) -> tuple[Space, int]:
+    def _encode(self, frozen: FrozenModel, test: ImageSet) -> tuple[Space, int]:
         """Return a model's latents, and how many images were encoded for them."""
         train = self.data.split("train")
         latents: Rows
         finite = self.protocol.invalid == "fail"
         encode = encode_split if self.fitting.chunk is None else latent_rows
-        latents, n_train = encode(subject, train, self.cache, self.batch_size, finite)
-        held_out, n_test = encode_split(subject, test, self.cache, self.batch_size, finite)
-        return Space(subject, train.fingerprint, latents, held_out), n_train + n_test
+        latents, n_train = encode(frozen, train, self.cache, self.batch_size, finite)
+        held_out, n_test = encode_split(frozen, test, self.cache, self.batch_size, finite)
+        return Space(frozen, train.fingerprint, latents, held_out), n_train + n_test
 
     def _fit_images(self, fitted: Map, source: Space) -> Tensor:
         return self.fitting.apply(fitted, source.train[:])
@@ -279,7 +279,7 @@ class Cell:
             **{key: summary.get(key) for key in top},
             "n_test": len(test),
             "seed": self.seed,
-            **self.protocol.facts(self.readouts.kind if self.readouts else "none"),
+            **self.protocol.facts(self.probe_suite.kind if self.probe_suite else "none"),
             "dtype": self.encoder.dtype,
             "device": self.encoder.identity()["device"],
             **{f"map/{key}": value for key, value in summary.items() if key not in top},

@@ -42,7 +42,7 @@ BLOCK_IMAGES = 100
 
 
 @dataclass(frozen=True)
-class Subject:
+class FrozenModel:
     """A model with all that identifies it.
 
     Attributes:
@@ -158,12 +158,12 @@ def in_batches(
     return torch.cat(results)
 
 
-def fit_subject(subject: Subject, images: ImageSet, cache: Cache, batch_size: int) -> None:
+def fit_frozen_model(frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int) -> None:
     """Fit a model that needs it to a split, or restore what the cache holds of that fit.
 
     Only then is its identity known: call this before anything else that is done with the model.
     """
-    model = subject.model
+    model = frozen.model
     if not model.needs_fit:
         return
 
@@ -178,20 +178,20 @@ def fit_subject(subject: Subject, images: ImageSet, cache: Cache, batch_size: in
             model.fit_images(counted(bar))
         return model.state_dict()
 
-    parts = {"images": images.fingerprint, "model": subject.identity() | {"weights": None}}
+    parts = {"images": images.fingerprint, "model": frozen.identity() | {"weights": None}}
     model.load_state_dict(cache.tensors("fits", parts, compute))
     model.weights_hash = parameters_hash(model)
 
 
 def encode_split(
-    subject: Subject, images: ImageSet, cache: Cache, batch_size: int, finite: bool = True
+    frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int, finite: bool = True
 ) -> tuple[Tensor, int]:
     """Return the latents of a split, and how many images had to be encoded for it.
 
     Where the model itself drew the images, their latents are the ones it drew them from.
 
     Args:
-        subject: The model.
+        frozen: The model.
         images: The split.
         cache: Where latents are kept.
         batch_size: Images per forward pass.
@@ -204,23 +204,23 @@ def encode_split(
     Raises:
         ValueError: A latent is not finite; the message names the ids.
     """
-    model_parts, encoded = _model_parts(subject, images), 0
+    model_parts, encoded = _model_parts(frozen, images), 0
 
     def load() -> Tensors:
         nonlocal encoded
-        rows, encoded = _encode_blocks(subject, images, model_parts, cache, batch_size, finite)
+        rows, encoded = _encode_blocks(frozen, images, model_parts, cache, batch_size, finite)
         return {"latents": rows[:]}
 
     # The whole is what later cells ask for again; its blocks would only hold it twice.
     parts = {"images": images.fingerprint, **model_parts}
     latents = cache.kept("latents", parts, load)["latents"]
     if finite:  # kept by a caller who counts
-        require_finite(latents, images.ids, *_blame(subject, images))
+        require_finite(latents, images.ids, *_blame(frozen, images))
     return latents, encoded
 
 
 def latent_rows(
-    subject: Subject, images: ImageSet, cache: Cache, batch_size: int, finite: bool = True
+    frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int, finite: bool = True
 ) -> tuple[Rows, int]:
     """Return the latents of a split as rows read from disk, and how many images were encoded.
 
@@ -232,29 +232,29 @@ def latent_rows(
     Raises:
         ValueError: A latent is not finite; the message names the ids.
     """
-    model_parts = _model_parts(subject, images)
-    latents, encoded = _encode_blocks(subject, images, model_parts, cache, batch_size, finite)
+    model_parts = _model_parts(frozen, images)
+    latents, encoded = _encode_blocks(frozen, images, model_parts, cache, batch_size, finite)
     if finite:  # kept by a caller who counts
-        require_finite(latents, images.ids, *_blame(subject, images))
+        require_finite(latents, images.ids, *_blame(frozen, images))
     return latents, encoded
 
 
-def _blame(subject: Subject, images: ImageSet) -> tuple[str, str]:
+def _blame(frozen: FrozenModel, images: ImageSet) -> tuple[str, str]:
     """Return what has come out where latents are not finite, and what may help."""
-    name = subject.model.name
-    if drew(subject.model, images):
+    name = frozen.model.name
+    if drew(frozen.model, images):
         return f"model {name} drew images from latents", "look at its weights"
-    return f"encoder {name} returned latents of {images.split} images", model_remedy(subject.dtype)
+    return f"encoder {name} returned latents of {images.split} images", model_remedy(frozen.dtype)
 
 
-def _model_parts(subject: Subject, images: ImageSet) -> dict[str, Any]:
+def _model_parts(frozen: FrozenModel, images: ImageSet) -> dict[str, Any]:
     """Return what of a key for latents does not depend on which images they are of."""
-    known = {"known": True} if drew(subject.model, images) else {}
-    return {"model": subject.identity(), **known}
+    known = {"known": True} if drew(frozen.model, images) else {}
+    return {"model": frozen.identity(), **known}
 
 
 def _encode_blocks(
-    subject: Subject,
+    frozen: FrozenModel,
     images: ImageSet,
     model_parts: dict[str, Any],
     cache: Cache,
@@ -262,7 +262,7 @@ def _encode_blocks(
     finite: bool = True,
 ) -> tuple[Rows, int]:
     """Encode the blocks of a split that are not on disk; return all, and the number of images."""
-    model, known, encoded = subject.model, "known" in model_parts, 0
+    model, known, encoded = frozen.model, "known" in model_parts, 0
     width = prod(model.latent_shape)
     blocks = [
         slice(start, min(start + BLOCK_IMAGES, len(images)))
@@ -282,7 +282,7 @@ def _encode_blocks(
         if not entry.exists()
     )
     size = images_per_call(batch_size, model.device)
-    function = _known_latents(model, images) if known else _encoder(subject, images, size)
+    function = _known_latents(model, images) if known else _encoder(frozen, images, size)
 
     def counted(places: Sequence[int]) -> Tensor:
         nonlocal encoded
@@ -294,7 +294,7 @@ def _encode_blocks(
     def compute(claimed: Iterator[int]) -> Iterator[Tensors]:
         for block, z in _in_stream(counted, (blocks[i] for i in claimed), size):
             if finite:
-                what, remedy = _blame(subject, images)
+                what, remedy = _blame(frozen, images)
                 if len(blocks) > 1:
                     what = f"{what}, of which {block.start} to {block.stop - 1} were looked at,"
                 require_finite(z, images.ids[block], what, remedy)
@@ -306,17 +306,19 @@ def _encode_blocks(
     return Rows([entry.path for entry in entries]), encoded
 
 
-def _encoder(subject: Subject, images: ImageSet, size: int) -> Callable[[Sequence[int]], Tensor]:
+def _encoder(
+    frozen: FrozenModel, images: ImageSet, size: int
+) -> Callable[[Sequence[int]], Tensor]:
     """Return a function from places in a split to the latents of these images."""
-    model = subject.model
+    model = frozen.model
 
     def encode(places: Sequence[int]) -> Tensor:
         x = images.images(places)
         noise = None
-        if subject.draws:
-            assert subject.drawn_with is not None
+        if frozen.draws:
+            assert frozen.drawn_with is not None
             items = [_number(images.ids[place]) for place in places]
-            noise = seeding.item_noise(subject.drawn_with, items, model.latent_shape)
+            noise = seeding.item_noise(frozen.drawn_with, items, model.latent_shape)
         if model.device.type == "cpu":
             return model.encode(x) if noise is None else model.encode(x, noise)
 
@@ -379,7 +381,7 @@ def drew(model: GenerativeModel, images: ImageSet) -> bool:
 
 
 def reconstruct_split(
-    subject: Subject, images: ImageSet, latents: Tensor, cache: Cache, batch_size: int
+    frozen: FrozenModel, images: ImageSet, latents: Tensor, cache: Cache, batch_size: int
 ) -> Tensor:
     """Return the model's own reconstructions of a split, (N, 3, S, S) float32.
 
@@ -388,12 +390,12 @@ def reconstruct_split(
     """
 
     def decode(rows: Tensor) -> Tensor:
-        what = f"{subject.model.name} decodes its own latents"
-        batches = rows.split(images_per_call(batch_size, subject.model.device))
-        return in_batches(subject.model.decode_unclamped, batches, len(rows), what)
+        what = f"{frozen.model.name} decodes its own latents"
+        batches = rows.split(images_per_call(batch_size, frozen.model.device))
+        return in_batches(frozen.model.decode_unclamped, batches, len(rows), what)
 
     def compute() -> dict[str, Tensor]:
-        return {"images": where_finite(decode, latents, f"{subject.model.name}'s latents")}
+        return {"images": where_finite(decode, latents, f"{frozen.model.name}'s latents")}
 
-    parts = {"images": images.fingerprint, "model": subject.identity(decoding=True)}
+    parts = {"images": images.fingerprint, "model": frozen.identity(decoding=True)}
     return cache.tensors("unclamped", parts, compute)["images"]

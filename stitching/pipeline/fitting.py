@@ -25,7 +25,7 @@ from stitching.maps.matrix import Rows
 from stitching.metrics.latent import latent_scores
 from stitching.metrics.resampling import Estimate, Resamples, Scores
 from stitching.pipeline.cache import Cache, content_key
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from stitching.pipeline.finite import finite_rows
 
 
@@ -34,14 +34,14 @@ class Space:
     """The latents of one model.
 
     Attributes:
-        subject: The model.
+        frozen: The model.
         fingerprint: Of the images behind `train`.
         train: Latents that maps are fitted on, shape (N, D); read from disk where `map.chunk` is
             set.
         test: Latents that maps are tried on, shape (n, D).
     """
 
-    subject: Subject
+    frozen: FrozenModel
     fingerprint: str
     train: Rows
     test: Tensor
@@ -149,7 +149,7 @@ class Factorisations:
         """Return the factorisation of a space's training latents, on a device."""
         parts = {
             "images": space.fingerprint,
-            "model": space.subject.identity(),
+            "model": space.frozen.identity(),
             "algorithm": Factorisation.identity,
             "streamed": chunk is not None,
             "solved_on": device.type,
@@ -207,14 +207,14 @@ class Fitting:
         Within one space, however it is decoded, there is nothing to bridge and nothing to fit:
         the map is the identity.
         """
-        if source.subject.identity() == target.subject.identity():
+        if source.frozen.identity() == target.frozen.identity():
             return Identity().fit(_on(source.train, self.place), _on(target.train, self.place))
         fitted = copy.deepcopy(self.template)
         if self.by_hand is not None:
-            alpha = self.by_hand(source.subject.model_name, target.subject.model_name)
+            alpha = self.by_hand(source.frozen.model_name, target.frozen.model_name)
             fitted = Ridge(alpha=alpha, chunk=self.chunk)
-        fitted.set_shapes(source.subject.model.latent_shape, target.subject.model.latent_shape)
-        names = [space.subject.model.name for space in (source, target)]
+        fitted.set_shapes(source.frozen.model.latent_shape, target.frozen.model.latent_shape)
+        names = [space.frozen.model.name for space in (source, target)]
         factorises, basis = fitted.uses_factorisation, None
         with progress.bar(1 + factorises, f"factorises {names[0]}", "step", even=False) as steps:
             if factorises:
@@ -266,7 +266,7 @@ class Fitting:
         """
         there = self.apply(self._fit_quietly(source, via), source.test)
         arrived = self.apply(self._fit_quietly(via, target), there)
-        model = via.subject.model
+        model = via.frozen.model
         return {
             "via": model.name,
             "weights/via": model.weights_hash,

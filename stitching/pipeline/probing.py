@@ -15,9 +15,9 @@ from stitching import maps, probes
 from stitching.compute import progress
 from stitching.data.base import ImageSet, ids_hash
 from stitching.metrics.consistency import (
-    AttributeAnswers,
-    ClassAnswers,
-    FactorAnswers,
+    AttributePredictions,
+    ClassPredictions,
+    FactorPredictions,
     class_scores,
     factor_scores,
     probe_scores,
@@ -45,8 +45,8 @@ Pair = tuple[FittedProbe, FittedProbe | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
-    """The latents that readouts are asked about, and those they are fitted on.
+class ProbeInputs:
+    """The latents that probe_suite are asked about, and those they are fitted on.
 
     Attributes:
         train: The fit images.
@@ -67,7 +67,7 @@ class Question:
         kept: NDArray[Any] = labels[self.test.kept.numpy()]
         return kept
 
-    def seen_by(self, kind: Probes) -> Coordinates:
+    def coordinates_for(self, kind: Probes) -> Coordinates:
         """Return the decoder's latents of the fit images as probes see them.
 
         Kinds of probes that see them alike share the work.
@@ -83,7 +83,7 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False)
-class Readouts:
+class ProbeSuite:
     """The probes of a cell.
 
     Attributes:
@@ -107,58 +107,56 @@ class Readouts:
         """Kind of the probes of binary attributes, such as `logistic`."""
         return self.attributes.kind
 
-    def scores(self, question: Question) -> Scores:
+    def scores(self, inputs: ProbeInputs) -> Scores:
         """Score own and mapped latents by every label that the data set has.
 
         Returns:
             Keys `probe/...` where it has binary attributes, `class/...` where it has classes,
             `factor/...` where it has continuous factors.
         """
-        train = question.train
+        train = inputs.train
         scores: dict[str, Any] = {"probe/selection": self.attributes.selection(train.attributes)}
         if self.protocol.probe_ids == "held_out":
-            scores |= self._attribute_scores(question)
+            scores |= self._attribute_scores(inputs)
         else:
-            scores |= self._overlapping_scores(question)
+            scores |= self._overlapping_scores(inputs)
         if train.classes:
-            scores |= self._class_scores(question)
+            scores |= self._class_scores(inputs)
         if train.factors:
-            scores |= self._factor_scores(question)
+            scores |= self._factor_scores(inputs)
         return scores
 
-    def _attribute_scores(self, question: Question) -> Scores:
+    def _attribute_scores(self, inputs: ProbeInputs) -> Scores:
         """Probes fitted on the fit images, asked about test images."""
-        usable, missing = self.attributes.usable(question.train.attributes)
-        fitted = self._fitted(self.attributes, question, usable)
-        own, mapped = question.target.test, question.mapped
-        found = question.test.images.attributes
-        answers = [
-            self._answers(
+        usable, missing = self.attributes.usable(inputs.train.attributes)
+        fitted = self._fitted(self.attributes, inputs, usable)
+        own, mapped = inputs.target.test, inputs.mapped
+        found = inputs.test.images.attributes
+        predictions = [
+            self._predictions(
                 name,
-                question.kept(found[name]),
+                inputs.kept(found[name]),
                 fitted[name],
                 own,
                 mapped,
-                question.test.resamples,
+                inputs.test.resamples,
             )
             for name in _counted(usable, "asks probes of attributes")
         ]
-        return {**probe_scores(answers, missing), **_facts("probe", fitted)}
+        return {**probe_scores(predictions, missing), **_facts("probe", fitted)}
 
-    def _overlapping_scores(self, question: Question) -> Scores:
+    def _overlapping_scores(self, inputs: ProbeInputs) -> Scores:
         """Probes fitted and asked as the paper did: on fit and test images together."""
         labels = {
-            name: np.concatenate(
-                [values, question.kept(question.test.images.attributes[name])[:-1]]
-            )
-            for name, values in question.train.attributes.items()
+            name: np.concatenate([values, inputs.kept(inputs.test.images.attributes[name])[:-1]])
+            for name, values in inputs.train.attributes.items()
         }
-        own = torch.cat([question.target.train[:], question.target.test[:-1]])
-        mapped = torch.cat([question.map_fit_images(), question.mapped[:-1]])
+        own = torch.cat([inputs.target.train[:], inputs.target.test[:-1]])
+        mapped = torch.cat([inputs.map_fit_images(), inputs.mapped[:-1]])
         usable, missing = self.attributes.usable(labels)
-        answers: list[AttributeAnswers] = []
+        predictions: list[AttributePredictions] = []
         fitted: dict[str, Pair] = {}
-        test_ids = ids_hash(question.kept(np.array(question.test.images.ids)).tolist())
+        test_ids = ids_hash(inputs.kept(np.array(inputs.test.images.ids)).tolist())
         for name in _counted(usable, "fits and asks probes of attributes"):
             values = usable[name]
             fit, test = balanced_split(values, self.seed, name)
@@ -168,11 +166,11 @@ class Readouts:
                 missing[name] = reason
                 continue
             rows = {"balanced": self.seed, "test": test_ids}
-            fitted |= self._fitted(self.attributes, question, part, own[fit], rows)
+            fitted |= self._fitted(self.attributes, inputs, part, own[fit], rows)
             # Items of their own, so resamples of their own, the same ones in every cell.
             resamples = Resamples(len(test), self.protocol.n_bootstrap, self.protocol.n_halves)
-            answers.append(
-                self._answers(
+            predictions.append(
+                self._predictions(
                     name,
                     values[test],
                     fitted[name],
@@ -181,9 +179,9 @@ class Readouts:
                     resamples,
                 )
             )
-        return {**probe_scores(answers, missing), **_facts("probe", fitted)}
+        return {**probe_scores(predictions, missing), **_facts("probe", fitted)}
 
-    def _answers(
+    def _predictions(
         self,
         name: str,
         truth: NDArray[np.bool_],
@@ -191,20 +189,20 @@ class Readouts:
         own: Tensor,
         mapped: Tensor,
         resamples: Resamples,
-    ) -> AttributeAnswers:
+    ) -> AttributePredictions:
         probe, control = fitted
-        return AttributeAnswers(
+        return AttributePredictions(
             name,
             truth,
             probe.scores(own),
             probe.scores(mapped),
             int(probe.facts["n_yes"]),
             int(probe.facts["n_no"]),
-            *self._control_answers(name, truth, control, own, mapped),
+            *self._control_predictions(name, truth, control, own, mapped),
             resamples=resamples,
         )
 
-    def _control_answers(
+    def _control_predictions(
         self,
         name: str,
         truth: NDArray[Any],
@@ -217,23 +215,23 @@ class Readouts:
         meaningless = control_labels(truth, f"{name}/test", self.seed)
         return meaningless, control.scores(own), control.scores(mapped)
 
-    def _class_scores(self, question: Question) -> Scores:
-        found, tested = question.train.classes, question.test.images.classes
+    def _class_scores(self, inputs: ProbeInputs) -> Scores:
+        found, tested = inputs.train.classes, inputs.test.images.classes
         usable, missing = self.classes.usable({name: c.values for name, c in found.items()})
-        fitted = self._fitted(self.classes, question, usable)
-        own, mapped = question.target.test, question.mapped
-        answers = []
+        fitted = self._fitted(self.classes, inputs, usable)
+        own, mapped = inputs.target.test, inputs.mapped
+        predictions = []
         for name in _counted(usable, "asks probes of classes"):
             values = usable[name]
-            names, truth = found[name].names, question.kept(tested[name].values)
+            names, truth = found[name].names, inputs.kept(tested[name].values)
             probe, control = fitted[name]
             n = len(names)
-            meaningless, *controls = self._control_answers(name, truth, control, own, mapped)
+            meaningless, *controls = self._control_predictions(name, truth, control, own, mapped)
             control_own, control_mapped = (
                 None if control is None else _columns(control, scores, n) for scores in controls
             )
-            answers.append(
-                ClassAnswers(
+            predictions.append(
+                ClassPredictions(
                     name,
                     names,
                     truth,
@@ -243,31 +241,31 @@ class Readouts:
                     meaningless,
                     control_own,
                     control_mapped,
-                    question.test.resamples,
+                    inputs.test.resamples,
                 )
             )
-        return {**class_scores(answers, missing), **_facts("class", fitted)}
+        return {**class_scores(predictions, missing), **_facts("class", fitted)}
 
-    def _factor_scores(self, question: Question) -> Scores:
-        usable, missing = self.factors.usable(question.train.factors)
-        fitted = self._fitted(self.factors, question, usable)
-        tested = question.test.images.factors
-        answers = [
-            FactorAnswers(
+    def _factor_scores(self, inputs: ProbeInputs) -> Scores:
+        usable, missing = self.factors.usable(inputs.train.factors)
+        fitted = self._fitted(self.factors, inputs, usable)
+        tested = inputs.test.images.factors
+        predictions = [
+            FactorPredictions(
                 name,
-                question.kept(tested[name]),
-                fitted[name][0].scores(question.target.test),
-                fitted[name][0].scores(question.mapped),
-                question.test.resamples,
+                inputs.kept(tested[name]),
+                fitted[name][0].scores(inputs.target.test),
+                fitted[name][0].scores(inputs.mapped),
+                inputs.test.resamples,
             )
             for name in _counted(usable, "asks probes of factors")
         ]
-        return {**factor_scores(answers, missing), **_facts("factor", fitted)}
+        return {**factor_scores(predictions, missing), **_facts("factor", fitted)}
 
     def _fitted(
         self,
         kind: Probes,
-        question: Question,
+        inputs: ProbeInputs,
         labels: Mapping[str, NDArray[Any]],
         latents: Tensor | None = None,
         rows: Mapping[str, Any] | None = None,
@@ -276,19 +274,19 @@ class Readouts:
 
         Args:
             kind: What to fit.
-            question: Names the model, and the fit images.
+            inputs: Names the model, and the fit images.
             labels: By name.
             latents: What to fit on, if not the latents of the fit images.
             rows: What tells these latents apart.
         """
         names = list(labels)
-        model, code = question.target.subject.identity(), source_version(probes, maps)
+        model, code = inputs.target.frozen.identity(), source_version(probes, maps)
         entries = [
             self.cache.entry(
                 "probes",
                 {
                     "model": model,
-                    "images": question.target.fingerprint,
+                    "images": inputs.target.fingerprint,
                     "rows": rows,
                     "name": name,
                     "labels": hashlib.sha256(labels[name].tobytes()).hexdigest(),
@@ -305,13 +303,15 @@ class Readouts:
             mine = {names[i]: labels[names[i]] for i in claimed}
             if not mine:
                 return
-            # Nothing is learned from a readout of shuffled factors that R2 does not say.
+            # Nothing is learned from a probe of shuffled factors that R2 does not say.
             plain = kind is self.factors
-            text = f"{kind.kind} probes of {question.target.subject.model.name}"
+            text = f"{kind.kind} probes of {inputs.target.frozen.model.name}"
             with progress.bar(
                 len(mine) * (1 if plain else 2), f"fits {text}", "probe", even=False
             ) as bar:
-                seen = question.seen_by(kind) if latents is None else kind.coordinates(latents)
+                seen = (
+                    inputs.coordinates_for(kind) if latents is None else kind.coordinates(latents)
+                )
                 fitted = kind.fit(seen, mine)
                 bar.update(len(mine))
                 controls: dict[str, FittedProbe] = {}

@@ -8,7 +8,7 @@ import torch
 from stitching.compute import memory
 from stitching.data.base import ImageSet, ids_hash
 from stitching.models.base import GenerativeModel
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 
 Facts = dict[str, float | int | str | None]
 
@@ -24,16 +24,16 @@ def of_data(image_size: int, train: ImageSet, test: ImageSet) -> Facts:
     }
 
 
-def of_options(**subjects: Subject) -> Facts:
+def of_options(**frozen_models: FrozenModel) -> Facts:
     """Return the YAML of each role's model, `ROLE/model`, and options that differ from it.
 
     An option is a number, a text, or JSON where it is neither; its key is such as
     `encoder/n_steps`.
     """
     facts: Facts = {}
-    for role, subject in subjects.items():
-        facts[f"{role}/model"] = subject.model_name
-        for key, value in subject.changed.items():
+    for role, frozen in frozen_models.items():
+        facts[f"{role}/model"] = frozen.model_name
+        for key, value in frozen.changed.items():
             plain = value is None or isinstance(value, str | int | float)
             facts[f"{role}/{key}"] = value if plain else json.dumps(value)
     return facts

@@ -18,7 +18,7 @@ from stitching.metrics import geometry, gram, resampling, similarity
 from stitching.metrics.base import FeatureSpace, ImageMetric, MetricUnavailable
 from stitching.metrics.resampling import Estimate, Resamples, Scores
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject, in_batches, source_version
+from stitching.pipeline.encoding import FrozenModel, in_batches, source_version
 from stitching.pipeline.finite import finite_rows, model_remedy, require_finite
 from stitching.pipeline.protocol import Protocol
 from stitching.records.tensorfiles import Tensors
@@ -160,7 +160,10 @@ def _features(space: FeatureSpace, pixels: Tensor, batch_size: int) -> Tensors:
 
 
 def geometry_scores(
-    first: tuple[Subject, Tensor], second: tuple[Subject, Tensor], test: TestItems, cache: Cache
+    first: tuple[FrozenModel, Tensor],
+    second: tuple[FrozenModel, Tensor],
+    test: TestItems,
+    cache: Cache,
 ) -> Scores:
     """Compare the spaces of two models as they are, before any map; once per pair of models.
 
@@ -170,7 +173,7 @@ def geometry_scores(
         test: The test images.
         cache: Keeps the scores.
     """
-    identities = [json.dumps(subject.identity(), sort_keys=True) for subject, _ in (first, second)]
+    identities = [json.dumps(frozen.identity(), sort_keys=True) for frozen, _ in (first, second)]
     order = sorted(range(2), key=identities.__getitem__)
     latents = [(first[1], second[1])[i] for i in order]
     parts = {

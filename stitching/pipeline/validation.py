@@ -70,10 +70,10 @@ def validation_r2(
         ValueError: Both are one space, so that there is no map to choose; `held_out` fails; or
             the target's latents do not vary over the held-out images.
     """
-    if source.subject.identity() == target.subject.identity():
+    if source.frozen.identity() == target.frozen.identity():
         raise ValueError(
             "validation scores a map between two spaces, but encoder and decoder are the same "
-            f"model, {source.subject.model.name}: choose two"
+            f"model, {source.frozen.model.name}: choose two"
         )
     chosen = held_out(ids, share, seed)
     parts = [_divided(space, chosen, ids) for space in (source, target)]
@@ -129,7 +129,7 @@ def _divided(space: Space, chosen: Tensor, ids: Sequence[str]) -> Space:
     """Return a space that is fitted on the items not chosen and tried on those chosen."""
     if space.train.shape[0] != len(ids):
         raise ValueError(
-            f"{space.subject.model.name} has {space.train.shape[0]} training latents but there "
+            f"{space.frozen.model.name} has {space.train.shape[0]} training latents but there "
             f"are {len(ids)} ids: give the ids of the split they are of"
         )
     kept, tried = (PickedRows(space.train, rows.nonzero()[:, 0]) for rows in (~chosen, chosen))

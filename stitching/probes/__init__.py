@@ -10,7 +10,7 @@ and Lasso; classes have `SoftmaxProbes`, continuous factors `FactorProbes`.
     usable, missing = probes.usable(labels)
     fitted = probes.fit(seen, usable)               # FittedProbe by attribute
     controls = probes.fit_controls(seen, usable, fitted, seed=0)
-    answers = fitted["Smiling"].scores(test_latents) > 0
+    predictions = fitted["Smiling"].scores(test_latents) > 0
 """
 
 from stitching.probes.attributes import AttributeProbes

@@ -60,7 +60,7 @@ class FittedProbe:
             out[rows] = np.stack(sums, 1).reshape(out[rows].shape)
         return out + self.bias
 
-    def answers(self, latents: Tensor) -> NDArray[Any]:
+    def predict(self, latents: Tensor) -> NDArray[Any]:
         """Return what the probe says of each item, shape (n,): bool, or the label of a class.
 
         Arguments and errors as those of `scores`. Of classes with equal scores the first.

@@ -24,7 +24,7 @@ CV_TOLERANCE = 1e-3
 
 
 class LassoProbes(AttributeProbes):
-    """Lasso regressions on labels 0 and 1; the answer is yes from 0.5 on, which rounds up.
+    """Lasso regressions on labels 0 and 1; the prediction is yes from 0.5 on, which rounds up.
 
     Each minimises sum_i (w z_i + b - y_i)^2 / (2 n) + alpha |w|_1, by scikit-learn's coordinate
     descent in float64. Without `alpha` the penalty is chosen by its squared error on held-out

@@ -18,7 +18,7 @@ from stitching.probes.solver import log_losses, minimise
 
 #: Ends of the penalty grid in units of the mean sum of squares along the principal axes. At the
 #: lower end the penalty hardly matters where the latents give the labels away; at the upper end
-#: labels that mean nothing get little more than the share of yes for an answer.
+#: labels that mean nothing get little more than the share of yes for an prediction.
 GRID = (1e-6, 1e1)
 
 #: Relative error of the weights where a fit stops; see `Solution.gradient`.

@@ -31,7 +31,7 @@ class RidgeProbes(AttributeProbes):
     nothing else, and so that units of dimensions do not decide what is penalised.
 
     A further fact, see `AttributeProbes`: `threshold`, the regression's output above which the
-    answer is yes.
+    prediction is yes.
 
     Args:
         attributes: See `AttributeProbes`.

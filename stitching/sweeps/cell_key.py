@@ -40,15 +40,17 @@ def cell_identity(settings: dict[str, Any], cell: Cell) -> str:
         settings: The resolved configuration, plain.
         cell: What was built from it.
     """
-    subjects = [cell.encoder, cell.decoder, *([cell.via] if cell.via else [])]
+    frozen_models = [cell.encoder, cell.decoder, *([cell.via] if cell.via else [])]
     splits = [cell.data.split(split) for split in ("train", "test")]
-    own: set[type] = {type(module) for subject in subjects for module in subject.model.modules()}
+    own: set[type] = {
+        type(module) for frozen in frozen_models for module in frozen.model.modules()
+    }
     own |= {type(part) for part in (cell.data, cell.fitting.template, *cell.metrics.values())}
-    if cell.readouts is not None:
-        own.add(type(cell.readouts.attributes))
+    if cell.probe_suite is not None:
+        own.add(type(cell.probe_suite.attributes))
     parts = {
         "settings": {k: v for k, v in settings.items() if k not in _NOT_RESULTS},
-        "models": [subject.identity(decoding=True) for subject in subjects],
+        "models": [frozen.identity(decoding=True) for frozen in frozen_models],
         "data": [[split.fingerprint, split.labels_fingerprint] for split in splits],
         "metrics": {key: _measured_with(metric) for key, metric in cell.metrics.items()},
         "code": [computing_code(), code_version(*own)],

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from stitching.metrics.base import FeatureSpace
-from stitching.metrics.consistency import AttributeAnswers, probe_scores
+from stitching.metrics.consistency import AttributePredictions, probe_scores
 from stitching.metrics.frechet import FrechetDistance
 from stitching.metrics.geometry import geometry_scores
 from stitching.metrics.kernel import KernelDistance
@@ -60,17 +60,17 @@ def tasks(n):
         yield PER_ITEM, metric.name, lambda r, m=metric, a=a, b=b: m.compute(a, b, r)
 
     def probes(resamples):
-        answers = []
+        predictions = []
         for k in range(10):
             truth = rng.random(n) < 0.3
             scores = [truth + rng.normal(size=n) - 0.5 for _ in range(4)]
-            answers.append(
-                AttributeAnswers(
+            predictions.append(
+                AttributePredictions(
                     f"a{k}", truth, scores[0], scores[1], 300, 700,
                     truth, scores[2], scores[3], resamples,
                 )
             )  # fmt: skip
-        return probe_scores(answers, {})
+        return probe_scores(predictions, {})
 
     yield PER_ITEM, "probes, 10 attributes", probes
     for d in (64, 1280, 2048):

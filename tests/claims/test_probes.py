@@ -111,7 +111,7 @@ def test_c4_does_not_apply_without_probes(tmp_path):
 
 
 def classes(kept, own=0.9, majority=0.4, noise=0.05, with_draws=False):
-    """Draws of class readouts of which a share of the gain above the majority is kept."""
+    """Draws of class probe_suite of which a share of the gain above the majority is kept."""
 
     def extra(encoder, decoder):
         mapped = majority + (1.0 if encoder == decoder else kept) * (own - majority)

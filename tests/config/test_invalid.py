@@ -8,7 +8,7 @@ import torch
 from stitching.data.faces import Faces
 from stitching.maps import Ridge
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject, encode_split, latent_rows
+from stitching.pipeline.encoding import FrozenModel, encode_split, latent_rows
 from stitching.pipeline.fitting import PickedRows, Space, exclude_invalid
 from stitching.pipeline.scoring import valid_items
 from tests.small import Pixels, small_cell, small_vae, small_vae_options, strict
@@ -48,11 +48,11 @@ class Fewer(Faces):
 
 
 def pixels(model=None, dtype="float32"):
-    return Subject((model or Pixels()).freeze(), {"name": "pixels"}, dtype)
+    return FrozenModel((model or Pixels()).freeze(), {"name": "pixels"}, dtype)
 
 
 def vae():
-    return Subject(small_vae(), small_vae_options(), "float32")
+    return FrozenModel(small_vae(), small_vae_options(), "float32")
 
 
 def holes(split="train", places=FIT):

@@ -10,7 +10,7 @@ from stitching.data.faces import Faces
 from stitching.data.folder import Folder
 from stitching.pipeline import encoding
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject, encode_split
+from stitching.pipeline.encoding import FrozenModel, encode_split
 from tests.gans import small_gan, small_gan_options
 from tests.small import Pixels, small_vae, small_vae_options
 
@@ -83,8 +83,8 @@ def test_a_part_of_a_split_has_the_fingerprint_of_a_set_of_its_own(data):
 
 
 def encoded(model, options, data, n_train, tmp_path):
-    subject = Subject(model, options, "float32")
-    return encode_split(subject, data(n_train).split("train"), Cache(tmp_path), 4)
+    frozen = FrozenModel(model, options, "float32")
+    return encode_split(frozen, data(n_train).split("train"), Cache(tmp_path), 4)
 
 
 def test_a_smaller_train_split_needs_no_encoding_after_a_larger_one(data, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from stitching.data.base import assert_disjoint
 from stitching.data.drawn import Drawn, DrawnSet
 from stitching.data.faces import Faces
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject, encode_split
+from stitching.pipeline.encoding import FrozenModel, encode_split
 from tests.gans import small_gan, small_gan_options
 from tests.small import small_vae
 
@@ -107,14 +107,14 @@ def test_wrong_settings_are_refused(options, error, message):
         drawn(**options)
 
 
-def subject(**options):
-    return Subject(small_gan(**options), small_gan_options(**options), "float32")
+def frozen(**options):
+    return FrozenModel(small_gan(**options), small_gan_options(**options), "float32")
 
 
 @pytest.mark.parametrize("space", ["z", "w", "w+", "style"])
 def test_latents_of_the_model_that_drew_are_the_known_ones(tmp_path, space):
     images = drawn().split("train")
-    z, encoded = encode_split(subject(space=space), images, Cache(tmp_path), 4)
+    z, encoded = encode_split(frozen(space=space), images, Cache(tmp_path), 4)
     assert torch.equal(z, small_gan(space=space).known_latents(0, range(20)))
     assert encoded == 0
 
@@ -122,13 +122,13 @@ def test_latents_of_the_model_that_drew_are_the_known_ones(tmp_path, space):
 def test_known_latents_are_cached_by_space(tmp_path):
     images, cache = drawn().split("train"), Cache(tmp_path)
     for space, width in (("z", 16), ("w", 24), ("z", 16)):
-        assert encode_split(subject(space=space), images, cache, 4)[0].shape == (20, width)
+        assert encode_split(frozen(space=space), images, cache, 4)[0].shape == (20, width)
 
 
 @pytest.mark.parametrize("data", [drawn(small_gan(noise="none")), Faces("f", 4, 2, 32, 0, 1)])
 def test_latents_of_other_images_are_not_to_be_had(tmp_path, data):
     with pytest.raises(TypeError, match="known only for images it drew"):
-        encode_split(subject(), data.split("test"), Cache(tmp_path), 4)
+        encode_split(frozen(), data.split("test"), Cache(tmp_path), 4)
 
 
 @pytest.mark.parametrize("roles", [("gan", "vae"), ("vae", "gan"), ("gan", "gan")])

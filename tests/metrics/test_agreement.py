@@ -14,12 +14,12 @@ from sklearn.metrics import (
 from stitching.metrics.agreement import binary_measures, centred_ranks, kappa, roc_auc
 
 
-def random_answers(n, share, seed):
+def random_predictions(n, share, seed):
     return np.random.default_rng(seed).random(n) < share
 
 
 def measured(first, second, truth):
-    """Measures of two sets of answers on all items."""
+    """Measures of two sets of predictions on all items."""
     found = binary_measures(truth, first, second, False, torch.ones(len(truth), 1).double())
     return {name: float(samples) for name, samples in found.items()}
 
@@ -27,7 +27,7 @@ def measured(first, second, truth):
 @pytest.mark.parametrize("seed", range(5))
 def test_measures_equal_scikit_learn(seed):
     truth, first, second = (
-        random_answers(57, share, seed + k) for k, share in enumerate((0.3, 0.2, 0.4))
+        random_predictions(57, share, seed + k) for k, share in enumerate((0.3, 0.2, 0.4))
     )
     found = measured(first, second, truth)
     assert found["accuracy_own"] == pytest.approx(accuracy_score(truth, first))
@@ -47,24 +47,24 @@ def test_kappa_by_hand():
     assert measured(first, second, first)["kappa"] == pytest.approx((0.7 - 0.5) / (1 - 0.5))
 
 
-def test_kappa_is_one_for_perfect_and_minus_one_for_opposite_answers():
-    answers = np.arange(40) % 2 == 0
-    assert measured(answers, answers, answers)["kappa"] == 1.0
-    assert measured(answers, ~answers, answers)["kappa"] == -1.0
+def test_kappa_is_one_for_perfect_and_minus_one_for_opposite_predictions():
+    predictions = np.arange(40) % 2 == 0
+    assert measured(predictions, predictions, predictions)["kappa"] == 1.0
+    assert measured(predictions, ~predictions, predictions)["kappa"] == -1.0
 
 
-@pytest.mark.parametrize("answer", [True, False])
+@pytest.mark.parametrize("prediction", [True, False])
 @pytest.mark.parametrize("n", [3, 40, 1001])
-def test_kappa_of_two_equal_constants_is_undefined(answer, n):  # case C27
+def test_kappa_of_two_equal_constants_is_undefined(prediction, n):  # case C27
     total = torch.tensor([float(n)], dtype=torch.float64)
     assert kappa(total, total * total, total).isnan()
-    constant = np.full(n, answer)
+    constant = np.full(n, prediction)
     assert np.isnan(measured(constant, constant, constant)["kappa"])
 
 
 def test_kappa_with_one_constant_side_is_zero():
-    answers = np.arange(40) < 9
-    assert measured(np.zeros(40, dtype=bool), answers, answers)["kappa"] == 0.0
+    predictions = np.arange(40) < 9
+    assert measured(np.zeros(40, dtype=bool), predictions, predictions)["kappa"] == 0.0
 
 
 # --- Area under the ROC curve

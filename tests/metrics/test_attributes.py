@@ -10,31 +10,31 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from stitching.metrics.consistency import AttributeAnswers, probe_scores
+from stitching.metrics.consistency import AttributePredictions, probe_scores
 from stitching.metrics.resampling import Resamples, flatten
 
 
-def as_scores(answers):
-    return np.where(answers, 1.0, -1.0)
+def as_scores(predictions):
+    return np.where(predictions, 1.0, -1.0)
 
 
-def answered(name, truth, own, mapped, resamples=None, train=(10, 30), **control):
-    """An attribute whose answers are known."""
+def predicted(name, truth, own, mapped, resamples=None, train=(10, 30), **control):
+    """An attribute whose predictions are known."""
     sides = as_scores(own), as_scores(mapped)
-    return AttributeAnswers(name, truth, *sides, *train, resamples=resamples, **control)
+    return AttributePredictions(name, truth, *sides, *train, resamples=resamples, **control)
 
 
 def noisy(name, n, seed, resamples=None, noise=1.0):
     rng = np.random.default_rng(seed)
     truth = rng.random(n) < 0.4
     own = truth - 0.5 + rng.standard_normal(n)
-    return AttributeAnswers(
+    return AttributePredictions(
         name, truth, own, own + noise * rng.standard_normal(n), 40, 60, resamples=resamples
     )
 
 
-def values(*answers, missing=None):
-    return flatten(probe_scores(answers, missing or {}))[0]
+def values(*predictions, missing=None):
+    return flatten(probe_scores(predictions, missing or {}))[0]
 
 
 def repeated(counts, *columns):
@@ -48,12 +48,12 @@ def repeated(counts, *columns):
 def test_items_that_all_match_give_a_consistency_of_one(n):  # case C28
     truth = np.arange(n) % 2 == 0
     own = np.arange(n) % 3 == 0
-    assert values(answered("a", truth, own, own))["probe/consistency"] == 1.0
+    assert values(predicted("a", truth, own, own))["probe/consistency"] == 1.0
 
 
 def test_no_test_items_give_no_numbers():  # case C28
     none = np.zeros(0, dtype=bool)
-    found = values(answered("a", none, none, none))
+    found = values(predicted("a", none, none, none))
     assert found["probe/consistency"] is None
     assert found["probe/n_attributes"] == 0
     assert found["probe/n_test"] is None
@@ -63,20 +63,20 @@ def test_no_test_items_give_no_numbers():  # case C28
 def test_shares_are_not_truncated():  # case C29
     truth = np.arange(100) < 50
     own = np.arange(100) < 29
-    found = values(answered("a", truth, own, np.ones(100, dtype=bool)))
+    found = values(predicted("a", truth, own, np.ones(100, dtype=bool)))
     assert found["probe/consistency"] == 0.29
 
 
 def test_items_count_alike_whatever_the_batches_they_came_in():  # case C07
     truth = np.arange(100) % 2 == 0
-    found = values(answered("a", truth, truth, truth ^ (np.arange(100) < 64)))
+    found = values(predicted("a", truth, truth, truth ^ (np.arange(100) < 64)))
     assert found["probe/consistency"] == 0.36
 
 
 def test_always_saying_no_has_high_accuracy_and_chance_balanced_accuracy():  # case C27
     truth = np.arange(100) < 5
     no = np.zeros(100, dtype=bool)
-    found = values(answered("Bald", truth, no, no))
+    found = values(predicted("Bald", truth, no, no))
     assert found["probe/accuracy_own"] == found["probe/majority"] == 0.95
     assert found["probe/balanced_accuracy_own"] == found["probe/auc_own"] == 0.5
     assert found["probe/n_positive/Bald"] == 5
@@ -86,7 +86,7 @@ def test_always_saying_no_has_high_accuracy_and_chance_balanced_accuracy():  # c
 def test_auc_needs_no_threshold():
     truth = np.arange(20) < 6
     scores = np.linspace(9, 5, 20)  # yes to everybody, in the right order
-    found = values(AttributeAnswers("a", truth, scores, scores[::-1], 10, 30))
+    found = values(AttributePredictions("a", truth, scores, scores[::-1], 10, 30))
     assert found["probe/auc_own"] == 1.0
     assert found["probe/auc_mapped"] == 0.0
     assert found["probe/accuracy_own"] == 0.3
@@ -95,11 +95,11 @@ def test_auc_needs_no_threshold():
 # --- Scores of a cell
 
 
-def test_scores_of_known_answers():
+def test_scores_of_known_predictions():
     truth = np.arange(8) < 4
     own = np.arange(8) < 5  # 7 of 8 right
     mapped = np.arange(8) < 2  # 6 of 8 right, 5 of 8 as own
-    found = values(answered("Male", truth, own, mapped))
+    found = values(predicted("Male", truth, own, mapped))
     expected = {
         "accuracy_own": 7 / 8,
         "accuracy_mapped": 6 / 8,
@@ -123,8 +123,8 @@ def test_scores_of_known_answers():
 def test_overall_scores_are_means_over_attributes():
     truth = np.arange(10) < 5
     found = values(
-        answered("a", truth, truth, np.arange(10) < 4),
-        answered("b", truth, truth, np.arange(10) < 2),
+        predicted("a", truth, truth, np.arange(10) < 4),
+        predicted("b", truth, truth, np.arange(10) < 2),
     )
     assert found["probe/consistency"] == pytest.approx((0.9 + 0.7) / 2)
     assert found["probe/n_attributes"] == 2
@@ -133,7 +133,7 @@ def test_overall_scores_are_means_over_attributes():
 @pytest.mark.parametrize(("train", "majority"), [((30, 10), 0.25), ((10, 30), 0.75)])
 def test_the_majority_is_that_of_the_training_items(train, majority):
     truth = np.arange(8) < 2
-    assert values(answered("a", truth, truth, truth, train=train))["probe/majority"] == majority
+    assert values(predicted("a", truth, truth, truth, train=train))["probe/majority"] == majority
 
 
 def test_control_probes_are_scored_on_their_own_labels():
@@ -143,8 +143,8 @@ def test_control_probes_are_scored_on_their_own_labels():
         "control_own": as_scores(labels ^ (np.arange(10) < 3)),
         "control_mapped": as_scores(labels ^ (np.arange(10) < 4)),
     }
-    with_control = answered("a", truth, truth, truth, **control)
-    found = values(with_control, answered("b", truth, truth, truth))
+    with_control = predicted("a", truth, truth, truth, **control)
+    found = values(with_control, predicted("b", truth, truth, truth))
     assert found["probe/control_own"] == found["probe/control_own/a"] == 0.7
     assert found["probe/control_mapped"] == 0.6
     assert found["probe/n_control"] == 1
@@ -153,12 +153,12 @@ def test_control_probes_are_scored_on_their_own_labels():
 
 def test_without_control_probes_control_is_none():
     truth = np.arange(10) < 5
-    assert values(answered("a", truth, truth, truth))["probe/control_own"] is None
+    assert values(predicted("a", truth, truth, truth))["probe/control_own"] is None
 
 
 def test_percent_delta_of_a_probe_that_is_never_right_is_undefined():
     truth = np.arange(10) < 5
-    found = values(answered("a", truth, ~truth, truth))
+    found = values(predicted("a", truth, ~truth, truth))
     assert found["probe/percent_delta"] is None
     assert found["probe/percent_delta/a"] is None
 
@@ -166,7 +166,7 @@ def test_percent_delta_of_a_probe_that_is_never_right_is_undefined():
 def test_constant_answers_are_flagged_as_uninformative():  # case C27
     truth = np.arange(20) < 1
     no = np.zeros(20, dtype=bool)
-    found = values(answered("Bald", truth, no, no), answered("Male", truth, truth, truth))
+    found = values(predicted("Bald", truth, no, no), predicted("Male", truth, truth, truth))
     assert found["probe/consistency/Bald"] == 1.0
     assert found["probe/constant/Bald"] == "own and mapped"
     assert found["probe/kappa/Bald"] is None
@@ -176,11 +176,11 @@ def test_constant_answers_are_flagged_as_uninformative():  # case C27
     assert (found["probe/n_attributes"], found["probe/n_kappa"]) == (2, 1)
 
 
-@pytest.mark.parametrize("answer", [True, False])
-def test_an_attribute_with_one_class_in_the_test_split_is_missing(answer):  # case C27
-    truth, one_class = np.arange(10) < 5, np.full(10, answer)
+@pytest.mark.parametrize("prediction", [True, False])
+def test_an_attribute_with_one_class_in_the_test_split_is_missing(prediction):  # case C27
+    truth, one_class = np.arange(10) < 5, np.full(10, prediction)
     found = values(
-        answered("Pale_Skin", one_class, truth, truth), answered("Male", truth, truth, truth)
+        predicted("Pale_Skin", one_class, truth, truth), predicted("Male", truth, truth, truth)
     )
     assert "at least 1 of each is needed" in found["probe/missing/Pale_Skin"]
     assert "probe/consistency/Pale_Skin" not in found
@@ -196,25 +196,25 @@ def test_attributes_without_probe_are_missing_with_the_reason():
 
 def test_attributes_may_have_items_of_their_own():
     small, large = (np.arange(n) % 2 == 0 for n in (10, 30))
-    found = values(answered("a", small, small, ~small), answered("b", large, large, large))
+    found = values(predicted("a", small, small, ~small), predicted("b", large, large, large))
     assert found["probe/consistency"] == 0.5
     assert found["probe/n_test"] is None
     assert (found["probe/n_test/a"], found["probe/n_test/b"]) == (10, 30)
 
 
 def test_row_order_of_the_test_items_does_not_matter():
-    answer = noisy("a", 50, seed=0)
+    prediction = noisy("a", 50, seed=0)
     order = np.random.default_rng(3).permutation(50)
-    shuffled = AttributeAnswers(
-        "a", answer.truth[order], answer.own[order], answer.mapped[order], 40, 60
+    shuffled = AttributePredictions(
+        "a", prediction.truth[order], prediction.own[order], prediction.mapped[order], 40, 60
     )
-    assert values(shuffled) == values(answer)
+    assert values(shuffled) == values(prediction)
 
 
 def test_scores_are_valid_json():
     truth = np.arange(20) < 1
     no = np.zeros(20, dtype=bool)
-    found = values(answered("a", truth, no, no, Resamples(20, 50)))
+    found = values(predicted("a", truth, no, no, Resamples(20, 50)))
     assert {type(value) for value in found.values()} <= {int, float, str, type(None)}
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
@@ -224,10 +224,10 @@ def test_scores_are_valid_json():
 
 def test_measures_of_a_resample_are_those_of_the_repeated_rows():
     resamples = Resamples(60, 15, 0)
-    answer = noisy("a", 60, 0, resamples)
-    scores = probe_scores([answer], {})
+    prediction = noisy("a", 60, 0, resamples)
+    scores = probe_scores([prediction], {})
     for k, counts in enumerate(resamples.counts):
-        truth, own, mapped = repeated(counts, answer.truth, answer.own, answer.mapped)
+        truth, own, mapped = repeated(counts, prediction.truth, prediction.own, prediction.mapped)
         before, after = accuracy_score(truth, own > 0), accuracy_score(truth, mapped > 0)
         expected = {
             "accuracy_own": before,
@@ -254,8 +254,11 @@ def test_draws_of_a_mean_are_means_of_the_draws(measure):
 
 
 def test_draws_of_a_mean_combine_attributes_with_items_of_their_own():
-    answers = [noisy("a", 40, 0, Resamples(40, 30, 0)), noisy("b", 70, 1, Resamples(70, 30, 0))]
-    scores = probe_scores(answers, {})
+    predictions = [
+        noisy("a", 40, 0, Resamples(40, 30, 0)),
+        noisy("b", 70, 1, Resamples(70, 30, 0)),
+    ]
+    scores = probe_scores(predictions, {})
     each = [scores[f"probe/kappa/{name}"].draws for name in "ab"]
     assert scores["probe/kappa"].draws == pytest.approx(np.mean(each, axis=0))
 
@@ -263,7 +266,7 @@ def test_draws_of_a_mean_combine_attributes_with_items_of_their_own():
 def test_a_resample_without_a_class_has_no_balanced_accuracy_and_no_auc():
     resamples = Resamples(12, 300, 0)
     truth = np.arange(12) < 1
-    scores = probe_scores([answered("Bald", truth, truth, truth, resamples)], {})
+    scores = probe_scores([predicted("Bald", truth, truth, truth, resamples)], {})
     absent = (resamples.counts[:, 0] == 0).numpy()
     assert 0 < absent.sum() < 300
     for measure in ("balanced_accuracy_own", "auc_mapped"):
@@ -276,11 +279,11 @@ def test_a_resample_without_a_class_has_no_balanced_accuracy_and_no_auc():
 def test_a_mean_is_over_the_attributes_that_a_resample_has_both_classes_of():
     resamples = Resamples(12, 300, 0)
     rare, common = np.arange(12) < 1, np.arange(12) % 2 == 0
-    answers = [
-        answered("Bald", rare, rare, rare, resamples),
-        answered("Male", common, common, ~common, resamples),
+    predictions = [
+        predicted("Bald", rare, rare, rare, resamples),
+        predicted("Male", common, common, ~common, resamples),
     ]
-    draws = probe_scores(answers, {})["probe/auc_mapped"].draws
+    draws = probe_scores(predictions, {})["probe/auc_mapped"].draws
     absent = (resamples.counts[:, 0] == 0).numpy()
     assert (draws[absent] == 0).all()
     assert set(draws[~absent]) == {0.5}
@@ -299,13 +302,13 @@ def test_values_do_not_depend_on_the_number_of_resamples(number):
 def test_items_left_out_keep_the_weights_of_the_others():
     every = Resamples(40, 20, 0)
     rows = np.arange(40) % 4 > 0
-    answer = noisy("a", 40, 0)
-    some = AttributeAnswers(
-        "a", answer.truth[rows], answer.own[rows], answer.mapped[rows], 40, 60,
+    prediction = noisy("a", 40, 0)
+    some = AttributePredictions(
+        "a", prediction.truth[rows], prediction.own[rows], prediction.mapped[rows], 40, 60,
         resamples=every.only(rows),
     )  # fmt: skip
     draws = probe_scores([some], {})["probe/consistency"].draws
-    equal = torch.from_numpy(((answer.own > 0) == (answer.mapped > 0))[rows]).double()
+    equal = torch.from_numpy(((prediction.own > 0) == (prediction.mapped > 0))[rows]).double()
     counts = every.counts[:, rows]
     assert draws == pytest.approx((counts @ equal / counts.sum(dim=1)).numpy())
 
@@ -315,18 +318,18 @@ def test_items_left_out_keep_the_weights_of_the_others():
 
 def test_labels_must_be_bool():
     with pytest.raises(TypeError, match="labels of a must be bool, got int64"):
-        AttributeAnswers("a", np.ones(4, dtype=np.int64), np.zeros(4), np.zeros(4), 1, 1)
+        AttributePredictions("a", np.ones(4, dtype=np.int64), np.zeros(4), np.zeros(4), 1, 1)
 
 
 def test_answers_in_place_of_scores_are_an_error():
     truth = np.arange(4) < 2
     with pytest.raises(TypeError, match="own scores of a must be floats, got bool"):
-        AttributeAnswers("a", truth, truth, np.zeros(4), 1, 1)
+        AttributePredictions("a", truth, truth, np.zeros(4), 1, 1)
 
 
 def test_scores_of_other_items_are_an_error():
     with pytest.raises(ValueError, match=r"mapped scores of a have shape \(9,\) .* \(4,\)"):
-        AttributeAnswers("a", np.arange(4) < 2, np.zeros(4), np.zeros(9), 1, 1)
+        AttributePredictions("a", np.arange(4) < 2, np.zeros(4), np.zeros(9), 1, 1)
 
 
 @pytest.mark.parametrize("side", ["own", "mapped"])
@@ -334,20 +337,20 @@ def test_scores_that_are_not_finite_are_named(side):  # case C39
     scores = {"own": np.zeros(4), "mapped": np.zeros(4)}
     scores[side][2] = np.nan
     with pytest.raises(ValueError, match=rf"{side} scores of a must be finite.* rows 2"):
-        AttributeAnswers("a", np.arange(4) < 2, **scores, n_yes_train=1, n_no_train=1)
+        AttributePredictions("a", np.arange(4) < 2, **scores, n_yes_train=1, n_no_train=1)
 
 
 def test_half_a_control_is_an_error():
     truth = np.arange(4) < 2
     with pytest.raises(ValueError, match="control of a needs labels, own and mapped scores"):
-        answered("a", truth, truth, truth, control_truth=truth)
+        predicted("a", truth, truth, truth, control_truth=truth)
 
 
 def test_an_attribute_given_twice_is_an_error():
     truth = np.arange(4) < 2
-    answer = answered("a", truth, truth, truth)
+    prediction = predicted("a", truth, truth, truth)
     with pytest.raises(ValueError, match="each attribute must be given once, got more of a"):
-        probe_scores([answer], {"a": "no probe"})
+        probe_scores([prediction], {"a": "no probe"})
 
 
 def test_resamples_of_other_items_are_an_error():
@@ -356,6 +359,6 @@ def test_resamples_of_other_items_are_an_error():
 
 
 def test_attributes_with_other_numbers_of_resamples_are_an_error():
-    answers = [noisy("a", 40, 0, Resamples(40, 20)), noisy("b", 40, 1, Resamples(40, 30))]
+    predictions = [noisy("a", 40, 0, Resamples(40, 20)), noisy("b", 40, 1, Resamples(40, 30))]
     with pytest.raises(ValueError, match="attribute b has 30 resamples, others 20"):
-        probe_scores(answers, {})
+        probe_scores(predictions, {})

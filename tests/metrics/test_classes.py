@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
 
-from stitching.metrics.consistency import ClassAnswers, class_scores
+from stitching.metrics.consistency import ClassPredictions, class_scores
 from stitching.metrics.resampling import Resamples, flatten
 
 NAMES = ("zero", "one", "two")
 
 
-def as_scores(answers, n_classes=3):
-    return np.eye(n_classes)[answers]
+def as_scores(predictions, n_classes=3):
+    return np.eye(n_classes)[predictions]
 
 
-def answered(truth, own, mapped, name="digit", train=(5, 9, 3), **options):
-    """A set of classes whose answers are known."""
-    return ClassAnswers(
+def predicted(truth, own, mapped, name="digit", train=(5, 9, 3), **options):
+    """A set of classes whose predictions are known."""
+    return ClassPredictions(
         name, NAMES, np.array(truth), as_scores(own), as_scores(mapped), train, **options
     )
 
@@ -26,20 +26,22 @@ def noisy(n, seed=0, resamples=None, name="digit"):
     truth = rng.integers(0, 3, n)
     own = as_scores(truth) + rng.standard_normal((n, 3))
     mapped = own + rng.standard_normal((n, 3))
-    return ClassAnswers(name, NAMES, truth, own, mapped, (5, 9, 3), resamples=resamples)
+    return ClassPredictions(name, NAMES, truth, own, mapped, (5, 9, 3), resamples=resamples)
 
 
-def values(*answers, missing=None):
-    return flatten(class_scores(answers, missing or {}))[0]
+def values(*predictions, missing=None):
+    return flatten(class_scores(predictions, missing or {}))[0]
 
 
 def test_measures_equal_scikit_learn():
-    answer = noisy(60)
-    own, mapped = answer.own.argmax(1), answer.mapped.argmax(1)
-    found = values(answer)
-    assert found["class/accuracy_own"] == pytest.approx(accuracy_score(answer.truth, own))
-    assert found["class/accuracy_mapped"] == pytest.approx(accuracy_score(answer.truth, mapped))
-    expected = balanced_accuracy_score(answer.truth, mapped)
+    prediction = noisy(60)
+    own, mapped = prediction.own.argmax(1), prediction.mapped.argmax(1)
+    found = values(prediction)
+    assert found["class/accuracy_own"] == pytest.approx(accuracy_score(prediction.truth, own))
+    assert found["class/accuracy_mapped"] == pytest.approx(
+        accuracy_score(prediction.truth, mapped)
+    )
+    expected = balanced_accuracy_score(prediction.truth, mapped)
     assert found["class/balanced_accuracy_mapped"] == pytest.approx(expected)
     assert found["class/consistency"] == pytest.approx(accuracy_score(own, mapped))
     assert found["class/kappa"] == pytest.approx(cohen_kappa_score(own, mapped))
@@ -47,12 +49,12 @@ def test_measures_equal_scikit_learn():
 
 def test_measures_of_a_resample_are_those_of_the_repeated_rows():
     resamples = Resamples(40, 15, 0)
-    answer = noisy(40, resamples=resamples)
-    scores = class_scores([answer], {})
+    prediction = noisy(40, resamples=resamples)
+    scores = class_scores([prediction], {})
     for k, counts in enumerate(resamples.counts.long().numpy()):
         truth, own, mapped = (
             np.repeat(column, counts)
-            for column in (answer.truth, answer.own.argmax(1), answer.mapped.argmax(1))
+            for column in (prediction.truth, prediction.own.argmax(1), prediction.mapped.argmax(1))
         )
         expected = {
             "class/accuracy_mapped": accuracy_score(truth, mapped),
@@ -68,13 +70,13 @@ def test_kappa_of_three_classes_by_hand():
     own, mapped = [0, 0, 0, 1, 1, 2], [0, 0, 1, 1, 1, 0]
     # 4 of 6 agree; by chance 3/6 * 3/6 + 2/6 * 3/6 + 1/6 * 0.
     chance = (3 * 3 + 2 * 3) / 36
-    found = values(answered(own, own, mapped))
+    found = values(predicted(own, own, mapped))
     assert found["class/kappa"] == pytest.approx((4 / 6 - chance) / (1 - chance))
 
 
 def test_a_class_is_scored_against_the_rest():
     truth, own, mapped = [0, 0, 1, 1, 2], [0, 1, 1, 1, 2], [0, 0, 1, 2, 0]
-    found = values(answered(truth, own, mapped))
+    found = values(predicted(truth, own, mapped))
     assert found["class/consistency/digit/zero"] == pytest.approx(3 / 5)
     assert found["class/accuracy_own/digit/zero"] == pytest.approx(4 / 5)
     assert found["class/accuracy_mapped/digit/two"] == pytest.approx(3 / 5)
@@ -86,14 +88,14 @@ def test_a_class_is_scored_against_the_rest():
 
 def test_the_majority_is_the_most_frequent_training_class():
     truth = [0, 1, 1, 2, 2, 2]
-    found = values(answered(truth, truth, truth, train=(1, 8, 3)))
+    found = values(predicted(truth, truth, truth, train=(1, 8, 3)))
     assert found["class/majority"] == pytest.approx(2 / 6)
     assert found["class/majority/digit/zero"] == pytest.approx(5 / 6)  # always "another"
 
 
 def test_the_first_of_equal_scores_is_the_answer():
     flat = np.zeros((4, 3))
-    found = values(ClassAnswers("digit", NAMES, np.array([0, 0, 1, 2]), flat, flat, (1, 1, 1)))
+    found = values(ClassPredictions("digit", NAMES, np.array([0, 0, 1, 2]), flat, flat, (1, 1, 1)))
     assert found["class/accuracy_own"] == 0.5
     assert found["class/constant/digit"] == "own and mapped"
     assert found["class/kappa"] is None
@@ -102,18 +104,18 @@ def test_the_first_of_equal_scores_is_the_answer():
 def test_control_probes_are_scored_on_their_own_labels():
     truth, control = [0, 1, 2, 1], np.array([2, 2, 0, 1])
     found = values(
-        answered(
+        predicted(
             truth, truth, truth, control_truth=control,
             control_own=as_scores([2, 2, 0, 0]), control_mapped=as_scores([0, 0, 0, 0]),
         )
     )  # fmt: skip
     assert found["class/control_own"] == 0.75
     assert found["class/control_mapped"] == 0.25
-    assert values(answered(truth, truth, truth))["class/control_own"] is None
+    assert values(predicted(truth, truth, truth))["class/control_own"] is None
 
 
 def test_a_class_without_test_items_is_missing():  # case C27
-    found = values(answered([0, 1, 1], [0, 1, 1], [0, 1, 0]))
+    found = values(predicted([0, 1, 1], [0, 1, 1], [0, 1, 0]))
     assert found["class/missing/digit/two"] == "test split has 0 items of this class"
     assert "class/consistency/digit/two" not in found
     assert found["class/balanced_accuracy_own"] == 1.0
@@ -121,7 +123,7 @@ def test_a_class_without_test_items_is_missing():  # case C27
 
 def test_no_test_items_give_no_numbers():  # case C28
     found = values(
-        answered(np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros(0, dtype=int))
+        predicted(np.zeros(0, dtype=int), np.zeros(0, dtype=int), np.zeros(0, dtype=int))
     )
     assert found["class/consistency"] is None
     assert found["class/n_sets"] == 0
@@ -130,7 +132,8 @@ def test_no_test_items_give_no_numbers():  # case C28
 
 def test_overall_scores_are_means_over_sets_of_classes():
     found = values(
-        answered([0, 1], [0, 1], [0, 1]), answered([0, 1, 2], [0, 1, 2], [1, 2, 0], name="colour")
+        predicted([0, 1], [0, 1], [0, 1]),
+        predicted([0, 1, 2], [0, 1, 2], [1, 2, 0], name="colour"),
     )
     assert found["class/consistency"] == 0.5
     assert (found["class/consistency/digit"], found["class/consistency/colour"]) == (1.0, 0.0)
@@ -153,33 +156,33 @@ def test_scores_are_valid_json():
 
 def test_labels_that_are_no_places_of_names_are_an_error():
     with pytest.raises(ValueError, match=r"labels of digit run from 0 to 3.* from 0 to 2"):
-        answered([0, 3], [0, 1], [0, 1])
+        predicted([0, 3], [0, 1], [0, 1])
 
 
 def test_labels_must_be_integers():
     with pytest.raises(TypeError, match="labels of digit must be integers, got float64"):
-        answered([0.0, 1.0], [0, 1], [0, 1])
+        predicted([0.0, 1.0], [0, 1], [0, 1])
 
 
 def test_scores_need_a_column_for_each_class():
     with pytest.raises(ValueError, match=r"own scores of digit have shape \(2, 2\) .* \(2, 3\)"):
-        ClassAnswers("digit", NAMES, np.array([0, 1]), np.eye(2), np.eye(3)[:2], (1, 1, 1))
+        ClassPredictions("digit", NAMES, np.array([0, 1]), np.eye(2), np.eye(3)[:2], (1, 1, 1))
 
 
 def test_scores_that_are_not_finite_are_named():  # case C39
     scores = np.zeros((3, 3))
     scores[1, 2] = np.nan
     with pytest.raises(ValueError, match=r"mapped scores of digit must be finite.* rows 1"):
-        ClassAnswers("digit", NAMES, np.array([0, 1, 2]), np.zeros((3, 3)), scores, (1, 1, 1))
+        ClassPredictions("digit", NAMES, np.array([0, 1, 2]), np.zeros((3, 3)), scores, (1, 1, 1))
 
 
 def test_every_class_needs_a_name_and_a_training_count():
     with pytest.raises(ValueError, match="3 classes and training counts of 2"):
-        answered([0, 1], [0, 1], [0, 1], train=(1, 1))
+        predicted([0, 1], [0, 1], [0, 1], train=(1, 1))
 
 
 def test_a_class_named_twice_is_an_error():
     with pytest.raises(ValueError, match="each class of digit must be given once, got more of a"):
-        ClassAnswers(
+        ClassPredictions(
             "digit", ("a", "a"), np.array([0]), np.zeros((1, 2)), np.zeros((1, 2)), (1, 1)
         )

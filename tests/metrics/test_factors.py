@@ -7,42 +7,44 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import r2_score
 
-from stitching.metrics.consistency import FactorAnswers, factor_scores
+from stitching.metrics.consistency import FactorPredictions, factor_scores
 from stitching.metrics.resampling import Resamples, flatten
 
 
 def noisy(name, n, seed, resamples=None, steps=None):
-    """A factor whose readouts get worse; in `steps` steps, so that there are ties."""
+    """A factor whose probe_suite get worse; in `steps` steps, so that there are ties."""
     rng = np.random.default_rng(seed)
     truth = rng.standard_normal(n)
     own = truth + 0.5 * rng.standard_normal(n)
     mapped = own + rng.standard_normal(n)
     if steps:
         truth, own, mapped = (np.round(steps * values) / steps for values in (truth, own, mapped))
-    return FactorAnswers(name, truth, own, mapped, resamples)
+    return FactorPredictions(name, truth, own, mapped, resamples)
 
 
-def values(*answers, missing=None):
-    return flatten(factor_scores(answers, missing or {}))[0]
+def values(*predictions, missing=None):
+    return flatten(factor_scores(predictions, missing or {}))[0]
 
 
 @pytest.mark.parametrize("steps", [None, 2])
 def test_measures_equal_those_of_scipy_and_scikit_learn(steps):
-    answer = noisy("hue", 60, 0, steps=steps)
-    found = values(answer)
-    for side, readout in (("own", answer.own), ("mapped", answer.mapped)):
-        assert found[f"factor/r2_{side}"] == pytest.approx(r2_score(answer.truth, readout))
-        expected = spearmanr(answer.truth, readout).statistic
+    prediction = noisy("hue", 60, 0, steps=steps)
+    found = values(prediction)
+    for side, probe in (("own", prediction.own), ("mapped", prediction.mapped)):
+        assert found[f"factor/r2_{side}"] == pytest.approx(r2_score(prediction.truth, probe))
+        expected = spearmanr(prediction.truth, probe).statistic
         assert found[f"factor/spearman_{side}/hue"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("steps", [None, 2])
 def test_measures_of_a_resample_are_those_of_the_repeated_rows(steps):
     resamples = Resamples(40, 15, 0)
-    answer = noisy("hue", 40, 0, resamples, steps)
-    scores = factor_scores([answer], {})
+    prediction = noisy("hue", 40, 0, resamples, steps)
+    scores = factor_scores([prediction], {})
     for k, counts in enumerate(resamples.counts.long().numpy()):
-        truth, mapped = (np.repeat(column, counts) for column in (answer.truth, answer.mapped))
+        truth, mapped = (
+            np.repeat(column, counts) for column in (prediction.truth, prediction.mapped)
+        )
         expected = r2_score(truth, mapped), spearmanr(truth, mapped).statistic
         r2 = 1 - (1 - expected[0]) * 39 / 40
         assert scores["factor/r2_mapped"].draws[k] == pytest.approx(r2)
@@ -51,7 +53,7 @@ def test_measures_of_a_resample_are_those_of_the_repeated_rows(steps):
 
 def test_shrinkage_lowers_r2_and_leaves_rank_correlation():
     truth = np.linspace(0, 1, 30)
-    found = values(FactorAnswers("hue", truth, truth, 0.1 * truth))
+    found = values(FactorPredictions("hue", truth, truth, 0.1 * truth))
     assert found["factor/r2_own"] == found["factor/spearman_own"] == 1.0
     assert found["factor/r2_mapped"] < 0.5
     assert found["factor/spearman_mapped"] == 1.0
@@ -59,11 +61,11 @@ def test_shrinkage_lowers_r2_and_leaves_rank_correlation():
 
 @given(st.integers(0, 99), st.floats(0.1, 10), st.floats(-10, 10))
 def test_units_of_a_factor_do_not_matter(seed, scale, shift):
-    answer = noisy("hue", 12, seed)
-    other = FactorAnswers(
-        "hue", *(scale * x + shift for x in (answer.truth, answer.own, answer.mapped))
+    prediction = noisy("hue", 12, seed)
+    other = FactorPredictions(
+        "hue", *(scale * x + shift for x in (prediction.truth, prediction.own, prediction.mapped))
     )
-    before, after = values(answer), values(other)
+    before, after = values(prediction), values(other)
     assert after["factor/r2_mapped"] == pytest.approx(before["factor/r2_mapped"])
     assert after["factor/spearman_own"] == pytest.approx(before["factor/spearman_own"])
 
@@ -81,8 +83,8 @@ def test_overall_scores_are_means_over_factors():
 
 
 def test_a_constant_readout_has_no_rank_correlation():
-    answer = noisy("hue", 20, 0)
-    constant = FactorAnswers("hue", answer.truth, answer.own, np.full(20, 0.1))
+    prediction = noisy("hue", 20, 0)
+    constant = FactorPredictions("hue", prediction.truth, prediction.own, np.full(20, 0.1))
     found = values(constant, noisy("size", 20, 1))
     assert found["factor/spearman_mapped/hue"] is None
     assert found["factor/constant/hue"] == "mapped"
@@ -92,7 +94,7 @@ def test_a_constant_readout_has_no_rank_correlation():
 
 @pytest.mark.parametrize("n", [0, 1, 7])
 def test_a_factor_that_does_not_vary_is_missing(n):
-    found = values(FactorAnswers("hue", np.full(n, 0.1), np.arange(float(n)), np.zeros(n)))
+    found = values(FactorPredictions("hue", np.full(n, 0.1), np.arange(float(n)), np.zeros(n)))
     assert found["factor/missing/hue"] == f"test split has {n} items and no two values of it"
     assert found["factor/r2_own"] is None
     assert found["factor/n_factors"] == 0
@@ -105,10 +107,10 @@ def test_factors_without_readout_are_missing_with_the_reason():
 
 def test_a_resample_of_one_value_is_undefined():
     resamples = Resamples(3, 200, 0)
-    answer = FactorAnswers(
+    prediction = FactorPredictions(
         "hue", np.array([0.1, 0.2, 0.4]), np.zeros(3), np.arange(3.0), resamples
     )
-    draws = factor_scores([answer], {})["factor/r2_mapped"].draws
+    draws = factor_scores([prediction], {})["factor/r2_mapped"].draws
     assert (np.isnan(draws) == (resamples.counts == 3).any(dim=1).numpy()).all()
 
 
@@ -122,9 +124,9 @@ def test_values_that_are_not_finite_are_named(kind):  # case C39
     columns = {"truth": np.arange(4.0), "own": np.zeros(4), "mapped": np.zeros(4)}
     columns[kind][1] = np.inf
     with pytest.raises(ValueError, match=r"of hue must be finite.* rows 1"):
-        FactorAnswers("hue", **columns)
+        FactorPredictions("hue", **columns)
 
 
 def test_readouts_of_other_items_are_an_error():
-    with pytest.raises(ValueError, match=r"own readouts of hue have shape \(5,\)"):
-        FactorAnswers("hue", np.arange(4.0), np.zeros(5), np.zeros(4))
+    with pytest.raises(ValueError, match=r"own probe_suite of hue have shape \(5,\)"):
+        FactorPredictions("hue", np.arange(4.0), np.zeros(5), np.zeros(4))

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from stitching import config
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from stitching.weights.containers import read_weights
 from tests.autoencoders import CONV, build, built, loaded, node, raw_latent, same, save_all, theirs
 
@@ -154,7 +154,9 @@ def test_another_config_beside_the_same_weights_is_another_identity(folders, tmp
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"scaling_factor": 0.5}))
     second = build(folder)
-    identities = [Subject(model, model.options, "float32").identity() for model in (first, second)]
+    identities = [
+        FrozenModel(model, model.options, "float32").identity() for model in (first, second)
+    ]
     assert first.weights_hash == second.weights_hash
     assert identities[0] != identities[1]
 

@@ -12,7 +12,7 @@ from stitching import config
 from stitching.compute.seeding import item_noise
 from stitching.models.gan import GAN, SPACES
 from stitching.models.stylegan2 import Generator
-from stitching.pipeline.encoding import Subject, code_version
+from stitching.pipeline.encoding import FrozenModel, code_version
 from stitching.weights.containers import read_weights
 from stitching.weights.loading import save_weights
 from tests.gans import network, small_gan, small_gan_options, write_snapshot
@@ -292,6 +292,6 @@ def test_the_packaged_gan_is_small_in_half_precision():
 
 
 def test_the_generators_source_is_part_of_every_key():
-    subject = Subject(small_gan(), small_gan_options(), "float32")
-    assert subject.identity()["code"] != code_version(GAN)
-    assert subject.identity()["code"] == code_version(*{type(m) for m in small_gan().modules()})
+    frozen = FrozenModel(small_gan(), small_gan_options(), "float32")
+    assert frozen.identity()["code"] != code_version(GAN)
+    assert frozen.identity()["code"] == code_version(*{type(m) for m in small_gan().modules()})

@@ -12,8 +12,8 @@ from stitching.metrics.frechet import frechet_distance
 from stitching.models.baseline import MeanEncoder, Pixels
 from stitching.models.pca import PCA
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject, fit_subject
-from tests.small import readouts, small_cell, small_vae, small_vae_options
+from stitching.pipeline.encoding import FrozenModel, fit_frozen_model
+from tests.small import probe_suite, small_cell, small_vae, small_vae_options
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.InterpolationWarning"),
@@ -21,27 +21,27 @@ pytestmark = [
 ]
 
 
-def subject(cls, **options):
+def frozen(cls, **options):
     name = cls.__name__
     model = cls(name, 32, **options).freeze()
-    return Subject(model, {"_target_": name, "name": name, **options}, "float32")
+    return FrozenModel(model, {"_target_": name, "name": name, **options}, "float32")
 
 
 def vae():
-    return Subject(small_vae(), small_vae_options(), "float32")
+    return FrozenModel(small_vae(), small_vae_options(), "float32")
 
 
 def cell(tmp_path, encoder, decoder, **options):
     data = options.pop("data", Faces("faces", 40, 9, 32, 0, 1))
     cache, latent_map = Cache(tmp_path), options.pop("map", Ridge())
-    options = {"readouts": None} | options
+    options = {"probe_suite": None} | options
     return small_cell(encoder, decoder, data, cache, latent_map, **options)
 
 
 @pytest.mark.parametrize("fit", [Ridge(), Ridge(alpha_per_target=True), OLS()])
 def test_mean_latents_map_to_the_mean_of_the_fit_latents(tmp_path, fit):
     target = vae()
-    ran = cell(tmp_path, subject(MeanEncoder), target, map=fit)
+    ran = cell(tmp_path, frozen(MeanEncoder), target, map=fit)
     result = ran.run()
     train, test = ran.data.split("train"), ran.data.split("test")
     mean = target.model.encode(train.images(slice(None))).double().mean(0).float()
@@ -56,8 +56,8 @@ def test_mean_latents_map_to_the_mean_of_the_fit_latents(tmp_path, fit):
 
 
 def test_probes_take_mean_latents(tmp_path):
-    asked = readouts(Cache(tmp_path))
-    found = cell(tmp_path, subject(MeanEncoder), vae(), readouts=asked).run().metrics
+    asked = probe_suite(Cache(tmp_path))
+    found = cell(tmp_path, frozen(MeanEncoder), vae(), probe_suite=asked).run().metrics
     json.dumps(found, allow_nan=False)
     assert math.isfinite(found["probe/consistency"])
     assert found["probe/n_constant"] == 2
@@ -72,13 +72,13 @@ def test_the_frechet_distance_of_equal_pictures_is_that_of_a_point():
 
 @pytest.mark.parametrize(("cls", "rmse"), [(Pixels, 0.0), (PCA, 0.08)])
 def test_an_autoencoders_diagonal_is_its_own_reconstruction(tmp_path, cls, rmse):
-    result = cell(tmp_path, subject(cls), subject(cls)).run()
+    result = cell(tmp_path, frozen(cls), frozen(cls)).run()
     assert result.metrics["map"] == "identity"
     assert result.metrics["image/rmse"] == pytest.approx(rmse, abs=0.04)
 
 
 def test_principal_components_are_those_of_the_fit_images(tmp_path):
-    ran = cell(tmp_path, subject(PCA, n_components=6), vae())
+    ran = cell(tmp_path, frozen(PCA, n_components=6), vae())
     ran.run()
     oracle = PCA("pca", 32, 6).freeze()
     oracle.fit_images(ran.data.split("train").images(slice(None)))
@@ -90,8 +90,8 @@ def test_one_model_in_both_roles_is_fitted_once_and_then_read(tmp_path, monkeypa
     calls = []
     plain = PCA.fit_images
     monkeypatch.setattr(PCA, "fit_images", lambda self, x: (calls.append(1), plain(self, x)))
-    first = cell(tmp_path, subject(PCA), subject(PCA)).run()
-    again = cell(tmp_path, subject(PCA), subject(PCA)).run()
+    first = cell(tmp_path, frozen(PCA), frozen(PCA)).run()
+    again = cell(tmp_path, frozen(PCA), frozen(PCA)).run()
     assert len(calls) == 1
     assert first.metrics == again.metrics
     assert first.metrics["weights/encoder"] == first.metrics["weights/decoder"]
@@ -106,7 +106,7 @@ def test_one_model_in_both_roles_is_fitted_once_and_then_read(tmp_path, monkeypa
     ],
 )
 def test_other_options_or_images_are_another_fit(tmp_path, other, data):
-    first, second = subject(PCA, n_components=4), subject(PCA, **other)
+    first, second = frozen(PCA, n_components=4), frozen(PCA, **other)
     cell(tmp_path, first, first).run()
     cell(tmp_path, second, second, data=data).run()
     assert first.identity() != second.identity()
@@ -116,7 +116,7 @@ def test_other_options_or_images_are_another_fit(tmp_path, other, data):
 def test_a_model_without_need_of_it_is_not_fitted(tmp_path):
     model = vae()
     before = model.identity()
-    fit_subject(model, Faces("faces", 4, 2, 32, 0, 1).split("train"), Cache(tmp_path), 4)
+    fit_frozen_model(model, Faces("faces", 4, 2, 32, 0, 1).split("train"), Cache(tmp_path), 4)
     assert model.identity() == before
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ from stitching.metrics.pixel import PSNR, RMSE
 from stitching.metrics.pixel import Pixels as PixelSpace
 from stitching.metrics.resampling import Resamples
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from tests.small import Pixels, small_cell, small_vae, small_vae_options, strict
 
 # Few images and many pixels: exact fits are what these small cells are made of.
@@ -25,11 +25,11 @@ class Other(Pixels):
 
 
 def identity(cls=Pixels, **options):
-    return Subject(cls(**options).freeze(), {"name": "pixels", **options}, "float32")
+    return FrozenModel(cls(**options).freeze(), {"name": "pixels", **options}, "float32")
 
 
 def vae(seed=0):
-    return Subject(small_vae(), small_vae_options(), "float32")
+    return FrozenModel(small_vae(), small_vae_options(), "float32")
 
 
 def cell(tmp_path, encoder, decoder, metrics=None, **options):
@@ -79,7 +79,7 @@ def test_a_model_decoded_in_another_way_has_the_same_space_and_needs_no_map(tmp_
 
 
 def test_a_pair_that_shares_its_space_is_mapped_almost_exactly(tmp_path):
-    result = cell(tmp_path, vae(), Subject(small_vae(), small_vae_options(), "bfloat16")).run()
+    result = cell(tmp_path, vae(), FrozenModel(small_vae(), small_vae_options(), "bfloat16")).run()
     assert result.metrics["map"] == "ridge"
     assert result.metrics["latent/r2"] > 0.99
 

@@ -14,7 +14,7 @@ from stitching.maps import Ridge
 from stitching.models.pca import PCA
 from stitching.pipeline import cache as cache_module
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from stitching.records import tensorfiles
 from stitching.records.status import Index
 from stitching.records.tensorfiles import DamagedFile
@@ -31,8 +31,8 @@ DATA = Faces("faces", 24, 6, 32, 0, 1)
 
 def run(folder, latent_map=None):
     """Run a cell that uses every kind of entry, as another process would."""
-    pca = Subject(PCA("pca", 32, 4).freeze(), {"_target_": "pca", "name": "pca"}, "float32")
-    vae = Subject(small_vae(), small_vae_options(), "float32")
+    pca = FrozenModel(PCA("pca", 32, 4).freeze(), {"_target_": "pca", "name": "pca"}, "float32")
+    vae = FrozenModel(small_vae(), small_vae_options(), "float32")
     protocol = strict(n_bootstrap=2, n_halves=2)
     cell = small_cell(pca, vae, DATA, Cache(folder), latent_map or Ridge(), protocol=protocol)
     return cell.run()

@@ -5,10 +5,10 @@ import torch
 
 from stitching.data.drawn import Drawn
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from stitching.probes import LogisticProbes
 from tests.gans import small_gan, small_gan_options
-from tests.small import readouts, small_cell, small_vae, small_vae_options
+from tests.small import probe_suite, small_cell, small_vae, small_vae_options
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.PenaltyEdgeWarning"),
@@ -17,18 +17,18 @@ pytestmark = [
 
 
 def gan(**options):
-    return Subject(small_gan(**options), small_gan_options(**options), "float32")
+    return FrozenModel(small_gan(**options), small_gan_options(**options), "float32")
 
 
 def vae():
-    return Subject(small_vae(), small_vae_options(), "float32")
+    return FrozenModel(small_vae(), small_vae_options(), "float32")
 
 
 def run(tmp_path, encoder, decoder):
     data = Drawn("drawn", 60, 8, 32, 0, 1, small_gan())
     cache = Cache(tmp_path)
-    asked = readouts(cache, attributes=LogisticProbes("auto"))
-    return small_cell(encoder, decoder, data, cache, readouts=asked).run()
+    asked = probe_suite(cache, attributes=LogisticProbes("auto"))
+    return small_cell(encoder, decoder, data, cache, probe_suite=asked).run()
 
 
 @pytest.mark.parametrize("space", ["z", "w"])

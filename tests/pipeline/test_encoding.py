@@ -12,7 +12,7 @@ from stitching.pipeline import encoding
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import (
     BLOCK_IMAGES,
-    Subject,
+    FrozenModel,
     code_version,
     encode_split,
     latent_rows,
@@ -26,8 +26,8 @@ def images():
     return Faces("faces", 6, 4, 32, 0, 1).split("train")
 
 
-def subject(model=None, **options):
-    return Subject(model or small_vae(), small_vae_options(**options), "float32")
+def frozen(model=None, **options):
+    return FrozenModel(model or small_vae(), small_vae_options(**options), "float32")
 
 
 class Shifted(Pixels):
@@ -35,12 +35,12 @@ class Shifted(Pixels):
 
 
 def shifted(shift):
-    return Subject(Shifted(shift=shift).freeze(), {"name": "s", "shift": shift}, "float32")
+    return FrozenModel(Shifted(shift=shift).freeze(), {"name": "s", "shift": shift}, "float32")
 
 
 def test_a_split_is_encoded_once(images, tmp_path):
-    first, n = encode_split(subject(), images, Cache(tmp_path), 4)
-    second, again = encode_split(subject(), images, Cache(tmp_path), 3)
+    first, n = encode_split(frozen(), images, Cache(tmp_path), 4)
+    second, again = encode_split(frozen(), images, Cache(tmp_path), 3)
     assert (n, again) == (6, 0)
     assert torch.equal(first, second)
     assert first.shape == (6, 16)
@@ -48,22 +48,22 @@ def test_a_split_is_encoded_once(images, tmp_path):
 
 def test_other_weights_options_images_or_precision_are_encoded_again(images, tmp_path):
     cache = Cache(tmp_path)
-    encode_split(subject(), images, cache, 4)
+    encode_split(frozen(), images, cache, 4)
     weights = small_vae()
     weights.weights_hash = "other"
     for other in (
-        subject(weights),
-        subject(latent_dim=17),
-        Subject(small_vae(), small_vae_options(), "bfloat16"),
+        frozen(weights),
+        frozen(latent_dim=17),
+        FrozenModel(small_vae(), small_vae_options(), "bfloat16"),
     ):
         assert encode_split(other, images, cache, 4)[1] == 6
-    assert encode_split(subject(), Faces("faces", 6, 4, 32, 1, 1).split("train"), cache, 4)[1] == 6
+    assert encode_split(frozen(), Faces("faces", 6, 4, 32, 1, 1).split("train"), cache, 4)[1] == 6
 
 
 def test_the_name_of_a_model_does_not_enter(images, tmp_path):
     cache = Cache(tmp_path)
-    encode_split(subject(), images, cache, 4)
-    assert encode_split(subject(name="alias"), images, cache, 4)[1] == 0
+    encode_split(frozen(), images, cache, 4)
+    assert encode_split(frozen(name="alias"), images, cache, 4)[1] == 0
 
 
 def test_options_of_decoding_share_latents_but_not_pictures(images, tmp_path):
@@ -80,10 +80,10 @@ def test_drawn_latents_scatter_about_the_means_as_the_posterior_says(images, tmp
     with torch.no_grad():
         model.encoder[-1].bias[model.latent_dim :].fill_(-2.0)  # far from no noise at all
     model.weights_hash = "changed"
-    means, _ = encode_split(Subject(model, {"name": "vae"}, "float32"), images, cache, 4)
+    means, _ = encode_split(FrozenModel(model, {"name": "vae"}, "float32"), images, cache, 4)
     draws = torch.stack(
         [
-            encode_split(Subject(model, {"name": "vae"}, "float32", seed), images, cache, 4)[0]
+            encode_split(FrozenModel(model, {"name": "vae"}, "float32", seed), images, cache, 4)[0]
             for seed in range(40)
         ]
     )
@@ -95,18 +95,18 @@ def test_drawn_latents_scatter_about_the_means_as_the_posterior_says(images, tmp
 
 
 def test_a_drawn_latent_depends_on_seed_and_image_alone(tmp_path):
-    subject_ = Subject(small_vae(), {"name": "vae"}, "float32", drawn_with=3)
+    frozen_ = FrozenModel(small_vae(), {"name": "vae"}, "float32", drawn_with=3)
     whole, _ = encode_split(
-        subject_, Faces("faces", 6, 4, 32, 0, 1).split("train"), Cache(tmp_path / "a"), 4
+        frozen_, Faces("faces", 6, 4, 32, 0, 1).split("train"), Cache(tmp_path / "a"), 4
     )
     part, _ = encode_split(
-        subject_, Faces("faces", 3, 4, 32, 0, 1).split("train"), Cache(tmp_path / "b"), 2
+        frozen_, Faces("faces", 3, 4, 32, 0, 1).split("train"), Cache(tmp_path / "b"), 2
     )
     assert torch.equal(whole[:3], part)
 
 
 def test_a_model_without_a_posterior_has_no_draws(images, tmp_path):
-    plain, seeded = (Subject(Pixels().freeze(), {}, "float32", seed) for seed in (None, 1))
+    plain, seeded = (FrozenModel(Pixels().freeze(), {}, "float32", seed) for seed in (None, 1))
     assert seeded.identity() == plain.identity()
     with pytest.raises(ValueError, match="no distribution to draw from"):
         plain.model.encode(images.images([0]), torch.zeros(1, *plain.model.latent_shape))
@@ -133,7 +133,7 @@ def test_latents_that_are_not_finite_name_the_images(images, tmp_path):
             return z
 
     means = images.images(slice(None)).mean((1, 2, 3))
-    broken = Subject(Broken().freeze(), {"name": "broken"}, "float32")
+    broken = FrozenModel(Broken().freeze(), {"name": "broken"}, "float32")
     with pytest.raises(ValueError, match=f"1 of 6 images \\(ids {images.ids[2]}\\)"):
         encode_split(broken, images, Cache(tmp_path), 6)
 
@@ -156,7 +156,7 @@ class Counting(Pixels):
 
 
 def counting(limit=None):
-    return Subject(Counting(limit).freeze(), {"name": "counting"}, "float32")
+    return FrozenModel(Counting(limit).freeze(), {"name": "counting"}, "float32")
 
 
 def dots(n, **changes):
@@ -211,10 +211,10 @@ def test_a_last_block_that_is_not_full_is_encoded_again_in_a_larger_split(tmp_pa
 
 
 def test_blocks_are_encoded_in_passes_across_their_borders(tmp_path):
-    subject = counting()
-    encode_split(subject, dots(250), Cache(tmp_path), 4)
+    frozen = counting()
+    encode_split(frozen, dots(250), Cache(tmp_path), 4)
     size = images_per_call(4, torch.device("cpu"))
-    assert subject.model.sizes == [size] * (250 // size) + [250 % size]
+    assert frozen.model.sizes == [size] * (250 // size) + [250 % size]
     assert len(block_files(tmp_path)) == 3
 
 
@@ -232,12 +232,12 @@ def test_encoding_in_blocks_equals_encoding_in_one_go(tmp_path, monkeypatch, los
     monkeypatch.setattr(encoding, "BLOCK_IMAGES", 5)
     images = Faces("faces", 28, 4, 32, 0, 1).split("train")
     whole = small_vae().encode(images.images(slice(None)))
-    encode_split(subject(), images, Cache(tmp_path), 4)
-    parts = {"model": subject().identity()}
+    encode_split(frozen(), images, Cache(tmp_path), 4)
+    parts = {"model": frozen().identity()}
     for i in lost:
         fingerprint = images.fingerprint_of(slice(5 * i, min(5 * i + 5, 28)))
         Cache(tmp_path).entry("latents", {"images": fingerprint, **parts}).path.unlink()
-    z, n = encode_split(subject(), images, Cache(tmp_path), 4)
+    z, n = encode_split(frozen(), images, Cache(tmp_path), 4)
     assert n == sum(3 if i == 5 else 5 for i in lost)
     assert torch.equal(z, whole)
 
@@ -269,10 +269,10 @@ def test_two_at_once_encode_each_block_once(tmp_path):
     found = {}
 
     def run(name):
-        subject = counting()
+        frozen = counting()
         first = itertools.chain([together.wait], itertools.repeat(lambda: None))
-        subject.model.before = lambda: next(first)()
-        found[name] = encode_split(subject, dots(900), Cache(tmp_path), 4)
+        frozen.model.before = lambda: next(first)()
+        found[name] = encode_split(frozen, dots(900), Cache(tmp_path), 4)
 
     threads = [threading.Thread(target=run, args=(name,)) for name in "ab"]
     for thread in threads:
@@ -312,9 +312,9 @@ def test_passes_on_other_devices_are_all_of_one_size(tmp_path):
             self.sizes.append(len(x))
             return x.flatten(1)
 
-    subject = Subject(Elsewhere().freeze(), {"name": "elsewhere"}, "float32")
-    z, n = encode_split(subject, dots(130), Cache(tmp_path), 32)
-    assert subject.model.sizes == [32] * 5
+    frozen = FrozenModel(Elsewhere().freeze(), {"name": "elsewhere"}, "float32")
+    z, n = encode_split(frozen, dots(130), Cache(tmp_path), 32)
+    assert frozen.model.sizes == [32] * 5
     assert n == 130
     assert levels(z) == list(range(130))
 
@@ -325,7 +325,7 @@ def test_latents_that_are_not_finite_are_not_stored(tmp_path):
             z = super().encode(x)
             return torch.where(z[:, :1] < 150 / 1024, z, torch.inf)
 
-    late = Subject(Late().freeze(), {"name": "late"}, "float32")
+    late = FrozenModel(Late().freeze(), {"name": "late"}, "float32")
     with pytest.raises(ValueError, match=r"for 50 of 100 images \(ids 0150, .* and 40 more"):
         encode_split(late, dots(300), Cache(tmp_path), 4)
     assert len(block_files(tmp_path)) == 1

@@ -7,7 +7,7 @@ from stitching.data.faces import Faces
 from stitching.maps import OLS, Identity, ReducedRank, Ridge
 from stitching.models.base import GenerativeModel
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from stitching.pipeline.fitting import Factorisations, Fitting, Space, ranks_of
 from tests.small import Pixels, small_cell, small_vae, small_vae_options
 
@@ -42,7 +42,7 @@ class Blind(Turned):
 
 def turned(seed, cls=Turned):
     options = {"_target_": cls.__name__, "name": f"turned-{seed}", "seed": seed}
-    return Subject(cls(seed).freeze(), options, "float32")
+    return FrozenModel(cls(seed).freeze(), options, "float32")
 
 
 def cell(tmp_path, encoder, decoder, latent_map, **options):
@@ -58,8 +58,8 @@ def test_equivalent_spaces_map_both_ways_and_back_without_loss(tmp_path):
 
 
 def test_the_reverse_of_a_cell_is_the_forward_of_its_mirror(tmp_path):
-    pixels = Subject(Pixels().freeze(), {"name": "pixels"}, "float32")
-    vae = Subject(small_vae(), small_vae_options(), "float32")
+    pixels = FrozenModel(Pixels().freeze(), {"name": "pixels"}, "float32")
+    vae = FrozenModel(small_vae(), small_vae_options(), "float32")
     there = cell(tmp_path, vae, pixels, Ridge()).run().metrics
     back = cell(tmp_path, pixels, vae, Ridge()).run().metrics
     for key in ("mse", "rmse", "r2"):
@@ -135,11 +135,11 @@ def test_a_map_that_chose_nothing_has_no_penalty_curve(tmp_path, latent_map):
 
 @pytest.mark.parametrize("pair", [("vae", "pixels"), ("pixels", "vae")])
 def test_a_streamed_cell_equals_the_one_in_memory(tmp_path, pair):
-    subjects = {
+    frozen_models = {
         "pixels": turned(4),
-        "vae": Subject(small_vae(), small_vae_options(), "float32"),
+        "vae": FrozenModel(small_vae(), small_vae_options(), "float32"),
     }
-    encoder, decoder = (subjects[name] for name in pair)
+    encoder, decoder = (frozen_models[name] for name in pair)
     whole = cell(tmp_path, encoder, decoder, Ridge()).run().metrics
     streamed = cell(tmp_path, encoder, decoder, Ridge(chunk=7)).run().metrics
     assert whole.keys() == streamed.keys()

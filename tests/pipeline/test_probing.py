@@ -6,10 +6,10 @@ import pytest
 from stitching.data.base import ClassLabels
 from stitching.data.faces import Faces
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from stitching.pipeline.probing import _columns
 from stitching.probes import FittedProbe, LassoProbes, LogisticProbes
-from tests.small import Pixels, readouts, small_cell, small_vae, small_vae_options, strict
+from tests.small import Pixels, probe_suite, small_cell, small_vae, small_vae_options, strict
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::stitching.maps.PenaltyEdgeWarning"),
@@ -18,18 +18,18 @@ pytestmark = [
 
 
 def pixels():
-    return Subject(Pixels().freeze(), {"name": "pixels"}, "float32")
+    return FrozenModel(Pixels().freeze(), {"name": "pixels"}, "float32")
 
 
 def vae():
-    return Subject(small_vae(), small_vae_options(), "float32")
+    return FrozenModel(small_vae(), small_vae_options(), "float32")
 
 
 def run(cache, encoder, data=None, attributes=None, **protocol):
     data = data or Faces("faces", 120, 40, 32, 0, 1)
     switches = strict(**protocol)
-    asked = readouts(cache, switches, attributes)
-    return small_cell(encoder, pixels(), data, cache, protocol=switches, readouts=asked).run()
+    asked = probe_suite(cache, switches, attributes)
+    return small_cell(encoder, pixels(), data, cache, protocol=switches, probe_suite=asked).run()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 from stitching.compute.rows import Rows
 from stitching.maps import OLS, ReducedRank, Ridge
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from stitching.pipeline.fitting import Factorisations, Fitting, Space
 from stitching.pipeline.validation import held_out, suggest_options, validation_r2
 from tests.small import Pixels, fitting
@@ -26,8 +26,8 @@ IDS = [f"item-{i}" for i in range(N)]
 
 
 def space(name, latents, test=None):
-    subject = Subject(Pixels(name).freeze(), {"kind": name}, "float32")
-    return Space(subject, "fingerprint", latents, latents[:2] if test is None else test)
+    frozen = FrozenModel(Pixels(name).freeze(), {"kind": name}, "float32")
+    return Space(frozen, "fingerprint", latents, latents[:2] if test is None else test)
 
 
 @pytest.fixture

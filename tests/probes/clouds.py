@@ -1,4 +1,4 @@
-"""Latents of two classes whose answers are known."""
+"""Latents of two classes whose predictions are known."""
 
 import numpy as np
 import torch

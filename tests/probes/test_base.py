@@ -164,7 +164,7 @@ def test_controls_are_at_chance_on_other_items(kind):
     fitted = probes.fit(latents[:200], {"a": labels[:200]})
     control = probes.fit_controls(latents[:200], {"a": labels[:200]}, fitted, seed=0)["a"]
     meaningless = control_labels(labels[200:], "a/test", 0)
-    assert (control.answers(latents[200:]) == meaningless).mean() == pytest.approx(0.5, abs=0.04)
+    assert (control.predict(latents[200:]) == meaningless).mean() == pytest.approx(0.5, abs=0.04)
 
 
 # --- Attributes that cannot be probed (case C27)

@@ -36,17 +36,17 @@ def test_a_score_is_the_same_to_the_bit_in_any_batch(n, size, width):
 
 def test_answers_are_the_signs_of_scores():
     probe, latents = probe_of(), latents_of(20)
-    assert np.array_equal(probe.answers(latents), probe.scores(latents) > 0)
+    assert np.array_equal(probe.predict(latents), probe.scores(latents) > 0)
 
 
 def test_answers_of_classes_are_their_labels():
     probe, latents = probe_of(n_classes=3), latents_of(20)
-    assert np.array_equal(probe.answers(latents), probe.scores(latents).argmax(1) + 3)
+    assert np.array_equal(probe.predict(latents), probe.scores(latents).argmax(1) + 3)
 
 
 @pytest.mark.parametrize("n_classes", [None, 3])
-def test_no_items_get_no_answers(n_classes):
-    assert probe_of(n_classes=n_classes).answers(latents_of(0)).shape == (0,)
+def test_no_items_get_no_predictions(n_classes):
+    assert probe_of(n_classes=n_classes).predict(latents_of(0)).shape == (0,)
 
 
 @pytest.mark.parametrize("n_classes", [None, 3])

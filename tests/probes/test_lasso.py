@@ -26,7 +26,7 @@ def test_answers_are_predictions_clipped_and_rounded():
     probe = LassoProbes(alpha=0.005, standardise=False).fit(latents, {"Male": labels})["Male"]
     predictions = probe.scores(latents) + 0.5
     assert predictions.min() < -0.05  # the paper rounded without clipping
-    assert np.array_equal(probe.answers(latents), np.rint(predictions.clip(0, 1)) == 1)
+    assert np.array_equal(probe.predict(latents), np.rint(predictions.clip(0, 1)) == 1)
 
 
 def walked(latents, labels, n_alphas=8, n_folds=5):
@@ -68,7 +68,7 @@ def test_a_penalty_without_weights_answers_as_most_items():
     latents, labels = two_clouds(10, 30)
     probe = LassoProbes(alpha=10.0).fit(latents, {"Bald": labels})["Bald"]
     assert probe.facts["n_weights"] == 0
-    assert not probe.answers(latents).any()
+    assert not probe.predict(latents).any()
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_tie_at_exactly_one_half_is_a_yes():
     # So large a penalty that no weight is left: the prediction is the share of yes, 0.5.
     probe = LassoProbes(alpha=1e3).fit(latents, {"Male": labels})["Male"]
     assert probe.facts["n_weights"] == 0
-    assert probe.answers(latents).all()
+    assert probe.predict(latents).all()
     assert (probe.scores(latents) > 0).all()
     np.testing.assert_allclose(probe.scores(latents), 0, atol=1e-15)
 
@@ -100,4 +100,4 @@ def test_just_below_one_half_is_a_no():
     latents, labels = two_clouds(20, 21)
     labels = labels if labels.mean() < 0.5 else ~labels
     probe = LassoProbes(alpha=1e3).fit(latents, {"Male": labels})["Male"]
-    assert not probe.answers(latents).any()
+    assert not probe.predict(latents).any()

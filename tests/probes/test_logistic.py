@@ -80,7 +80,7 @@ def test_the_penalty_is_that_of_brute_force_cross_validation(width, signal, flip
 def test_an_attribute_laid_out_along_a_line_is_read(width):
     latents, labels = two_clouds(300, 300, width, gap=5.0)
     probe = LogisticProbes(alpha=1.0).fit(latents[:300], {"Smiling": labels[:300]})["Smiling"]
-    assert (probe.answers(latents[300:]) == labels[300:]).mean() > 0.9
+    assert (probe.predict(latents[300:]) == labels[300:]).mean() > 0.9
 
 
 def test_labels_that_latents_give_away_have_a_minimum():
@@ -125,7 +125,7 @@ def test_extreme_penalties_do_not_run_away(alpha):
     assert np.abs(probe.scores(latents)).max() < 1e3
 
 
-def test_swapping_yes_and_no_swaps_the_answers():
+def test_swapping_yes_and_no_swaps_the_predictions():
     latents, labels = two_clouds(20, 60)
     probes = LogisticProbes(alpha=1.0)
     yes, no = (probes.fit(latents, {"a": x})["a"].scores(latents) for x in (labels, ~labels))

@@ -17,7 +17,7 @@ def fitted(latents, labels, **options):
 def test_an_attribute_laid_out_along_a_line_is_read(width):
     latents, labels = two_clouds(300, 300, width, gap=5.0)
     probe = fitted(latents[:300], labels[:300])
-    assert (probe.answers(latents[300:]) == labels[300:]).mean() > 0.93
+    assert (probe.predict(latents[300:]) == labels[300:]).mean() > 0.93
 
 
 def test_the_direction_is_that_of_fishers_discriminant():
@@ -28,9 +28,12 @@ def test_the_direction_is_that_of_fishers_discriminant():
 
 def test_a_rare_attribute_is_not_answered_no_throughout():  # case C27
     latents, labels = two_clouds(60, 1940, gap=4.0)
-    answers, truth = fitted(latents[:1000], labels[:1000]).answers(latents[1000:]), labels[1000:]
-    assert answers[truth].mean() > 0.9
-    assert (~answers[~truth]).mean() > 0.9
+    predictions, truth = (
+        fitted(latents[:1000], labels[:1000]).predict(latents[1000:]),
+        labels[1000:],
+    )
+    assert predictions[truth].mean() > 0.9
+    assert (~predictions[~truth]).mean() > 0.9
 
 
 @pytest.mark.parametrize("width", [5, 60])
@@ -58,16 +61,16 @@ def test_scores_are_those_of_ridge_regression_less_the_threshold(width):
     np.testing.assert_allclose(probe.scores(latents), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_swapping_yes_and_no_swaps_the_answers():
+def test_swapping_yes_and_no_swaps_the_predictions():
     latents, labels = two_clouds(20, 60)
-    yes, no = fitted(latents, labels).answers(latents), fitted(latents, ~labels).answers(latents)
+    yes, no = fitted(latents, labels).predict(latents), fitted(latents, ~labels).predict(latents)
     assert np.array_equal(yes, ~no)
 
 
 def test_latents_that_never_vary_give_one_answer():
     _, labels = two_clouds(10, 30)
     probe = fitted(torch.full((40, 3), 0.1), labels)
-    assert len(set(probe.answers(torch.full((5, 3), 0.1)).tolist())) == 1
+    assert len(set(probe.predict(torch.full((5, 3), 0.1)).tolist())) == 1
 
 
 def test_penalties_at_an_edge_are_warned_of_by_attribute():

@@ -65,7 +65,7 @@ def test_answers_are_labels_of_classes():
     latents, labels = three_clouds(gap=8.0, sizes=(40, 40, 40))
     probe = SoftmaxProbes(alpha=1.0).fit(latents[:90], {"digit": labels[:90]})["digit"]
     assert probe.classes == (2, 5, 9)
-    assert (probe.answers(latents[90:]) == labels[90:]).mean() > 0.9
+    assert (probe.predict(latents[90:]) == labels[90:]).mean() > 0.9
 
 
 def test_biases_sum_to_zero():

@@ -9,7 +9,7 @@ from stitching.compute import progress
 from stitching.data.faces import Faces
 from stitching.metrics.pixel import PSNR, RMSE
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import Subject
+from stitching.pipeline.encoding import FrozenModel
 from stitching.tracking import NoTracker
 from stitching.train.__main__ import train
 from stitching.train.trainer import Recipe, Trainer
@@ -33,8 +33,8 @@ def closed(monkeypatch):
 @pytest.mark.filterwarnings("ignore::stitching.maps.PenaltyEdgeWarning")
 @pytest.mark.filterwarnings("ignore::stitching.maps.InterpolationWarning")
 def test_every_long_stage_of_a_cell_has_a_bar_that_reaches_its_end(tmp_path, closed):
-    pixels = Subject(Pixels().freeze(), {"name": "pixels"}, "float32")
-    vae = Subject(small_vae(), small_vae_options(), "float32")
+    pixels = FrozenModel(Pixels().freeze(), {"name": "pixels"}, "float32")
+    vae = FrozenModel(small_vae(), small_vae_options(), "float32")
     data = Faces("faces", 40, 9, 32, 0, 1)
     metrics = {"rmse": RMSE(), "psnr": PSNR()}
     small_cell(vae, pixels, data, Cache(tmp_path), metrics=metrics).run()
