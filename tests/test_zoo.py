@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import stitching
-from stitching.weights.loading import ZOO
+from stitching.weights.locations import ZOO
 
 #: Models that encode.
 MODELS = ("vae", "vqvae", "nf", "dm")

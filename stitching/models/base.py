@@ -1,8 +1,7 @@
-"""What every generative model offers to the pipeline.
+"""Base class of all generative models.
 
 A subclass implements `_encode` and `_decode` in its own value range and latent shape; the base
-class owns range conversion, flattening, evaluation mode and precision, so that no family can get
-them wrong alone.
+class converts ranges, flattens latents, and sets evaluation mode and precision.
 """
 
 import math
@@ -27,11 +26,9 @@ if TYPE_CHECKING:
 #: bit. 16 is a third faster than 8 on processors without AVX-512, and larger passes hardly more
 #: so. Other devices take what they are given.
 CPU_BATCH = 16
-#: What torch says where dtypes do not go together.
+#: In torch's messages about dtypes that do not go together.
 _ON_DTYPES = re.compile(r"dtype|scalar ?type|should be the same|not implemented for", re.I)
-#: Share of a training by which every objective has its final form; runs that start from trained
-#: weights begin there.
-WARMUP_END = 0.3
+_UNIT = (0.0, 1.0)
 
 
 class GenerativeModel(nn.Module, ABC):
@@ -51,20 +48,15 @@ class GenerativeModel(nn.Module, ABC):
     #: Whether the model can play each role; `random` cannot decode.
     can_encode = True
     can_decode = True
-    #: Options that change decoding alone, so that latents are shared between their values.
+    #: Options that change decoding alone: latents are shared between their values.
     decode_options: frozenset[str] = frozenset()
     #: Whether `_encode` and `_decode` may run in several threads at once: they keep nothing on
-    #: the model. Off unless a family says so, for a model of a user may well keep something.
+    #: the model.
     thread_safe = False
-    #: Whether the model is nothing before `fit_images`; its `weights_hash` is None until then.
+    #: Whether the model needs `fit_images` before use; its `weights_hash` is None until then.
     needs_fit = False
-    #: Whether an image has a distribution of latents, which `encode` can draw from; see
-    #: `_posterior`.
+    #: Whether `_posterior` returns a distribution of latents, which `encode` can draw from.
     has_posterior = False
-    #: Whether its objective makes images, which `perceptual` can compare.
-    learns_perceptually = False
-    #: Training images that `fitted_prior` is fitted to.
-    prior_images: int = 6400
 
     def __init__(
         self,
@@ -87,26 +79,23 @@ class GenerativeModel(nn.Module, ABC):
         self.autocast_dtype: torch.dtype | None = None
         #: Density of the noise of samples; None: the standard normal distribution.
         self.fitted_prior: FittedPrior | None = None
-        #: While training, a distance of images made from real ones, (N, 3, S, S) in [0, 1] both,
-        #: to be minimised beside the objective; see `learns_perceptually`.
-        self.perceptual: Callable[[Tensor, Tensor], Tensor] | None = None
-        #: What it was built with, including what its weight file said; empty if built by hand.
+        #: Constructor options, completed from the weight file; empty if built by hand.
         self.options: dict[str, Any] = {}
         #: SHA-256 of the weight file, or of the values of an untrained model; None without any.
         self.weights_hash: str | None = None
-        #: Data set and size the weights were trained on, as their file says.
+        #: Metadata of the weight file, such as the training data.
         self.card: dict[str, str] = {}
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Return the constructor's options, with what a published weight file says of itself.
+        """Return the constructor's options, completed from a published weight file.
 
-        Called before the model is built. A family reads depth and widths from the tensors'
-        names and shapes here: options that are null are filled in, others are compared.
+        Called before the model is built. A family reads depth and widths from names and shapes
+        of the tensors here: options that are null are filled in, others are compared.
 
         Args:
             options: As configured, with `_target_` and `name`.
-            file: The weight file; not one of this project, which carries its options as a card.
+            file: A weight file without a card of this project.
 
         Raises:
             ValueError: An option contradicts the file; the message names option and values.
@@ -115,14 +104,11 @@ class GenerativeModel(nn.Module, ABC):
         return options
 
     def state_from(self, file: WeightFile) -> dict[str, Tensor]:
-        """Return the model's own state dict from a published file, names mapped.
-
-        By default the file's tensors under their own names.
-        """
+        """Return the state dict of a published file under the model's names; default: as it is."""
         return file.state_dict()
 
     def check_fit(self, n_images: int) -> None:
-        """Check before any long work that so many images are enough for `fit_images`.
+        """Check that so many images are enough for `fit_images`.
 
         Raises:
             ValueError: They are too few for the options; never by default.
@@ -131,11 +117,11 @@ class GenerativeModel(nn.Module, ABC):
     def fit_images(self, images: Tensor | Iterable[Tensor]) -> None:
         """Fit a model that `needs_fit` to images, and set its `weights_hash`.
 
-        The pipeline fits it to the images that maps are fitted on, never to test images. What was
-        fitted must lie in the state dict, for the cache.
+        The pipeline calls it with the images that maps are fitted on, never with test images.
+        The result must be part of the state dict, for the cache.
 
         Args:
-            images: Shape (N, 3, S, S), as `encode` takes them, or batches of such.
+            images: Shape (N, 3, S, S), as for `encode`, or batches of such.
 
         Raises:
             TypeError: The model has nothing to fit.
@@ -150,17 +136,17 @@ class GenerativeModel(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights lie."""
+        """Device of the weights."""
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     @torch.inference_mode()
     def encode(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Return the latents of images: of a model with a posterior, its means.
+        """Return the latents of images; of a model with a posterior, its means.
 
         Args:
             x: Shape (N, 3, S, S), float in [0, 1] or uint8.
-            noise: Standard normal, shape (N, *latent_shape): draws from the posterior instead,
-                mean + deviation * noise.
+            noise: Standard normal, shape (N, *latent_shape): the result is a draw from the
+                posterior, mean + deviation * noise.
 
         Returns:
             Shape (N, D), float32 (float64 for a model in float64), on the model's device.
@@ -176,7 +162,7 @@ class GenerativeModel(nn.Module, ABC):
                 f"model {self.name} takes {self.image_size} x {self.image_size} images, got "
                 f"{x.shape[-2]} x {x.shape[-1]}: set data.image_size={self.image_size}"
             )
-        x = rescale(x.to(self.device, self._dtype()), (0.0, 1.0), self.value_range)
+        x = self._to_own_range(x.to(self.device, self._dtype()))
         if noise is None:
             return self._batched(self._encode, x).flatten(1)
         if not self.has_posterior:
@@ -196,8 +182,8 @@ class GenerativeModel(nn.Module, ABC):
             z: Shape (N, D).
 
         Returns:
-            Shape (N, 3, S, S), float32, clamped to [0, 1]; NaN where the network's output was not
-            finite, which the caller must look for, and the pipeline does.
+            Shape (N, 3, S, S), float32, clamped to [0, 1]; NaN where the network's output is not
+            finite, for which the caller must check.
 
         Raises:
             ValueError: The latents have another width, or the model `needs_fit`.
@@ -206,7 +192,7 @@ class GenerativeModel(nn.Module, ABC):
 
     @torch.inference_mode()
     def decode_unclamped(self, z: Tensor) -> Tensor:
-        """As `decode`, but values that leave [0, 1] are left as the network gave them."""
+        """Return the images of latents without clamping to [0, 1]; else the same as `decode`."""
         self._require_fit()
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(
@@ -217,7 +203,7 @@ class GenerativeModel(nn.Module, ABC):
         x = self._batched(self._decode, z)
         # Clamping would turn an infinity into a harmless white or black.
         x = torch.where(x.isfinite(), x, torch.nan).float()
-        return rescale(x, self.value_range, (0.0, 1.0))
+        return self._to_unit_range(x)
 
     @torch.inference_mode()
     def sample(
@@ -229,8 +215,8 @@ class GenerativeModel(nn.Module, ABC):
             n: Number of images.
             seed: Image i depends on (seed, i) alone.
             temperature: Factor on the prior's standard deviation.
-            fitted: From the density that was fitted to latents after training, where the model
-                has one (`fitted_prior`); if false, from the prior that it was trained with.
+            fitted: Whether to draw from the `fitted_prior`, where there is one, instead of the
+                prior of the training.
 
         Returns:
             Shape (n, 3, S, S), float32 in [0, 1].
@@ -242,43 +228,12 @@ class GenerativeModel(nn.Module, ABC):
         return self.decode(self._prior(noise.to(self._network_dtype())).flatten(1))
 
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
-        """Return family-specific figures on mapped latents, keys `latent/...`; none by default."""
+        """Return family-specific measures of mapped latents, keys `latent/...`; default none."""
         del true, mapped
         return {}
 
-    def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss of a batch and figures to log.
-
-        Args:
-            x: Shape (N, 3, S, S), float32 in [0, 1].
-            progress: Share of the training done, in [0, 1); from `WARMUP_END` on the objective
-                does not change.
-
-        Raises:
-            TypeError: The model is not trained by this project.
-        """
-        raise TypeError(f"model {self.name} has no training objective in this project")
-
-    def finish_training(self, batches: Iterable[Tensor]) -> None:
-        """Estimate what is left once the weights are final: the `fitted_prior`, if there is one.
-
-        Args:
-            batches: Training images, each (N, 3, S, S) float32 in [0, 1].
-        """
-        if self.fitted_prior is None:
-            return
-        self.eval()
-        found: list[Tensor] = []
-        for x in batches:
-            if sum(map(len, found)) >= self.prior_images:
-                break
-            with torch.inference_mode():
-                own = rescale(x.to(self.device), (0.0, 1.0), self.value_range)
-                found.append(self._batched(self._noise_of, own).flatten(1))
-        self.fitted_prior.fit(torch.cat(found))
-
     def freeze(self) -> "GenerativeModel":
-        """Switch to evaluation mode without gradients, and return self."""
+        """Switch to evaluation mode, switch gradients off, and return self."""
         return self.eval().requires_grad_(False)
 
     @abstractmethod
@@ -290,25 +245,18 @@ class GenerativeModel(nn.Module, ABC):
         """(N, *latent_shape) to (N, 3, S, S) in `value_range`."""
 
     def _posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the latents, each as `_encode` returns."""
+        """Mean and standard deviation of the latents, each of the shape of `_encode`."""
         raise TypeError(f"model {self.name} has_posterior, but its class defines no _posterior")
 
     def _prior(self, noise: Tensor) -> Tensor:
         """Standard normal noise (N, *latent_shape) to latents of the model's prior."""
         return noise
 
-    def _perceived(self, made: Tensor, real: Tensor) -> Tensor:
-        """The `perceptual` distance of images in own range; 0 without it, or without images."""
-        if self.perceptual is None or len(made) == 0:
-            return made.new_zeros(())
-        unit = (0.0, 1.0)
-        return self.perceptual(
-            rescale(made, self.value_range, unit), rescale(real, self.value_range, unit)
-        )
+    def _to_own_range(self, x: Tensor) -> Tensor:
+        return rescale(x, _UNIT, self.value_range)
 
-    def _noise_of(self, x: Tensor) -> Tensor:
-        """The noise from which `_prior` makes the latents of images (N, 3, S, S) in own range."""
-        return self._encode(x)
+    def _to_unit_range(self, x: Tensor) -> Tensor:
+        return rescale(x, self.value_range, _UNIT)
 
     def _require_fit(self) -> None:
         if self.needs_fit and self.weights_hash is None:
@@ -333,20 +281,16 @@ class GenerativeModel(nn.Module, ABC):
         return run(x)
 
     def _dtype(self) -> torch.dtype:
-        """Of images and latents outside the networks: float64 for a model in float64."""
+        """Dtype of images and latents outside the networks: float64 for a model in float64."""
         return torch.float64 if self._network_dtype() == torch.float64 else torch.float32
 
     def _network_dtype(self) -> torch.dtype:
-        """Of what the networks are given: that of the first weights, of 16 bits or more."""
+        """Dtype of the networks' input: that of the first weights of 16 bits or more."""
         found = (p.dtype for p in self.parameters() if p.is_floating_point() and p.itemsize > 1)
         return next(found, torch.float32)
 
     def _explain_dtype(self, given: torch.dtype, error: Exception) -> None:
-        """Raise an error that says what to do where weights of low precision are the cause.
-
-        Raises:
-            ValueError: They are.
-        """
+        """Raise a ValueError with a remedy if weights of low precision are the cause."""
         held = {v.dtype for v in self.parameters() if v.is_floating_point()} - {self._dtype()}
         if not held or not _ON_DTYPES.search(str(error)):
             return

@@ -1,4 +1,4 @@
-"""DDIM in both directions, and what diffusion models of pixels make of it.
+"""DDIM in both directions, and the base class of diffusion models of pixels.
 
 Source: Song et al. (2021), arXiv 2010.02502; v-prediction: Salimans and Ho (2022),
 arXiv 2202.00512.
@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from stitching.models.base import GenerativeModel
 from stitching.models.prior import FittedPrior
+from stitching.models.trainable import Trainable
 
-#: Share of an image's power in a noisy one (cumulative alpha) above which a predicted clean image
-#: is compared by features.
+#: Cumulative alpha (share of the image's power) above which predicted clean images enter the
+#: perceptual distance.
 _PERCEPTUAL_LEVEL = 0.2
 
 #: A network: noisy images (N, C, H, W) and their time steps (N,) to a prediction.
@@ -24,18 +24,18 @@ Network = Callable[[Tensor, Tensor], Tensor]
 class DDIM:
     """Deterministic DDIM (eta 0) in both directions on one schedule.
 
-    The visited time steps are those of "leading" spacing, 0, T/n, ..., (n-1) T/n; below the
-    first lies the clean image (cumulative alpha 1). Inversion and decoding visit the same steps.
+    Time steps have "leading" spacing, 0, T/n, ..., (n-1) T/n; below the first lies the clean
+    image (cumulative alpha 1). Inversion and decoding use the same steps.
 
     Args:
         n_train_steps: T.
         beta_start: First beta of the linear schedule.
         beta_end: Last beta.
-        n_steps: Steps visited, 1..T.
+        n_steps: Number of steps, 1..T.
         prediction: `epsilon` or `v`, what the network returns.
-        inversion_iterations: Evaluations per inversion step. Each uses the time step moved to;
-            with one, at the current point (plain DDIM inversion); more are fixed-point
-            iterations towards the exact inverse of the decoding step.
+        inversion_iterations: Evaluations per inversion step, each at the time step moved to. The
+            first is at the current point (plain DDIM inversion); more are fixed-point iterations
+            towards the exact inverse of the decoding step.
 
     Raises:
         ValueError: A value is out of range.
@@ -56,7 +56,7 @@ class DDIM:
             raise ValueError(f"prediction must be epsilon or v, got {prediction!r}")
         if inversion_iterations < 1:
             raise ValueError(f"inversion_iterations must be >= 1, got {inversion_iterations}")
-        # Numbers, also where a model without values (on the meta device) is built.
+        # Real numbers also in a model on the meta device.
         betas = torch.linspace(
             beta_start, beta_end, n_train_steps, dtype=torch.float64, device="cpu"
         )
@@ -88,7 +88,7 @@ class DDIM:
         """Move latents at the last step to clean images.
 
         Args:
-            network: What predicts.
+            network: Returns the prediction.
             x: Shape (N, C, H, W).
             clip_x0: Clamp each predicted clean image to [-1, 1].
         """
@@ -121,25 +121,25 @@ class DDIM:
         return torch.full((len(x),), t, device=x.device)
 
 
-class PixelDiffusion(GenerativeModel):
+class PixelDiffusion(Trainable):
     """A diffusion model whose latent is the noisy image that DDIM inversion ends at.
 
-    A subclass has the network. This class lies beside `DDIM` so that cached latents, whose keys
-    hold the source of a model's classes, notice a change of either.
+    A subclass has the network. This class lies beside `DDIM` because keys of cached latents
+    contain the source files of a model's classes.
 
     Args:
-        name: See `GenerativeModel`.
-        image_size: See `GenerativeModel`.
-        value_range: See `GenerativeModel`.
-        size_multiple: See `GenerativeModel`.
+        name: Name of the option.
+        image_size: Height and width of its images.
+        value_range: Range of pixels in the network.
+        size_multiple: `image_size` must be a multiple of this.
         ddim: Schedule and steps.
-        clip_x0: Clamp predicted clean images while decoding.
+        clip_x0: Whether predicted clean images are clamped while decoding.
         prior_rank: Rank of the density that samples are drawn from, fitted to latents of training
             images; None: the standard normal distribution.
     """
 
     learns_perceptually = True
-    #: Inversion takes its time.
+    #: Fewer than by default: inversion is slow.
     prior_images = 1000
     decode_options = frozenset({"clip_x0"})
 
@@ -173,12 +173,10 @@ class PixelDiffusion(GenerativeModel):
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Mean squared error of the prediction at uniformly drawn time steps.
 
-        With `perceptual` also that distance of the predicted clean images, where noise leaves
-        enough of an image for one to be predicted.
+        `perceptual`, if set, compares the predicted clean images at low levels of noise.
         """
         del progress
-        low, high = self.value_range
-        x = x * (high - low) + low
+        x = self._to_own_range(x)
         levels = self.ddim.alphas_cumprod.to(x.device, torch.float32)
         # Stratified steps: the same distribution, less noise in the gradient.
         u = (torch.arange(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stitching.models.base import GenerativeModel
-from stitching.models.published import complete
+from stitching.models.trainable import Trainable
 from stitching.weights.containers import WeightFile
+from stitching.weights.loading import merge_options
 
 #: Width of the encoder's first convolution; the public code has no option for it.
 STEM = 64
@@ -27,10 +27,10 @@ class Layer(NamedTuple):
     """One token of a layer string.
 
     Attributes:
-        resolution: Side of what enters, in pixels.
+        resolution: Side of the input in pixels.
         kind: `x` residual blocks, `d` a block and average pooling, `u` nearest upsampling,
             `t` a change of width.
-        number: Of blocks; factor of pooling or upsampling; resolution whose width follows.
+        number: Of blocks; factor of pooling or upsampling; resolution of the new width.
     """
 
     resolution: int
@@ -89,8 +89,8 @@ class ResidualBlock(nn.Module):
 
     Args:
         channels: Width in and out; inside it is half.
-        kernel: Of the two convolutions in the middle, 3, or 1 where the image is one pixel.
-        pool: Factor by which the sum is pooled.
+        kernel: Size of the two convolutions in the middle.
+        pool: Factor of the pooling.
     """
 
     def __init__(self, channels: int, kernel: int, pool: int = 1) -> None:
@@ -118,10 +118,10 @@ def stack(
     """Return the modules of a layer string; their numbers are part of the weights' names.
 
     Args:
-        layers: What `parse_layers` returned.
+        layers: The parsed layers.
         channels: Width at each resolution.
         option: Name of the layer string, for messages.
-        end: Resolution that must come out.
+        end: Resolution of the output.
 
     Raises:
         ValueError: A layer does not follow from the one before it, or `end` is not reached.
@@ -131,7 +131,7 @@ def stack(
     children: list[nn.Module] = []
     for layer in layers:
         expected = _width(channels, layer.resolution, option)
-        # A change of width names the resolution it comes from, after pooling has left it.
+        # A change of width names the resolution before the pooling that precedes it.
         if width != expected or (layer.kind != "t" and layer.resolution != size):
             raise ValueError(
                 f"{option}: layer {layer} needs {expected} channels at resolution "
@@ -204,17 +204,17 @@ class Decoder(nn.Module):
         return torch.sigmoid(self.last_conv(self.block_mod(z)))
 
 
-class DiffuseVAE(GenerativeModel):
-    """A Gaussian VAE of residual blocks; its latent is the posterior mean, or a draw if asked for.
+class DiffuseVAE(Trainable):
+    """A Gaussian VAE of residual blocks; its latent is the posterior mean, or a draw from it.
 
     Args:
-        name: See `GenerativeModel`.
+        name: Name of the option.
         image_size: Resolution at which the layer strings begin and end.
         enc_block_str: Layers of the encoder, see `Layer`; ends at resolution 1.
         dec_block_str: Layers of the decoder, from resolution 1.
         enc_channel_str: Widths of the encoder by resolution; the one at 1 is the latent's.
         dec_channel_str: Widths of the decoder.
-        value_range: See `GenerativeModel`; must be [0, 1], for the decoder ends in a sigmoid.
+        value_range: Must be [0, 1], because the decoder ends in a sigmoid.
         alpha: Weight of the KL term in training.
 
     Raises:
@@ -265,7 +265,7 @@ class DiffuseVAE(GenerativeModel):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Return options with the strings of a Lightning file's `hyper_parameters`.
+        """Return the options with the strings of a Lightning file's `hyper_parameters`.
 
         Raises:
             ValueError: An option contradicts the file, or is given neither there nor here.
@@ -278,7 +278,7 @@ class DiffuseVAE(GenerativeModel):
             if "input_res" in stored:
                 found["image_size"] = stored["input_res"]
         given = {key: _plain(options[key]) for key in STRINGS if key in options}
-        options = complete({**options, **given}, found, file.path)
+        options = merge_options({**options, **given}, found, file.path)
         if missing := [key for key in STRINGS if options.get(key) is None]:
             raise ValueError(
                 f"{file.path} does not say its {', '.join(missing)}: set these options to the "
@@ -324,5 +324,5 @@ class DiffuseVAE(GenerativeModel):
 
 
 def _plain(text: Any) -> Any:
-    """A string without blanks, which mean nothing in layer strings."""
+    """A string without blanks, which layer strings ignore."""
     return "".join(text.split()) if isinstance(text, str) else text

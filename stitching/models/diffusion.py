@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stitching.models.ddim import DDIM, PixelDiffusion
-from stitching.models.published import complete
 from stitching.weights.containers import WeightFile
+from stitching.weights.loading import merge_options
 
 log = logging.getLogger(__name__)
 
@@ -22,34 +22,33 @@ class Diffusion(PixelDiffusion):
     """A pixel diffusion model on a U-Net; see `PixelDiffusion` for its latent.
 
     Args:
-        name: See `GenerativeModel`.
+        name: Name of the option.
         image_size: A multiple of `patch_size` times 2 to the number of levels less one.
         patch_size: The U-Net works on patches of this side, folded into channels.
         block_out_channels: Widths of the U-Net's levels.
         layers_per_block: Residual blocks per level.
         norm_num_groups: Groups of the normalisation layers.
         n_train_steps: T of the schedule the network was trained with.
-        beta_start: See `DDIM`.
-        beta_end: See `DDIM`.
+        beta_start: First beta of the linear schedule.
+        beta_end: Last beta.
         n_steps: Steps of inversion and decoding.
         prediction: `epsilon` or `v`.
-        inversion_iterations: See `DDIM`.
-        clip_x0: Clamp predicted clean images while decoding.
-        value_range: See `GenerativeModel`.
+        inversion_iterations: Evaluations per inversion step.
+        clip_x0: Whether predicted clean images are clamped while decoding.
+        value_range: Range of pixels in the network.
         sigma_data: If given, the U-Net predicts the clean image where the noise is wider than
             this, and a correction to the noisy image where it is narrower; `prediction` must be
             `v`, which is derived from it. If None, the U-Net's output is the prediction itself.
         attention_levels: Levels with self-attention of one head, counted from 0 at full
             resolution; the middle always has it.
-        freq_shift: Subtracted from the number of frequencies of the time embedding where these
-            are spaced.
-        flip_sin_to_cos: The time embedding has cosines before sines.
-        downsample_padding: Zeros around what is halved; 0 pads at the right and bottom alone.
+        freq_shift: Offset in the spacing of the time embedding's frequencies.
+        flip_sin_to_cos: Whether the time embedding has cosines before sines.
+        downsample_padding: Zeros around the input of downsampling; 0: at the right and bottom
+            alone.
         norm_eps: Added to the variance in normalisation layers.
         dropout: Share of activations dropped while training.
-        prior_rank: See `PixelDiffusion`.
-        ema: Of a published checkpoint with two weight sets, take the averaged one; if false, the
-            raw one.
+        prior_rank: Rank of the density that samples are drawn from; None: standard normal.
+        ema: Whether to take the averaged weights of a published checkpoint, else the raw ones.
 
     Raises:
         ValueError: The options do not fit each other.
@@ -99,7 +98,7 @@ class Diffusion(PixelDiffusion):
         multiple = patch_size * 2 ** (levels - 1)
         ddim = DDIM(n_train_steps, beta_start, beta_end, n_steps, prediction, inversion_iterations)
         super().__init__(name, image_size, value_range, multiple, ddim, clip_x0, prior_rank)
-        # diffusers takes seconds to import and only this family and the VQ-VAE need it.
+        # diffusers takes seconds to import.
         from diffusers import UNet2DModel
 
         self.patch_size = patch_size
@@ -127,7 +126,11 @@ class Diffusion(PixelDiffusion):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Return options with what the file's names and shapes say of the U-Net."""
+        """Return the options with the U-Net's widths and depths from the file.
+
+        Raises:
+            ValueError: An option contradicts the file.
+        """
         state = _weight_set(file, options.get("ema", True))
         if not _is_public(state):
             return options
@@ -146,14 +149,14 @@ class Diffusion(PixelDiffusion):
             "attention_levels": sorted(attention),
             **_PUBLIC,
         }
-        # Left out is a choice as well here: levels without attention.
-        return complete({"attention_levels": [], **options}, found, file.path)
+        # An option left out means levels without attention.
+        return merge_options({"attention_levels": [], **options}, found, file.path)
 
     def state_from(self, file: WeightFile) -> dict[str, Tensor]:
         """Return the weight set that `ema` chooses, under diffusers' names.
 
         Raises:
-            ValueError: The file has no averaged weights but `ema` asks for them.
+            ValueError: `ema` is true but the file has no averaged weights.
         """
         state = _weight_set(file, self.ema)
         if isinstance(file.content, list | tuple):
@@ -181,8 +184,8 @@ class Diffusion(PixelDiffusion):
         return skip.to(x.dtype) * x - (1 / total.sqrt()).to(x.dtype) * out
 
 
-#: What the code of ermongroup/ddim fixes. Tensors do not show it, and a network with another
-#: value loads all the same.
+#: Constants in the code of ermongroup/ddim. Names and shapes of tensors do not depend on most of
+#: them, so loading would not notice another value.
 _PUBLIC = {
     "patch_size": 1,
     "norm_num_groups": 32,
@@ -239,7 +242,7 @@ _ATTENTION = {
 
 
 def _renamed(name: str, value: Tensor, levels: int) -> tuple[str, Tensor]:
-    """Name and value as in this class; a name not known stays, and strict loading reports it."""
+    """Name and value as in this class; an unknown name stays, and strict loading reports it."""
     stem, _, kind = name.rpartition(".")
     if stem in _ENDS:
         return f"unet.{_ENDS[stem]}.{kind}", value

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stitching.models.base import GenerativeModel
 from stitching.models.prior import FittedPrior
-from stitching.models.published import complete
+from stitching.models.trainable import Trainable
 from stitching.weights.containers import WeightFile
+from stitching.weights.loading import merge_options
 
-#: Standard deviation of the noise on latents by which a training judges how steep the inverse is:
-#: about the error that linear maps leave in them.
+#: Standard deviation of the noise on latents that `inverse_gain` adds: about the error of linear
+#: maps to them.
 _INVERSE_STEP = 0.6
 
 
@@ -33,7 +33,7 @@ class ActNorm(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return y and the log determinant of one sample."""
-        # Never in eval mode: an untrained model must not adapt to the images it is asked about.
+        # Never in eval mode: an untrained model must not adapt to the images it encodes.
         if self.training and not self.initialized:
             with torch.no_grad():
                 self.loc.copy_(-x.mean((0, 2, 3), keepdim=True))
@@ -90,7 +90,7 @@ class InvConv2dLU(nn.Module):
 
 
 class ZeroConv2d(nn.Module):
-    """A 3 x 3 convolution that starts at zero, padded with ones, with a learned log scale."""
+    """A 3 x 3 convolution initialised to zero, padded with ones, with a learned log scale."""
 
     def __init__(self, channels: int, out_channels: int) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class Block(nn.Module):
         return mean, log_sd
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
-        """Return what goes on, the latent of this scale, its log density, log determinant."""
+        """Return the next scale's input, this scale's latent, its log density, log determinant."""
         x = functional.pixel_unshuffle(x, 2)
         log_det = x.new_zeros(())
         for flow in self.flows:
@@ -220,7 +220,7 @@ class Block(nn.Module):
         return (z - mean) * torch.exp(-log_sd), log_sd
 
     def inverse(self, kept: Tensor | None, z: Tensor, noise: bool) -> Tensor:
-        """Return the input of this scale; `noise` says that z is standard normal noise."""
+        """Return the input of this scale from z, with `noise` the prior's noise in place of z."""
         if noise:
             mean, log_sd = self._prior_moments(kept, z)
             z = mean + torch.exp(log_sd) * z
@@ -230,17 +230,17 @@ class Block(nn.Module):
         return functional.pixel_shuffle(x, 2)
 
 
-class Glow(GenerativeModel):
+class Glow(Trainable):
     """Glow as encoder and decoder; the latent is the raw output of all scales, concatenated.
 
     Args:
-        name: See `GenerativeModel`.
+        name: Name of the option.
         image_size: A multiple of 2 to the number of blocks.
         n_flow: Flow steps per block.
         n_block: Scales.
         affine: Affine coupling; additive if false, as in the paper's checkpoint.
         width: Hidden channels of the coupling nets.
-        value_range: See `GenerativeModel`; Glow's own is [-0.5, 0.5].
+        value_range: Range of pixels in the network, [-0.5, 0.5] as published.
         noise: Width of the uniform noise added to training pixels, in the model's range
             (1/32 for 5-bit pixels).
         prior_rank: Rank of the density that samples are drawn from, fitted to the noise of
@@ -264,7 +264,7 @@ class Glow(GenerativeModel):
         pixels = 3 * image_size * image_size
         super().__init__(name, image_size, (pixels,), value_range, 2**n_block)
         self.noise = noise
-        #: While training, weight of `inverse_gain` beside the objective.
+        #: Weight of `inverse_gain` beside the objective; set by the trainer.
         self.inverse_weight = 0.0
         if prior_rank is not None:
             self.fitted_prior = FittedPrior(pixels, prior_rank)
@@ -281,7 +281,7 @@ class Glow(GenerativeModel):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Return options with depth, width and kind of coupling as in the file.
+        """Return the options with depth, width and kind of coupling from the file.
 
         Raises:
             ValueError: An option contradicts the file, or these are no weights of a Glow.
@@ -303,7 +303,7 @@ class Glow(GenerativeModel):
             "affine": len(out) == 2 * into.shape[1],
             "width": len(into),
         }
-        return complete(options, found, file.path)
+        return merge_options(options, found, file.path)
 
     def transform(self, x: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
         """Return the latents of all scales, their log density (N,), and the log determinant."""
@@ -319,8 +319,8 @@ class Glow(GenerativeModel):
 
         Args:
             latents: One tensor per scale, shapes (N, *shapes[i]).
-            noise: Latents are standard normal noise to be scaled by the prior (sampling);
-                if false they are features as `transform` returns them (exact inversion).
+            noise: If true, latents are standard normal noise that the prior scales (sampling);
+                if false, what `transform` returns (exact inversion).
         """
         x: Tensor | None = None
         blocks = cast("list[Block]", list(self.blocks))
@@ -353,14 +353,14 @@ class Glow(GenerativeModel):
         return torch.cat(parts, 1)
 
     def inverse_gain(self, x: Tensor, latents: list[Tensor]) -> Tensor:
-        """Mean square by which noise on latents moves an image, per mean square of the noise.
+        """Return the mean squared change of images by noise on latents, per mean square of noise.
 
-        The likelihood says nothing about latents that no image has, such as those that a map
-        returns: there the inverse may be as steep as it likes. This is small where it is not.
+        The likelihood does not limit how steep the inverse is at latents that no image has, such
+        as those that a map returns; minimising this does.
 
         Args:
             x: Images in own range, (N, 3, S, S).
-            latents: What `transform` returns for them.
+            latents: Their `transform`.
 
         Source: Behrmann et al. (2021), arXiv 2006.09347.
         """
@@ -370,8 +370,7 @@ class Glow(GenerativeModel):
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Negative log likelihood in bits per dimension, under uniform pixel noise."""
         del progress
-        low, high = self.value_range
-        x = x * (high - low) + low
+        x = self._to_own_range(x)
         x = x + (torch.rand_like(x) - 0.5) * self.noise
         latents, log_p, log_det = self.transform(x)
         dims = x[0].numel()

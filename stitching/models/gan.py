@@ -1,8 +1,8 @@
-"""StyleGAN2 as a model of the pipeline: a decoder whose latents are known for what it drew."""
+"""StyleGAN2 as a model of the pipeline: a decoder with known latents of the images it draws."""
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -10,44 +10,46 @@ from torch import Tensor
 from stitching.compute.batching import in_fixed_batches
 from stitching.compute.images import to_uint8
 from stitching.compute.seeding import item_noise
-from stitching.models.base import CPU_BATCH, GenerativeModel
-from stitching.models.published import complete
+from stitching.models.base import CPU_BATCH
 from stitching.models.stylegan2 import Generator, Noise
+from stitching.models.trainable import Trainable
 from stitching.weights.containers import WeightFile
+from stitching.weights.loading import merge_options
 
 SPACES = ("z", "w", "w+", "style")
-#: Settings of published networks that leave no trace in their tensors, where `Generator` knows
-#: one value alone.
+#: Settings of published networks that cannot be read from tensors and of which `Generator`
+#: implements one value.
 _FIXED = {
     "mapping_kwargs": {"activation": "lrelu", "lr_multiplier": 0.01},
     "synthesis_kwargs": {"activation": "lrelu", "architecture": "skip", "use_noise": True},
 }
 
 
-class GAN(GenerativeModel):
+class GAN(Trainable):
     """A StyleGAN2 generator.
 
-    It has no encoder. As source or target of a map it works on images it drew itself, whose
-    latents are known (`data=drawn`). Decoding is deterministic: the noise of the layers is the
-    stored one, or none, and never new.
+    It has no encoder. As source or target of a map it needs images that it drew itself, whose
+    latents are known (`data=drawn`). Decoding is deterministic: layers use the stored noise, or
+    none.
 
     Args:
-        name: See `GenerativeModel`.
+        name: Name of the option.
         image_size: A power of two, at least 8.
         z_dim: Width of z.
         w_dim: Width of w.
         mapping_layers: Dense layers from z to w. This and the next two are read from a published
             weight file where they are null.
         channel_base: At r pixels there are min(channel_base / r, channel_max) channels.
-        channel_max: See `channel_base`.
+        channel_max: Largest number of channels.
         conv_clamp: Outputs of layers are limited to [-conv_clamp, conv_clamp]; null: not, or as
-            a published snapshot says.
+            in a published snapshot.
         space: Latents are `z`; `w` (one for all layers); `w+` (one per layer); or `style` (the
             outputs of all affine layers).
-        truncation: Factor on the distance of w to its mean, for what is drawn and for `z`.
+        truncation: Factor on the distance of w to its mean, for drawn images and for `z`.
         noise: `const` or `none`.
-        ema: Of a published snapshot: averaged weights (G_ema), else raw ones (G).
-        value_range: See `GenerativeModel`.
+        ema: Whether to take the averaged weights (G_ema) of a published snapshot, else raw ones
+            (G).
+        value_range: Range of the generator's pixels.
 
     Raises:
         ValueError: An option is out of range, or null without a file to read it from.
@@ -109,8 +111,8 @@ class GAN(GenerativeModel):
 
     @property
     def drawing(self) -> str:
-        """Text of all that determines which image an index gives, besides seed and code."""
-        # Shapes are settled by the weights; the space is another description of one image.
+        """Settings that determine the image of an index, besides seed and code, as JSON."""
+        # Shapes follow from the weights; the image does not depend on the space.
         return json.dumps({"weights": self.weights_hash, **self._drawing}, sort_keys=True)
 
     @torch.inference_mode()
@@ -118,7 +120,7 @@ class GAN(GenerativeModel):
         """Return the latents of drawn images.
 
         Args:
-            seed: Which endless series of images.
+            seed: Of the series of images.
             indices: Numbers of the images; the latent of each depends on (seed, index) alone.
 
         Returns:
@@ -127,25 +129,24 @@ class GAN(GenerativeModel):
         z = item_noise(seed, indices, (self.z_dim,)).to(self.device, self._dtype())
         if len(z) == 0:
             return z.new_empty(0, self.latent_dim)
-        # Not under autocast: what is known is known exactly.
+        # Not under autocast: known latents are exact.
         return in_fixed_batches(self._prior, z, CPU_BATCH).flatten(1)
 
     def draw(self, seed: int, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Draw images from the prior, with their latents.
 
         Args:
-            seed: Which endless series of images.
+            seed: Of the series of images.
             indices: Numbers of the images; each depends on (seed, index) alone.
 
         Returns:
-            Latents as `known_latents` gives them, and images, shape (n, 3, S, S), uint8.
+            Their `known_latents`, and images, shape (n, 3, S, S), uint8.
 
         Raises:
             ValueError: An image is not finite.
         """
         latents = self.known_latents(seed, indices)
-        # StyleGAN2's bytes are floor(127.5 x + 128), clipped, which is what rounding 255 (x + 1)
-        # / 2 half up gives. Rounding 127.5 x + 128 instead would brighten all by half a level.
+        # StyleGAN2's bytes are floor(127.5 x + 128), clipped: 255 (x + 1) / 2 rounded half up.
         return latents, to_uint8(self.decode(latents))
 
     def sample(
@@ -156,13 +157,17 @@ class GAN(GenerativeModel):
         Raises:
             ValueError: temperature is not 1.
         """
-        del fitted  # there is one prior
+        del fitted  # there is only one prior
         if temperature != 1:
             raise ValueError(
                 f"model {self.name}: temperature={temperature} has no effect on z, which is "
                 "normalised; set truncation instead"
             )
         return self.decode(self.known_latents(seed, range(n)))
+
+    def training_loss(self, x: Tensor, progress: float) -> NoReturn:
+        """Raise a TypeError: `AdversarialTrainer` computes the losses of both networks."""
+        raise TypeError(f"model {self.name} is trained against a discriminator, by no own loss")
 
     def _encode(self, x: Tensor) -> Tensor:
         raise TypeError(
@@ -182,7 +187,6 @@ class GAN(GenerativeModel):
         return out
 
     def _prior(self, noise: Tensor) -> Tensor:
-        """Noise (N, z_dim) to latents (N, *latent_shape)."""
         if self.space == "z":
             return noise
         ws: Tensor = self.generator.mapping(noise, self.truncation)
@@ -192,7 +196,11 @@ class GAN(GenerativeModel):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Read sizes from the tensors, `conv_clamp` from a snapshot; see `GenerativeModel`."""
+        """Return the options with sizes from the tensors and `conv_clamp` from a snapshot.
+
+        Raises:
+            ValueError: An option contradicts the file, or the file is no supported generator.
+        """
         tensors, settings = _published(file, options["ema"])
         if any(name.startswith("mapping.embed.") for name in tensors):
             raise ValueError(
@@ -220,16 +228,16 @@ class GAN(GenerativeModel):
         }
         if "conv_clamp" in settings.get("synthesis_kwargs", {}):
             found["conv_clamp"] = settings["synthesis_kwargs"]["conv_clamp"]
-        return _with_channels(complete(options, found, file.path), channels, file)
+        return _with_channels(merge_options(options, found, file.path), channels, file)
 
     def state_from(self, file: WeightFile) -> dict[str, Tensor]:
-        """Return the generator's tensors; see `GenerativeModel`."""
+        """Return the generator's tensors of the weight set that `ema` chooses."""
         tensors, _ = _published(file, self.ema)
         return {f"generator.{name}": value for name, value in tensors.items()}
 
 
 def _published(file: WeightFile, ema: bool) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """The generator's tensors, and the settings that a snapshot says it was made with."""
+    """The generator's tensors, and the settings in a snapshot."""
     content = file.content
     if not isinstance(content, Mapping) or not {"G", "G_ema"} & content.keys():
         return file.state_dict(), {}
@@ -258,8 +266,8 @@ def _with_channels(
 ) -> dict[str, Any]:
     """Fill in channel_base and channel_max where null, and compare them with the file."""
     largest = max(channels)
-    # A maximum that binds nowhere, or a base that binds nowhere, leaves no trace: any value that
-    # gives the channels seen will do.
+    # A maximum or base that binds nowhere cannot be read off: any value that gives the channels
+    # of the file will do.
     base, most = options["channel_base"], options["channel_max"]
     base = channels[largest] * largest if base is None else base
     most = max(channels.values()) if most is None else most

@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from stitching.models.base import WARMUP_END, GenerativeModel
 from stitching.models.prior import FittedPrior
+from stitching.models.trainable import WARMUP_END, Trainable
 
 
 class ResidualBlock(nn.Module):
@@ -32,7 +32,7 @@ class ResidualBlock(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Adds a correction found on patches of 2 x 2 pixels; at first it is zero."""
+    """Adds a correction computed on patches of 2 x 2 pixels; it starts at zero."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -52,14 +52,13 @@ class Refinement(nn.Module):
 
 
 class LinearPath(nn.Module):
-    """Linear maps from images to latents and back, beside the networks; at first both are zero.
+    """Linear maps from images to latents and back, beside the networks; both start at zero.
 
-    What a principal component analysis of as many dimensions finds need not pass through a deep
-    network then, which has only the rest to do. Patches of 8 x 8 pixels are reduced to a few
-    channels on the way, for the sake of size.
+    They carry what principal components of the same number would, so that the networks only
+    learn the rest. Patches of 8 x 8 pixels are reduced to a few channels, to save weights.
     """
 
-    #: Side of the patches, of which an image's size is a multiple.
+    #: Side of the patches; the image size is a multiple of it.
     size_multiple = 8
 
     def __init__(self, image_size: int, channels: int, latent_dim: int) -> None:
@@ -86,28 +85,25 @@ class LinearPath(nn.Module):
             nn.init.zeros_(layer.bias)
 
 
-class VAE(GenerativeModel):
-    """Gaussian VAE; its latent is the posterior mean, unless a draw is asked for.
+class VAE(Trainable):
+    """Gaussian VAE; its latent is the posterior mean, or a draw from the posterior.
 
     Trained with the optimal decoder variance in closed form (sigma-VAE), which balances
-    reconstruction and KL term without a hand-picked beta. With `perceptual`, that distance of
-    half of a batch is minimised beside it.
+    reconstruction and KL term without a hand-picked beta. `perceptual`, if set, is minimised
+    beside it on half of each batch.
 
     Args:
-        name: See `GenerativeModel`.
+        name: Name of the option.
         image_size: A multiple of `patch_size` times 2 to the number of levels less one, and of 8
             with a linear path.
         patch_size: The network works on patches of this side, folded into channels.
         latent_dim: Width of the latent.
         channels: Widths of the levels, from image_size / patch_size downwards.
-        value_range: See `GenerativeModel`.
-        refine_channels: Width of a network that goes over what the decoder made of patches, at
-            half the images' resolution; None: without one.
-        linear_channels: Width of a linear path beside encoder and decoder, see `LinearPath`;
-            None: without one.
+        value_range: Range of pixels in the networks.
+        refine_channels: Width of the `Refinement` after the decoder; None: without one.
+        linear_channels: Width of the `LinearPath`; None: without one.
         prior_rank: Rank of the density that samples are drawn from, fitted to latents of training
-            images; None: the prior of the training, of which a latent of so many dimensions fills
-            a small part only.
+            images; None: the prior of the training, of which these latents fill a small part.
 
     Source: Kingma and Welling (2014), arXiv 1312.6114; Rybkin et al. (2021), arXiv 2006.13202.
     """
@@ -164,8 +160,7 @@ class VAE(GenerativeModel):
 
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Negative evidence lower bound in nats per pixel value, KL term warmed up."""
-        low, high = self.value_range
-        x = x * (high - low) + low
+        x = self._to_own_range(x)
         mean, log_variance = self.posterior(x)
         z = mean + torch.exp(log_variance / 2) * torch.randn_like(mean)
         made = self._decode(z).float()
@@ -176,7 +171,7 @@ class VAE(GenerativeModel):
         half = slice(0, (len(x) + 1) // 2)
         perceived = self._perceived(made[half], x[half])
         return loss + perceived, {
-            "rmse": math.sqrt(float(mse.detach())) / (high - low),
+            "rmse": math.sqrt(float(mse.detach())) / (self.value_range[1] - self.value_range[0]),
             "kl_nats": float(kl.detach()),
             "perceived": float(perceived.detach()),
         }

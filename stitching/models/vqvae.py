@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stitching.models.base import WARMUP_END, GenerativeModel
 from stitching.models.codebook import Codebook
+from stitching.models.trainable import WARMUP_END, Trainable
 
 
-class VQVAE(Codebook, GenerativeModel):
+class VQVAE(Codebook, Trainable):
     """VQ-VAE on a grid of codebook vectors.
 
     Args:
-        name: See `GenerativeModel`.
+        name: Name of the option.
         image_size: A multiple of `patch_size` times 2 to the number of levels less one.
         patch_size: The network works on patches of this side, folded into channels; 1 is plain.
         block_out_channels: Widths of the levels.
@@ -23,11 +23,10 @@ class VQVAE(Codebook, GenerativeModel):
         latent_channels: Width of a codebook vector.
         num_embeddings: Number of codebook vectors.
         norm_num_groups: Groups of the normalisation layers.
-        space: Which latent `encode` returns. `quantized`: codebook vectors, what the decoder
-            sees. `continuous`: the encoder's output before quantisation. `decode` always
-            projects to the nearest codebook vectors first; on quantised latents that changes
-            nothing.
-        value_range: See `GenerativeModel`.
+        space: What `encode` returns: `quantized` (codebook vectors, the decoder's input) or
+            `continuous` (the encoder's output before quantisation). `decode` projects both to the
+            nearest codebook vectors.
+        value_range: Range of pixels in the network.
 
     Raises:
         ValueError: `space` is neither of the two.
@@ -56,13 +55,13 @@ class VQVAE(Codebook, GenerativeModel):
         factor = patch_size * 2 ** (len(block_out_channels) - 1)
         side = image_size // factor
         super().__init__(name, image_size, (latent_channels, side, side), value_range, factor)
-        # diffusers takes seconds to import and only this family and the diffusion model need it.
+        # diffusers takes seconds to import.
         from diffusers import VQModel
 
         levels = len(block_out_channels)
         self.space = space
         self.patch_size = patch_size
-        # diffusers hides its methods behind decorators that have no types.
+        # Any: decorators of diffusers hide the types of its methods.
         self.vq: Any = VQModel(
             in_channels=3 * patch_size**2,
             out_channels=3 * patch_size**2,
@@ -99,18 +98,17 @@ class VQVAE(Codebook, GenerativeModel):
         return functional.pixel_shuffle(out, self.patch_size)
 
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
-        """Return the share of codes changed by the map and the number of distinct codes."""
+        """Return measures of the codes, see `code_figures`."""
         grids = [z.to(self.device).unflatten(1, self.latent_shape) for z in (true, mapped)]
         return self.code_figures(*grids)
 
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
-        """Squared error plus codebook and commitment terms; plain autoencoder at first.
+        """Squared error plus codebook and commitment terms; a plain autoencoder at first.
 
-        The codebook starts at the latents of the batch in which quantisation sets in, and codes
-        that no batch has used for a while are moved to latents of the current batch.
+        The codebook starts at the latents of the first batch with quantisation. Codes that recent
+        batches have not used are moved to latents of the current batch.
         """
-        low, high = self.value_range
-        x = x * (high - low) + low
+        x = self._to_own_range(x)
         z = self._to_continuous(x).float()
         logs: dict[str, float] = {}
         extra = torch.zeros((), device=x.device)
@@ -130,20 +128,20 @@ class VQVAE(Codebook, GenerativeModel):
             logs["codes_used"] = float(index.unique().numel())
         out = self._to_images(quantized).float()
         mse = (out - x).square().mean()
-        logs["rmse"] = float(mse.detach().sqrt()) / (high - low)
+        logs["rmse"] = float(mse.detach().sqrt()) / (self.value_range[1] - self.value_range[0])
         half = slice(0, (len(x) + 1) // 2)
         perceived = self._perceived(out[half], x[half])
         logs["perceived"] = float(perceived.detach())
         return mse + 0.25 * extra + perceived, logs
 
     def _nearest_codes(self, z: Tensor) -> Tensor:
-        """Numbers of the nearest codes, (N, h, w); fast, for training alone."""
+        """Numbers of the nearest codes, (N, h, w), faster but less exact than `quantize`."""
         flat = z.movedim(1, -1)
         distance = torch.cdist(flat.flatten(0, -2), self.vq.quantize.embedding.weight)
         return distance.argmin(1).view(flat.shape[:-1])
 
     def _revive(self, z: Tensor) -> None:
-        """Start the codebook from data, and move codes unused for 100 batches to data."""
+        """Initialise the codebook from data, and move codes unused for 100 batches to data."""
         codebook = self.vq.quantize.embedding.weight
         vectors = z.movedim(1, -1).flatten(0, -2)
         pick = vectors[torch.randint(len(vectors), (len(codebook),), device=z.device)]

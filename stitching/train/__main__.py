@@ -21,6 +21,7 @@ from stitching.config.labels import check_name
 from stitching.data.base import ImageData, ImageSet, assert_disjoint
 from stitching.models.base import GenerativeModel
 from stitching.models.gan import GAN
+from stitching.models.trainable import Trainable
 from stitching.pipeline.cache import Cache
 from stitching.tracking import Tracker
 from stitching.train.adversarial import AdversarialRecipe, AdversarialTrainer
@@ -28,7 +29,8 @@ from stitching.train.files import TrainingFiles
 from stitching.train.trainer import Recipe, Trainer
 from stitching.weights.checkpoints import check_checkpoints
 from stitching.weights.containers import read_weights
-from stitching.weights.loading import load_weights, resolve
+from stitching.weights.loading import load_weights
+from stitching.weights.locations import resolve
 from stitching.weights.roles import naming_role
 
 log = logging.getLogger(__name__)
@@ -137,6 +139,11 @@ def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings
         TypeError: An option is missing or unknown.
         ValueError: One is out of range.
     """
+    if not isinstance(model, Trainable):
+        raise TypeError(
+            f"model {model.name} has no training objective in this project: choose one of "
+            "conf/model with a section `training`"
+        )
     if isinstance(model, GAN):
         return AdversarialTrainer(model, AdversarialRecipe(**training), **settings)
     return Trainer(model, Recipe(**training), **settings)

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stitching.compute.images import rescale
-from stitching.models.base import WARMUP_END
 from stitching.models.gan import GAN
 from stitching.models.stylegan2 import MAPPING_LR
+from stitching.models.trainable import WARMUP_END
 from stitching.train.discriminator import Discriminator
 from stitching.train.trainer import Recipe, Trainer
 

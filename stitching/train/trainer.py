@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stitching.models.base import WARMUP_END, GenerativeModel
 from stitching.models.flow import Glow
+from stitching.models.trainable import WARMUP_END, Trainable
 from stitching.train.perceptual import PerceptualLoss
-from stitching.weights.loading import architecture
+from stitching.weights.loading import architecture, load_strictly
 
 #: What to do about a training state that does not fit.
 _REMEDY = "train with out=ANOTHER_FOLDER, or start anew in its place with resume=false"
@@ -117,7 +117,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: GenerativeModel,
+        model: Trainable,
         recipe: Recipe,
         seed: int,
         dtype: str = "float32",
@@ -281,9 +281,16 @@ class Trainer:
         ]
         if wrong:
             raise ValueError(f"{path} belongs to another training, {'; '.join(wrong)}: {_REMEDY}")
-        try:
-            for name, part in self._parts().items():
+        if lost := self._parts().keys() - state.keys():
+            raise ValueError(
+                f"{path} does not fit this model, it has no {sorted(lost)}: {_REMEDY}"
+            )
+        for name, part in self._parts().items():
+            if isinstance(part, nn.Module):
+                load_strictly(part, state[name], path, f"{name} of {self.model.name}", _REMEDY)
+                continue
+            try:
                 part.load_state_dict(state[name])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise ValueError(f"{path} does not fit this model: {_REMEDY} ({error})") from error
+            except (RuntimeError, ValueError) as error:
+                raise ValueError(f"{path} does not fit this model: {_REMEDY} ({error})") from error
         self.step, self.seconds = state["step"], state["seconds"]

@@ -1,6 +1,6 @@
-"""The project's weight files: safetensors with a card in the header, loaded strictly.
+"""Strict loading of weights, and the project's weight files: safetensors with a card.
 
-The card says which model and data the weights belong to, so that a file under the wrong
+The card in the header names the model and the data of the weights, so that a file under the wrong
 configuration is an error and not a wrong number.
 """
 
@@ -14,58 +14,48 @@ from torch import Tensor, nn
 
 from stitching.records.ledger import replacing
 from stitching.weights.containers import WeightFile
-from stitching.weights.locations import ZOO, resolve
 from stitching.weights.roles import ROLE
 from stitching.weights.state_dicts import hash_values, plain_names
 
-__all__ = [
-    "ZOO",
-    "architecture",
-    "load_weights",
-    "parameters_hash",
-    "resolve",
-    "save_weights",
-    "weights_bytes",
-]
-
-#: Options that may differ between training and use, because they do not change what the
-#: weights mean: names, files, and how encoding and decoding are carried out.
+#: Options that may differ between training and use: names, files, and settings of encoding and
+#: decoding that weights do not depend on.
 USE_TIME_OPTIONS = frozenset(
     {
         "name", "weights", "training", "space", "n_steps", "inversion_iterations", "clip_x0",
         "truncation", "noise",
     }
 )  # fmt: skip
-
-
 #: Entry of the card: SHA-256 of names and values.
 _VALUES = "values_sha256"
 
 
-class Loadable(Protocol):
-    """What `load_weights` needs of a model, a torch module."""
+class _Module(Protocol):
+    """What strict loading needs of a torch module."""
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(
+        self, state: Mapping[str, Tensor], /, strict: bool, assign: bool
+    ) -> object: ...
+
+
+class _Model(_Module, Protocol):
+    """What `load_weights` needs of a generative model."""
 
     name: str
     weights_hash: str | None
     card: dict[str, str]
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return its values by name."""
-
-    def load_state_dict(self, state: Mapping[str, Tensor], /, strict: bool) -> object:
-        """Take values by name."""
-
-    def state_from(self, file: WeightFile) -> dict[str, Tensor]:
-        """Return the values of a foreign file under the model's own names."""
+    def state_from(self, file: WeightFile) -> dict[str, Tensor]: ...
 
 
 def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a model's configuration that its weights depend on."""
+    """Return the options of a model that its weights depend on."""
     return {key: value for key, value in options.items() if key not in USE_TIME_OPTIONS}
 
 
 def parameters_hash(model: nn.Module) -> str | None:
-    """Return SHA-256 (hex) of a model's own values, if it has any."""
+    """Return SHA-256 (hex) of a model's values, or None where it has none."""
     state = model.state_dict()
     return hash_values(state) if state else None
 
@@ -73,24 +63,24 @@ def parameters_hash(model: nn.Module) -> str | None:
 def save_weights(
     model: nn.Module, path: Path, options: Mapping[str, Any], card: Mapping[str, str]
 ) -> None:
-    """Write `weights_bytes` to a file, whole; folders are made."""
+    """Write `weights_bytes` to a file, atomically; creates its folder."""
     data = weights_bytes(model, options, card)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
-        # Not safetensors' `save_file`, which makes files that nobody else may read.
+        # Not safetensors' `save_file`, whose files other users may not read.
         partial.write_bytes(data)
 
 
 def weights_bytes(model: nn.Module, options: Mapping[str, Any], card: Mapping[str, str]) -> bytes:
-    """Return a weight file: a model's weights in half precision, with its card.
+    """Return a model's weights in half precision, with a card, as the bytes of a safetensors file.
 
-    Half precision halves the file; values are rounded once, here, so every reader computes in
-    float32 with the same numbers. The card holds the hash of the values, so that damage is
-    noticed. Equal arguments give equal bytes.
+    Values are rounded once, here, so that every reader computes in float32 with the same numbers.
+    The card contains the hash of the values, which reveals damage. Equal arguments give equal
+    bytes.
 
     Args:
-        model: The model.
-        options: The model's configuration.
+        model: Its state dict is written.
+        options: Its configuration, for the card.
         card: Further entries of the card, such as the data set.
 
     Raises:
@@ -114,7 +104,7 @@ def weights_bytes(model: nn.Module, options: Mapping[str, Any], card: Mapping[st
 
 
 def _with_sorted_card(data: bytes) -> bytes:
-    """A safetensors file whose metadata, written in a random order, are sorted by name."""
+    """The bytes of a safetensors file with its metadata, of random order, sorted by name."""
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -123,17 +113,17 @@ def _with_sorted_card(data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[start:]
 
 
-def load_weights(model: Loadable, file: WeightFile, options: Mapping[str, Any]) -> None:
+def load_weights(model: _Model, file: WeightFile, options: Mapping[str, Any]) -> None:
     """Load a weight file strictly, and set the model's `weights_hash` and `card`.
 
     Args:
-        model: Model to fill; it keeps its own precision.
-        file: What `read_weights` returned.
+        model: A generative model; it keeps its own precision.
+        file: The file, read.
         options: The model's configuration, compared with the file's card if it has one.
 
     Raises:
-        ValueError: Another configuration, missing or unexpected keys, another shape, or values
-            that are not finite.
+        ValueError: Damaged values, another configuration, or tensors that do not fit, see
+            `load_strictly`.
     """
     path, card = file.path, dict(file.card)
     if _VALUES in card and card[_VALUES] != hash_values(file.content):
@@ -142,10 +132,41 @@ def load_weights(model: Loadable, file: WeightFile, options: Mapping[str, Any]) 
             "it anew"
         )
     _check_architecture(path, card, options)
-    # A file of this project holds the model's own names; others are the family's business.
+    # A file of this project has the model's own names; the family maps those of others.
     tensors = file.state_dict() if "architecture" in card else model.state_from(file)
-    # A model may hold a compiled or parallel network: names are compared without such marks.
-    state = model.state_dict()
+    remedy = (
+        f"make the model's options (in its YAML, or {ROLE}.OPTION=VALUE) equal to those it was "
+        "trained with"
+    )
+    load_strictly(model, tensors, path, f"model {model.name}", remedy)
+    model.weights_hash = file.sha256
+    model.card = card
+
+
+def load_strictly(
+    module: _Module,
+    tensors: Mapping[str, Tensor],
+    path: Path,
+    what: str,
+    remedy: str = "replace it",
+    assign: bool = False,
+) -> None:
+    """Load every tensor of a module, after comparing names and shapes.
+
+    Args:
+        module: Keeps its own dtypes. May hold a compiled or parallel network: names are compared
+            without the marks of such wrappers.
+        tensors: Values by name.
+        path: The file they come from, for messages.
+        what: The module, for messages.
+        remedy: What to do about a file that does not fit, for messages.
+        assign: Whether tensors replace the module's instead of being copied into them, for
+            modules on the meta device.
+
+    Raises:
+        ValueError: A tensor is missing, unexpected, of another shape, or not finite.
+    """
+    state = module.state_dict()
     names = {plain: name for name, plain in plain_names(state).items()}
     own = {plain: state[name] for plain, name in names.items()}
     tensors = {plain: tensors[name] for name, plain in plain_names(tensors).items()}
@@ -157,27 +178,50 @@ def load_weights(model: Loadable, file: WeightFile, options: Mapping[str, Any]) 
     ]
     if missing or extra or wrong:
         raise ValueError(
-            f"{path} does not fit model {model.name}: {len(missing)} keys missing {missing[:3]}, "
+            f"{path} does not fit {what}: {len(missing)} keys missing {missing[:3]}, "
             f"{len(extra)} unexpected {extra[:3]}, {len(wrong)} of another shape {wrong[:3]}; "
-            f"make the model's options (in its YAML, or {ROLE}.OPTION=VALUE) equal to those it "
-            "was trained with"
+            f"{remedy}"
         )
     typed = {names[key]: value.to(own[key].dtype) for key, value in tensors.items()}
-    model.load_state_dict(typed, strict=True)
-    for key, value in model.state_dict().items():
+    for key, value in typed.items():
         if not (value.is_floating_point() or value.is_complex()):
             continue
         # Dtypes of 8 bits have no `isfinite`.
         if not bool(torch.isfinite(value.float() if value.itemsize == 1 else value).all()):
             raise ValueError(f"{path}: weight {key} has values that are not finite")
-    model.weights_hash = file.sha256
-    model.card = card
+    module.load_state_dict(typed, strict=True, assign=assign)
+
+
+def merge_options(
+    options: Mapping[str, Any], found: Mapping[str, Any], path: Path
+) -> dict[str, Any]:
+    """Return a model's options with those that are null taken from a published file.
+
+    Args:
+        options: As configured.
+        found: The file's values, by the same names.
+        path: The file, for messages.
+
+    Raises:
+        ValueError: An option contradicts the file.
+    """
+    wrong = [
+        f"{key}={options[key]!r} but the file was made with {value!r}"
+        for key, value in found.items()
+        if options.get(key) is not None and options[key] != value
+    ]
+    if wrong:
+        raise ValueError(
+            f"{path} does not fit model {options.get('name')}: {'; '.join(wrong)}: change these "
+            "options, or set them to null to take what the file says"
+        )
+    return {**options, **found}
 
 
 def _check_architecture(path: Path, card: Mapping[str, str], options: Mapping[str, Any]) -> None:
     if "architecture" not in card:
         return
-    # Cards written before an option became one of use name it still.
+    # Older cards contain options that are use-time options now.
     trained = architecture(json.loads(card["architecture"]))
     wanted = architecture(options)
     wrong = [

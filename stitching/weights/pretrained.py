@@ -1,7 +1,7 @@
 """Weight files of the feature networks: find, verify, download in bounded time, load strictly.
 
-Nothing here runs code from a file: checkpoints are read with ``weights_only=True``, pickles of
-plain arrays with an unpickler that knows arrays and builtin containers and nothing else.
+No code in a file is run, see `stitching.weights.containers`; pickles of plain arrays are read by
+an unpickler that accepts arrays and builtin containers only.
 """
 
 import importlib.metadata
@@ -17,29 +17,30 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from stitching.weights.download import DownloadError, damaged_part, sha256_of
-from stitching.weights.download import Network as _Network
+from stitching.weights.containers import read_weights
+from stitching.weights.download import DownloadError, Network, sha256_of
+from stitching.weights.loading import load_strictly
 
-#: Seconds that one process spends, over all its attempts, on finding out that there is no
-#: network. A download that has begun may take longer, as long as data keep coming.
+#: Seconds per process, over all attempts, until the network counts as unavailable. A download
+#: that has begun may take longer.
 NETWORK_BUDGET_S = 10.0
 
-Network = TypeVar("Network", bound=nn.Module)
+Module = TypeVar("Module", bound=nn.Module)
 FloatArray = npt.NDArray[np.floating[Any]]
 
 
 class WeightsUnavailable(RuntimeError):
-    """Published weights are nowhere on this machine and cannot be downloaded."""
+    """Published weights are not on this machine and cannot be downloaded."""
 
 
 @dataclass(frozen=True)
-class WeightFile:
-    """A weight file that was found.
+class LocatedFile:
+    """A weight file of a feature network, not read yet.
 
     Attributes:
-        path: Where it lies.
+        path: The file.
         sha256: Checksum of its bytes, 64 hexadecimal digits.
-        source: How it was found; holds no machine's path, so it may be stored with results.
+        source: How it was found, without a machine's path, to be stored with results.
     """
 
     path: Path
@@ -52,7 +53,7 @@ class PublishedFile:
     """A weight file with a public address, kept in torch hub's cache.
 
     Attributes:
-        names: File names it goes by in the cache; a download is stored under the first.
+        names: Its file names in the cache; a download is stored under the first.
         url: Address to download it from.
         sha256: Leading digits of its checksum, as in torch hub's file names.
     """
@@ -75,8 +76,8 @@ def require_packages(*packages: str) -> None:
             )
 
 
-def given_file(path: str | Path) -> WeightFile:
-    """Return the weight file a user named.
+def given_file(path: str | Path) -> LocatedFile:
+    """Return the weight file at a path that a user set.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -84,25 +85,25 @@ def given_file(path: str | Path) -> WeightFile:
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"no weight file at {file}: correct the metric's `weights`")
-    return WeightFile(file, sha256_of(file), "given path")
+    return LocatedFile(file, sha256_of(file), "given path")
 
 
-def cached_file(public: PublishedFile) -> WeightFile | None:
-    """Return a published file from torch hub's cache, or None; never touches the network.
+def cached_file(public: PublishedFile) -> LocatedFile | None:
+    """Return a published file from torch hub's cache, or None, without network access.
 
     Raises:
-        ValueError: The file there has another checksum than the published one.
+        ValueError: The file there has another checksum.
     """
     for name in public.names:
         path = _cache_folder() / name
         if path.is_file():
             sha256 = sha256_of(path)
             _require_checksum(path, sha256, public.sha256)
-            return WeightFile(path, sha256, "torch hub cache")
+            return LocatedFile(path, sha256, "torch hub cache")
     return None
 
 
-def packaged_file(package: str, relative: str, sha256: str) -> WeightFile | None:
+def packaged_file(package: str, relative: str, sha256: str) -> LocatedFile | None:
     """Return a data file of an installed package without importing the package, or None.
 
     Args:
@@ -121,16 +122,16 @@ def packaged_file(package: str, relative: str, sha256: str) -> WeightFile | None
         if path.is_file():
             found = sha256_of(path)
             _require_checksum(path, found, sha256)
-            return WeightFile(path, found, f"{package} {importlib.metadata.version(package)}")
+            return LocatedFile(path, found, f"{package} {importlib.metadata.version(package)}")
     return None
 
 
-def downloaded_file(public: PublishedFile) -> WeightFile:
+def downloaded_file(public: PublishedFile) -> LocatedFile:
     """Download a published file into torch hub's cache.
 
     Raises:
-        WeightsUnavailable: It could not be had; says why, where it was looked for and where to
-            put it. Within one process a failed address is not tried again.
+        WeightsUnavailable: The download failed; names the reason, the cache and the file. Within
+            one process a failed address is not tried again.
     """
     folder = _cache_folder()
     wanted = folder / public.names[0]
@@ -142,45 +143,20 @@ def downloaded_file(public: PublishedFile) -> WeightFile:
             f"from {public.url} ({error}): put the file there, or give its path as the "
             f"metric's `weights`"
         ) from error
-    return WeightFile(wanted, sha256, "torch hub cache")
+    return LocatedFile(wanted, sha256, "torch hub cache")
 
 
-def read_state(file: WeightFile) -> dict[str, Tensor]:
-    """Read a checkpoint of plain tensors onto the CPU: of safetensors by its suffix, or torch's.
+def read_state(file: LocatedFile) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors or torch file onto the CPU, by name.
 
     Raises:
         ValueError: It is damaged, or holds anything beside named tensors.
     """
-    if file.path.suffix == ".safetensors":
-        return _read_safetensors(file)
-    if part := damaged_part(file.path):
-        raise ValueError(f"{file.path} is damaged (in its part {part}): replace it")
-    try:
-        state = torch.load(file.path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # a damaged pickle can raise anything
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"{file.path} is damaged or no file of plain tensors ({first_line}): replace it"
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError(f"{file.path} must hold a dictionary of tensors: replace it")
-    return dict(state)
+    return read_weights(file.path).state_dict()
 
 
-def _read_safetensors(file: WeightFile) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(file.path)
-    except SafetensorError as error:
-        raise ValueError(f"{file.path} is damaged ({error}): replace it") from error
-
-
-def read_arrays(file: WeightFile) -> dict[str, FloatArray]:
-    """Read a pickle of nested dictionaries of float arrays, without running code from it.
+def read_arrays(file: LocatedFile) -> dict[str, FloatArray]:
+    """Read a pickle of nested dictionaries of float arrays.
 
     Returns:
         The arrays by path, the keys of the nested dictionaries joined by "/".
@@ -198,40 +174,20 @@ def read_arrays(file: WeightFile) -> dict[str, FloatArray]:
         ) from error
 
 
-def load_strictly(module: Network, state: Mapping[str, Tensor], file: WeightFile) -> Network:
-    """Give a module every one of its tensors from a checkpoint, freeze it and return it.
+def load_frozen(module: Module, state: Mapping[str, Tensor], file: LocatedFile) -> Module:
+    """Load every tensor of a module strictly, freeze it and return it.
 
-    The module may be on the meta device, so that no time and no random numbers go into initial
-    values that are overwritten.
+    The module may be on the meta device, which spares drawing initial values.
 
     Raises:
-        ValueError: A tensor is missing, left over, of another shape, or not finite.
+        ValueError: A tensor is missing, unexpected, of another shape, or not finite.
     """
-    expected = module.state_dict()
-    faults = [f"{key} is missing" for key in expected.keys() - state.keys()]
-    faults += [f"{key} is not part of the network" for key in state.keys() - expected.keys()]
-    for key in expected.keys() & state.keys():
-        if state[key].shape != expected[key].shape:
-            faults.append(
-                f"{key} has shape {tuple(state[key].shape)} instead of "
-                f"{tuple(expected[key].shape)}"
-            )
-        elif not torch.isfinite(state[key]).all():
-            faults.append(f"{key} has values that are not finite")
-    if faults:
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise ValueError(
-            f"{file.path} does not fit {type(module).__name__}: "
-            f"{'; '.join(sorted(faults)[:3])}{more}"
-        )
-    typed = {key: value.to(expected[key].dtype) for key, value in state.items()}
-    module.load_state_dict(typed, strict=True, assign=True)
-    module.requires_grad_(False).eval()
-    return module
+    load_strictly(module, state, file.path, type(module).__name__, assign=True)
+    return module.requires_grad_(False).eval()
 
 
-#: One per process, because the budget is per process.
-_network = _Network()
+#: One per process, as the budget.
+_network = Network()
 
 
 def _cache_folder() -> Path:

@@ -41,7 +41,7 @@ def space(inception_file):
 def network(monkeypatch, tmp_path):
     """An empty torch hub cache and a process that knows nothing of the network yet."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(pretrained, "_network", pretrained._Network())
+    monkeypatch.setattr(pretrained, "_network", pretrained.Network())
     return monkeypatch
 
 
@@ -128,7 +128,7 @@ def test_a_partial_weight_file_is_refused(inception_file, tmp_path):
 
 def test_a_file_that_holds_more_than_tensors_is_refused(tmp_path):
     torch.save({"w": threading.Thread}, tmp_path / "code.pth")
-    with pytest.raises(ValueError, match="no file of plain tensors"):
+    with pytest.raises(ValueError, match="would run code"):
         Inception(64, tmp_path / "code.pth")
 
 

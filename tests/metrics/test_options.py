@@ -29,7 +29,7 @@ def build(file: Path, **space) -> ImageMetric:
 @pytest.fixture
 def offline(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(pretrained, "_network", pretrained._Network())
+    monkeypatch.setattr(pretrained, "_network", pretrained.Network())
     monkeypatch.setattr(pretrained, "NETWORK_BUDGET_S", 0.0)
 
 

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from stitching.models.base import GenerativeModel
+from stitching.models.trainable import Trainable
 from tests.small import Pixels, small_vae
 
 
@@ -139,9 +140,10 @@ def test_a_linear_path_needs_whole_patches():
         small_vae(image_size=12, linear_channels=4)
 
 
-def test_a_model_without_objective_says_so():
-    with pytest.raises(TypeError, match="no training objective"):
-        Pixels().training_loss(images(1), 0.0)
+def test_a_model_inherits_nothing_of_training():
+    own = Trainable.__dict__.keys() - GenerativeModel.__dict__.keys()
+    assert {"training_loss", "finish_training", "perceptual", "prior_images"} <= own
+    assert not [name for name in own if hasattr(Pixels(), name)]
 
 
 def test_a_model_runs_in_several_threads_only_if_its_family_allows_it():

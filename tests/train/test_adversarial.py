@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from stitching.models.base import WARMUP_END
+from stitching.models.trainable import WARMUP_END
 from stitching.train.__main__ import make_trainer
 from stitching.train.adversarial import (
     AdversarialRecipe,

@@ -7,9 +7,9 @@ from safetensors import safe_open
 
 from stitching.models.flow import Glow
 from stitching.tracking import NoTracker
-from stitching.train.__main__ import load_pixels, train
+from stitching.train.__main__ import load_pixels, make_trainer, train
 from stitching.train.trainer import Recipe, Trainer
-from tests.small import small_vae, small_vae_options
+from tests.small import Pixels, small_vae, small_vae_options
 
 RECIPE = {"n_images": 160, "batch_size": 8, "lr": 1e-2, "ema": 0.9}
 
@@ -146,7 +146,12 @@ def test_impossible_recipes_are_refused(recipe, message):
         Recipe(**(RECIPE | recipe))
 
 
-def test_the_objective_is_told_in_words():
+def test_a_model_that_is_not_trainable_is_refused():
+    with pytest.raises(TypeError, match="model pixels has no training objective"):
+        make_trainer(Pixels(), RECIPE, seed=0)
+
+
+def test_the_objective_is_described_in_words():
     assert Recipe(**RECIPE).objective == "own"
     both = Recipe(**RECIPE, lpips=0.5, inverse=50).objective
     assert both == "own + 0.5 LPIPS (VGG) + 50 gain of the inverse"

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from stitching import config
 from stitching.config import assemble, compatibility
 from stitching.weights.containers import read_weights
-from stitching.weights.loading import load_weights, resolve, save_weights
+from stitching.weights.loading import load_weights, save_weights
+from stitching.weights.locations import resolve
 from tests.small import small_vae, small_vae_options
 
 
