@@ -28,15 +28,15 @@ log = logging.getLogger(__name__)
 
 BROKEN, WRONG_USAGE = 1, 2
 
-#: Entries of a card that are for machines.
+#: Entries of a card that are not shown.
 _LONG = ("architecture", "values_sha256")
 
-#: Whether Hydra got as far as `main`; before that its own exit code means wrong usage.
+#: Whether Hydra has called `main`; before that its own exit code means wrong usage.
 _composed = False
 
 
 def run(cfg: DictConfig) -> Iterator["Finding"]:
-    """Build the model, and yield what is found as it is found.
+    """Build the model, and yield the findings of its checks.
 
     Raises:
         ValueError: An option is wrong or two of them do not go together.
@@ -81,7 +81,7 @@ def run(cfg: DictConfig) -> Iterator["Finding"]:
 
 
 def _latents(model: "GenerativeModel", images: "ImageSet") -> "Tensor":
-    """Latents to decode where a model cannot encode: known ones, or draws from its prior."""
+    """Latents for a model that cannot encode: known ones, or draws from its prior."""
     from stitching.compute.seeding import item_noise
     from stitching.data.drawn import DrawingModel, DrawnSet
 
@@ -95,7 +95,7 @@ def _latents(model: "GenerativeModel", images: "ImageSet") -> "Tensor":
 def _weights(
     model: "GenerativeModel", file: "WeightFile | None", averages: bool, data: "ImageData"
 ) -> Iterator["Finding"]:
-    """Say which weights these are, and whether they are the averaged ones of their file."""
+    """Identify the weights, and check that they are the averaged ones of their file."""
     from stitching.check.findings import Finding, Level, guarded
     from stitching.check.weight_sets import weights_in_use
 
@@ -119,7 +119,7 @@ def _weights(
 def _crops(
     model: "GenerativeModel", node: DictConfig, cfg: DictConfig, data: "ImageData", x: "Tensor"
 ) -> Iterator["Finding"]:
-    """Compare the crops of the data set, if it has any; the same images under each."""
+    """Compare the same images under each crop of the data set, if it has crops."""
     from stitching.check import ranges
     from stitching.check.findings import guarded
     from stitching.data.celeba import CROPS, CelebA
@@ -138,7 +138,7 @@ def _crops(
 
 @hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="check")
 def main(cfg: DictConfig) -> None:
-    """Check the model that Hydra composed, and leave with the exit code."""
+    """Check the model that Hydra composed, and exit with the code."""
     global _composed
     _composed = True
     if HydraConfig.get().mode == RunMode.MULTIRUN:

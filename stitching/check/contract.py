@@ -1,8 +1,9 @@
-"""Does a model keep the contract of its base class, whatever its family?"""
+"""Checks of the contract of `GenerativeModel`, for every family."""
 
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from stitching.models.base import GenerativeModel
 #: Largest difference between an item alone and in a batch, in units of the output's spread:
 #: rounding of other kernels stays below, a dependence on the batch does not.
 TOLERANCE = 1e-4
-
 #: Items that are passed alone; on the CPU each costs a whole pass.
 _ALONE = 2
 
@@ -63,14 +63,7 @@ def finite(check: str, values: Tensor) -> Finding:
 
 
 def repeatable(check: str, function: Function, items: Tensor, remedy: str) -> Finding:
-    """Run a function three times, the last time under another seed, and compare.
-
-    Args:
-        check: Name of the check.
-        function: `encode` or `decode`.
-        items: What to apply it to.
-        remedy: What to do if it draws at random.
-    """
+    """Run `encode` or `decode` three times, the last time under another seed, and compare."""
     with _seeded(1):
         first = function(items)
         second = function(items)
@@ -104,30 +97,31 @@ def batch_independent(check: str, function: Function, items: Tensor) -> Finding:
 
 
 def evaluation_mode(model: GenerativeModel, run: Callable[[], object]) -> Finding:
-    """Look for submodules in training mode, at rest and in a pass, and for changing buffers.
+    """Look for submodules in training mode, before, in and after a pass, and for changed values.
 
     Args:
         model: The model.
-        run: Passes through all of it that can be used.
+        run: Encodes and decodes, as far as the model can.
     """
     check = "evaluation mode"
-    found = {name for name, module in model.named_modules() if module.training}
+    found: set[str] = set()
 
-    def note(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, _: object) -> None:
-            if module.training:
-                found.add(name)
-
-        return hook
+    def note(name: str, module: nn.Module, _: object = None) -> None:
+        if module.training:
+            found.add(name)
 
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    handles = [m.register_forward_pre_hook(note(name)) for name, m in model.named_modules()]
+    handles = []
+    for name, module in model.named_modules():
+        note(name, module)
+        handles.append(module.register_forward_pre_hook(partial(note, name)))
     try:
         run()
     finally:
         for handle in handles:
             handle.remove()
-    found |= {name for name, module in model.named_modules() if module.training}
+    for name, module in model.named_modules():
+        note(name, module)
     after = model.state_dict()
     changed = [name for name, value in before.items() if not _equal(value, after[name])]
     problems = []
@@ -144,7 +138,7 @@ def evaluation_mode(model: GenerativeModel, run: Callable[[], object]) -> Findin
 
 
 def gradients_frozen(model: GenerativeModel) -> Finding:
-    """Check that no parameter asks for gradients."""
+    """Check that no parameter requires a gradient."""
     free = [name for name, value in model.named_parameters() if value.requires_grad]
     count = sum(value.numel() for value in model.parameters())
     if free:
@@ -155,7 +149,7 @@ def gradients_frozen(model: GenerativeModel) -> Finding:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed every global generator that a model might draw from, and restore them afterwards."""
+    """Seed the global generators of torch, numpy and Python, and restore them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 a model may use it
     devices = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices):
@@ -170,7 +164,7 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _spread(values: Tensor) -> float:
-    """Standard deviation over all values; 1 where there is none to measure by."""
+    """Standard deviation over all values; 1 where it is 0 or NaN."""
     spread = float(values.double().std())
     return spread if spread > 0 else 1.0
 
@@ -181,7 +175,7 @@ def _distance(first: Tensor, second: Tensor, spread: float | None = None) -> flo
 
 
 def _equal(first: Tensor, second: Tensor) -> bool:
-    # Not `torch.equal`, by which a value that is and stays NaN has changed.
+    # Not `torch.equal`, for which NaN differs from NaN.
     return bool(((first == second) | (first.isnan() & second.isnan())).all())
 
 

@@ -1,4 +1,4 @@
-"""What one pass costs on this device."""
+"""Time and memory of one pass on this device."""
 
 import ctypes
 import time
@@ -15,13 +15,7 @@ _MIB = 2**20
 
 
 def cost(check: str, function: Callable[[Tensor], Tensor], items: Tensor) -> Finding:
-    """Measure time and peak memory of a function that has run before.
-
-    Args:
-        check: Name of the check.
-        function: `encode` or `decode`.
-        items: What to apply it to, at once.
-    """
+    """Measure time and peak memory of `encode` or `decode`, after a first pass."""
     device = function(items[:1]).device
     with _peak_memory(device) as peak:
         started = time.perf_counter()
@@ -39,7 +33,7 @@ def cost(check: str, function: Callable[[Tensor], Tensor], items: Tensor) -> Fin
 
 @contextmanager
 def _peak_memory(device: torch.device) -> Iterator[list[float]]:
-    """Yield a list that holds the peak of what is allocated within, in MiB, afterwards."""
+    """Yield a list that afterwards contains the peak of allocated memory in MiB."""
     found = [0.0]
     if device.type == "cuda":
         before = torch.cuda.memory_allocated(device)
@@ -55,7 +49,7 @@ def _peak_memory(device: torch.device) -> Iterator[list[float]]:
 
 
 def _release_free_memory() -> None:
-    """Hand free memory back to the system, or a pass would reuse it and seem to need none."""
+    """Return free memory to the system, because a pass that reuses it would seem to need none."""
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):  # not glibc

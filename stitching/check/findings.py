@@ -1,4 +1,4 @@
-"""What a check found, in one line."""
+"""The result of a check, in one line."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How a check ends: `FAIL` breaks the contract, `skipped` says there was nothing to check."""
+    """Outcome of a check: `FAIL` breaks the contract, `skipped` means not applicable."""
 
     OK = "ok"
     WARNING = "warning"
@@ -19,9 +19,9 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        check: What was checked.
-        level: How it ended.
-        text: The numbers and, unless all is well, what to do.
+        check: Name of the check.
+        level: Its outcome.
+        text: The numbers and, unless the level is ok, a remedy.
     """
 
     check: str
@@ -33,7 +33,7 @@ class Finding:
 
 
 def guarded(check: str, function: Callable[[], Finding]) -> Finding:
-    """Return what a check finds; an exception of the model under it is a finding, too."""
+    """Return the finding of a check; an exception of the model is a FAIL."""
     try:
         return function()
     except Exception as error:  # a user's model may raise anything

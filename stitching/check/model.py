@@ -1,7 +1,4 @@
-"""All checks of one model, one finding after the other.
-
-Functions of models and tensors alone: no configuration, no files but those handed in.
-"""
+"""All checks of one model, without configuration or files."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,29 +9,26 @@ from stitching.check.cost import cost
 from stitching.check.findings import Finding, Level, guarded
 from stitching.models.base import CPU_BATCH, GenerativeModel
 
-__all__ = ["check_model"]
-
-
-#: Images of checks that run many passes: as many as one pass on the CPU takes.
+#: Images of checks that run many passes: one batch on the CPU.
 FEW = CPU_BATCH
 
 
 def check_model(
     model: GenerativeModel, x: Tensor, latents: Tensor, known: bool = False, trained: bool = True
 ) -> Iterator[Finding]:
-    """Check a model on images, one finding after the other.
+    """Check a model on images, and yield the findings.
 
     Args:
-        model: The model, ready for use.
+        model: A frozen model.
         x: Images, shape (N, 3, S, S) in [0, 1]; a few dozen.
-        latents: Shape (N, D): what to decode where the model cannot encode.
+        latents: Shape (N, D), decoded where the model cannot encode.
         known: Whether these are the latents of the images.
-        trained: Whether the model has weights to judge its range by.
+        trained: Whether the model is trained, so that its range can be judged.
     """
     yield contract.gradients_frozen(model)
     z, broken = latents, False
     if model.can_encode:
-        # The first failure here is the cause of all that would follow.
+        # Further checks would fail for the same reason.
         first = guarded("latent shape", lambda: contract.latent_shape(model, x[:FEW]))
         yield first
         if first.level == Level.FAIL:

@@ -1,4 +1,4 @@
-"""Are pixels handed over in the range, and in the crop, that the network was trained on?"""
+"""Checks of the range of pixels, the crop and the quality of reconstructions."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,18 +18,18 @@ USUAL = {"[0, 1]": (0.0, 1.0), "[-1, 1]": (-1.0, 1.0), "[-0.5, 0.5]": (-0.5, 0.5
 #: Mean and standard deviation of ImageNet's pixels by channel, as classifiers normalise them.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
-#: Another range or crop is named when the round trip under it has less than this share of the
-#: error: a few models bear another range with a tenth more, none of those seen is better under it.
+#: Another range or crop is reported when the error under it is below this share: some models have
+#: an error a tenth higher under another range, none of those tested a lower one.
 CLEARLY, PERHAPS = 0.8, 0.9
 
-#: Below half a level of 8-bit pixels an error says nothing of ranges: everything fits.
+#: Half a level of 8-bit pixels; smaller errors do not depend on the range.
 TINY = 0.5 / 255
 
 #: Samples drawn from a prior.
 _SAMPLES = 8
 
-#: Shares of raw values outside the declared range: a decoder without a final activation
-#: overshoots by a few; half of them are outside when [-1, 1] is taken for [0, 1].
+#: Shares of raw values outside the declared range: few where a decoder without a final activation
+#: overshoots, half where [-1, 1] is taken for [0, 1].
 _SOME, _MANY = 0.05, 0.2
 
 
@@ -48,9 +48,9 @@ def value_range(model: GenerativeModel, x: Tensor, z: Tensor, trained: bool = Tr
 
     Args:
         model: The model.
-        x: Images like those the latents stand for.
+        x: Images, of similar distribution as those of the latents.
         z: Latents to decode.
-        trained: Whether the model has weights to judge its range by.
+        trained: Whether the model is trained, so that its range can be judged.
     """
     low, high = model.value_range
     with recorded(model, "_decode") as seen:
@@ -114,11 +114,11 @@ def quality(x: Tensor, y: Tensor) -> Finding:
 
 
 def other_ranges(model: GenerativeModel, x: Tensor) -> Finding:
-    """Look for a usual range under which the round trip is clearly better than as declared."""
+    """Compare the round trip under the declared range with that under other usual ranges."""
     check, declared = "other ranges", model.value_range
     error, floor = rmse(x, round_trip(model, x)), rmse(x, x.mean(0, keepdim=True))
     if error <= TINY:
-        # Such as a flow: it inverts whatever it computes.
+        # Such as a flow, which is exact under any range.
         return Finding(check, Level.SKIPPED, f"exact, RMSE {error:.1e}, as under any range")
     errors = {
         name: _error_in(model, x, *_affine(*usual))
@@ -129,7 +129,7 @@ def other_ranges(model: GenerativeModel, x: Tensor) -> Finding:
     best = min(errors, key=lambda name: errors[name])
     listed = ", ".join(f"{name} {value:.4f}" for name, value in errors.items())
     text = f"RMSE {error:.4f} as declared; under {listed}"
-    # What is no better than the mean image is no choice of a range, only another failure.
+    # A range that is no better than the mean image is no candidate.
     if errors[best] >= min(PERHAPS * error, CLEARLY * floor):
         return Finding(check, Level.OK, text)
     remedy = (
@@ -144,9 +144,9 @@ def other_ranges(model: GenerativeModel, x: Tensor) -> Finding:
 
 
 def detail_error(model: GenerativeModel, x: Tensor) -> float:
-    """Return the RMSE of the round trip, in units of what a thumbnail of as many values loses.
+    """Return the RMSE of the round trip, relative to that of a thumbnail of as many values.
 
-    Pictures cropped closely are smoother, and so easier for any model; this makes up for it.
+    The ratio corrects for closely cropped images being smoother, and so easier for any model.
     """
     side = min(max(math.isqrt(model.latent_dim // 3), 1), model.image_size // 2)
     small = functional.interpolate(x, size=(side, side), mode="bilinear", antialias=True)
@@ -160,7 +160,7 @@ def crops(errors: Mapping[str, float], used: str, trained: str | None) -> Findin
     Args:
         errors: `detail_error` by crop.
         used: The crop in use, one of them.
-        trained: What the model's YAML says of its training, beginning with the crop's name.
+        trained: `trained_crop` of the model's YAML, beginning with the crop's name.
     """
     check = "crop"
     listed = ", ".join(f"{name} {value:.3f}" for name, value in errors.items())
@@ -176,7 +176,7 @@ def crops(errors: Mapping[str, float], used: str, trained: str | None) -> Findin
 
 
 def _error_in(model: GenerativeModel, x: Tensor, shift: Tensor, scale: Tensor) -> float:
-    """Error of a round trip if the network gets (x - shift) / scale and returns the same."""
+    """Error of a round trip if the network's range is (x - shift) / scale."""
 
     def encode(method: Callable[[Tensor], Tensor], unit: Tensor) -> Tensor:
         return method(((unit.double() - shift.to(unit.device)) / scale.to(unit.device)).to(unit))
@@ -189,7 +189,7 @@ def _error_in(model: GenerativeModel, x: Tensor, shift: Tensor, scale: Tensor) -
     model.value_range = (0.0, 1.0)
     try:
         with wrapped(model, _encode=encode, _decode=decode):
-            # A range that overflows is a bad one, which gray says as well as NaN, with a number.
+            # NaN, where a range overflows, counts as gray.
             return rmse(x, round_trip(model, x).nan_to_num(0.5))
     finally:
         model.value_range = declared

@@ -1,4 +1,4 @@
-"""Look at what passes between the base class and a model, or change it on the way."""
+"""Record or change the arguments and results of a model's `_encode` and `_decode`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ Wrapper = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 
 @contextmanager
 def wrapped(model: GenerativeModel, **wrappers: Wrapper) -> Iterator[None]:
-    """Put a function around a model's `_encode` or `_decode` for a while.
+    """Wrap `_encode` or `_decode` of a model within a context.
 
     Args:
         model: The model.
-        wrappers: By method: takes the method and its argument and returns its result.
+        wrappers: By method: called with the method and its argument, returns the result.
     """
     own = {name: vars(model).get(name) for name in wrappers}
     for name, wrapper in wrappers.items():
@@ -34,11 +34,11 @@ def wrapped(model: GenerativeModel, **wrappers: Wrapper) -> Iterator[None]:
 
 @contextmanager
 def recorded(model: GenerativeModel, name: str) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Collect arguments and results of `_encode` or `_decode`, in the network's own range."""
+    """Yield a list of arguments and results of `_encode` or `_decode`, in the network's range."""
     seen: list[tuple[Tensor, Tensor]] = []
 
     def record(method: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        # The argument as it came, should the method write into it.
+        # A copy, because the method may write into its argument.
         before = x.clone()
         out = method(x)
         seen.append((before, out))

@@ -1,4 +1,4 @@
-"""Which of the weights that a file holds does a model use: raw ones, or their average?"""
+"""Check whether a model uses the averaged or the raw weights of its file."""
 
 import re
 from collections import Counter
@@ -12,24 +12,18 @@ from stitching.check.findings import Finding, Level
 from stitching.models.base import GenerativeModel
 from stitching.weights.containers import WeightFile
 
-#: Names that training code gives to averaged weights; `exp_avg` of optimisers is none of them.
+#: Names of averaged weights in training code; without `exp_avg` of optimisers.
 _AVERAGED = re.compile(
     r"(?:^|[^a-z])(?:ema|swa|averaged?|shadow|polyak)(?:[^a-z]|$)", re.IGNORECASE
 )
 
-#: A set is a candidate if it has tensors of the sizes of at least this share of the model's.
+#: Share of the model's tensors whose sizes a candidate set must have.
 _COMPLETE = 0.9
 
 
 @dataclass(frozen=True)
 class WeightSet:
-    """Tensors that lie together in a file.
-
-    Attributes:
-        label: Where they lie.
-        tensors: The tensors.
-        averaged: Whether the place is named like averaged weights.
-    """
+    """Tensors of one dict in a file, their place, and whether it is named like an average."""
 
     label: str
     tensors: tuple[Tensor, ...]
@@ -37,7 +31,7 @@ class WeightSet:
 
 
 def weight_sets(content: Any, place: tuple[str, ...] = ()) -> Iterator[WeightSet]:
-    """Yield the sets of tensors in a file's content, nested dicts and lists walked through.
+    """Yield the sets of tensors in nested dicts and lists.
 
     Tensors of one dict are two sets if some of their names have a part such as `ema`.
     """
@@ -60,16 +54,15 @@ def weight_sets(content: Any, place: tuple[str, ...] = ()) -> Iterator[WeightSet
 
 
 def weights_in_use(model: GenerativeModel, file: WeightFile, averages: bool) -> Finding:
-    """Find out which weight set of a file a model holds, and whether it is the averaged one.
+    """Identify the weight set of a file that a model uses, and check that it is the average.
 
-    Tensors are compared by value, so that renamed and reshaped ones are recognised. Of several
-    sets without a telling name the last one is taken for the average, as DDIM's checkpoints have
-    it.
+    Tensors are compared by value, which recognises renamed and reshaped ones. If no set is named
+    like an average, the last one counts as the average, as in DDIM's checkpoints.
 
     Args:
-        model: The model, its weights loaded.
-        file: The file they came from.
-        averages: Whether the recipe the model is trained with keeps an average.
+        model: The model, with loaded weights.
+        file: The file of the weights.
+        averages: Whether the model's recipe keeps an average.
     """
     check = "averaged weights"
     if "weights" in file.card:
@@ -104,11 +97,11 @@ def weights_in_use(model: GenerativeModel, file: WeightFile, averages: bool) -> 
 
 
 def _signature(value: Tensor) -> tuple[int, str, str]:
-    """What a tensor keeps through renaming, reshaping and transposing."""
+    """Properties of a tensor that renaming, reshaping and transposing do not change."""
     flat = value.detach().cpu().double()
     return value.numel(), f"{float(flat.sum()):.6e}", f"{float(flat.square().sum()):.6e}"
 
 
 def _share(there: Counter[Any], wanted: Counter[Any]) -> float:
-    """Share of the wanted items that are there."""
+    """Share of the wanted items that exist."""
     return (there & wanted).total() / wanted.total()

@@ -17,8 +17,8 @@ from stitching.weights.containers import WeightFile
 
 log = logging.getLogger(__name__)
 
-#: Class by class: the option whose length is the number of levels, each half the size of the one
-#: above, and where `encode` puts the latent.
+#: By class: the option whose length is the number of levels, each half the size of the one
+#: above, and the attribute of the encoder's output that is the latent.
 _KINDS = {
     "AutoencoderKL": ("block_out_channels", "latent_dist.mean"),
     "AsymmetricAutoencoderKL": ("down_block_out_channels", "latent_dist.mean"),
@@ -26,12 +26,12 @@ _KINDS = {
     "AutoencoderDC": ("encoder_block_out_channels", "latent"),
     "VQModel": ("block_out_channels", "latents"),
 }
-#: Written by these classes into their `config.json` and taken by none of their constructors.
+#: Entries of `config.json` that constructors do not take.
 _RECORDS = frozenset({"block_out_channels", "force_upcast"})
-#: Names of the layers of an attention block in files of old versions, and now.
+#: Old and new names of the layers of an attention block.
 _RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-#: Pixels per pass through a network on the CPU: those of the 16 images of 64 x 64 that the base
-#: class hands over. Larger working sizes then need no more memory, and no more time per pixel.
+#: Pixels per pass through a network on the CPU, those of 16 images of 64 x 64: bounds the memory
+#: of larger working sizes.
 _PASS_PIXELS = 16 * 64 * 64
 
 
@@ -39,32 +39,29 @@ class Autoencoder(Codebook, GenerativeModel):
     """An autoencoder of diffusers, as its `config.json` describes it.
 
     The latent is the posterior mean (`AutoencoderKL`, `AsymmetricAutoencoderKL`), the encoder's
-    output (`AutoencoderTiny`, `AutoencoderDC`), or what `space` says (`VQModel`). It is brought to
-    the unit scale that models in its space are trained at, z = (latent - shift) * scale, and
-    decoding undoes this. These models have no prior, so they draw no samples, and no training
-    objective in this project.
+    output (`AutoencoderTiny`, `AutoencoderDC`), or depends on `space` (`VQModel`). It has the
+    unit scale that models in its space are trained at, z = (latent - shift) * scale; decoding
+    inverts this. These models have no prior, so they draw no samples.
 
-    Published autoencoders were trained on pictures of 256 pixels and more. On smaller images they
-    see everything at an unfamiliar size and keep few positions: 8 x 8 for a factor of 8 at 64
-    pixels. A larger `working_size` has its price: time and the latent's width grow with its
-    square, and the images go through two resizings. On drawn faces of 64 pixels these alone, up to
-    256 and back, leave an RMSE of 0.012 (bicubic) or 0.024 (bilinear) on the 0-1 scale.
+    Published autoencoders were trained on images of 256 pixels and more; an image of 64 pixels
+    leaves 8 x 8 positions at a factor of 8. With a larger `working_size`, time and the latent's
+    width grow with its square, and images are resized twice. On drawn faces of 64 pixels that
+    alone, up to 256 and back, has an RMSE of 0.012 (bicubic) or 0.024 (bilinear) on [0, 1].
 
     Args:
-        name: See `GenerativeModel`.
+        name: Name of the option.
         image_size: Height and width of the data's images.
-        architecture: Contents of `config.json`. Filled in from the weights' folder; needed here
-            only for a bare weight file.
-        working_size: Height and width the network works at, a multiple of its factor; null is
+        architecture: Contents of `config.json`; null: from the weights' folder.
+        working_size: Height and width of the network's input, a multiple of its factor; null:
             `image_size`. Images are resized to it, and decoded images back.
-        resize: How: `bicubic` or `bilinear`, always antialiased, as in Pillow. Where bicubic
-            overshoots, values are clamped to the value range.
-        space: For `VQModel` alone: `quantized` (null; codebook vectors) or `continuous` (the
-            encoder's output before quantisation). `decode` projects to the codebook in both.
-        scaling_factor: Scale in place of the one in `architecture`. 1 with `shift_factor` 0 gives
-            the raw latent.
-        shift_factor: Shift in place of the one in `architecture`.
-        value_range: Range of pixels; all these classes take and return [-1, 1].
+        resize: `bicubic` or `bilinear`, antialiased as in Pillow; overshoots of bicubic are
+            clamped to the value range.
+        space: Of a `VQModel`: `quantized` (null; codebook vectors) or `continuous` (the encoder's
+            output before quantisation). `decode` projects both to the codebook.
+        scaling_factor: Overrides the scale in `architecture`. 1 with `shift_factor` 0 gives the
+            raw latent.
+        shift_factor: Overrides the shift in `architecture`.
+        value_range: Range of pixels in the network.
 
     Raises:
         ValueError: There is no architecture or one of another class, `working_size` does not fit
@@ -73,7 +70,6 @@ class Autoencoder(Codebook, GenerativeModel):
     Source: Rombach et al. (2022), arXiv 2112.10752, for the scale; the library's classes.
     """
 
-    # The library's classes keep nothing while encoding and decoding.
     thread_safe = True
 
     shift: Tensor
@@ -128,13 +124,13 @@ class Autoencoder(Codebook, GenerativeModel):
             column = torch.tensor(values, dtype=torch.float32).view(-1, 1, 1)
             if len(column) not in (1, channels):
                 raise ValueError(f"{name}: {len(column)} values of {key} for {channels} channels")
-            # Not among the weights: strict loading would miss them in published files.
+            # Not persistent: published files do not contain them.
             self.register_buffer(key, column, persistent=False)
         if not bool((self.scale.isfinite() & (self.scale > 0)).all()):
             raise ValueError(f"{name}.scaling_factor must be > 0, got {scale}")
         import diffusers
 
-        # The library hides its methods behind decorators that have no types.
+        # Any: decorators of diffusers hide the types of its methods.
         self.network: Any = getattr(diffusers, kind)(**settings)
 
     @classmethod
@@ -143,7 +139,7 @@ class Autoencoder(Codebook, GenerativeModel):
 
         Raises:
             ValueError: Neither has an architecture, they contradict each other, or the file's
-                holds something other than plain settings.
+                contains values that are not plain.
         """
         given = options.get("architecture")
         if not file.config:
@@ -163,7 +159,7 @@ class Autoencoder(Codebook, GenerativeModel):
         return {**options, "architecture": found}
 
     def state_from(self, file: WeightFile) -> dict[str, Tensor]:
-        """Return the model's state dict from the library's, old names of attention included."""
+        """Return the state dict under the model's names, old names of attention mapped."""
         own, state = self.state_dict().keys(), {}
         for name, value in file.state_dict().items():
             *path, layer, tensor = ("network", *name.split("."))
@@ -178,7 +174,7 @@ class Autoencoder(Codebook, GenerativeModel):
         return weight
 
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
-        """Return figures on codes for a `VQModel`, see `Codebook.code_figures`; else nothing."""
+        """Return the `code_figures` of a `VQModel`; of other classes nothing."""
         if self.space is None:
             return {}
         grids = [
@@ -197,8 +193,8 @@ class Autoencoder(Codebook, GenerativeModel):
         return self._encode(x), self._encoded(x, "latent_dist.std") * self.scale
 
     def _encoded(self, x: Tensor, wanted: str) -> Tensor:
-        """One part of what the library's `encode` returns."""
-        # Clamped: there is nothing brighter than white in any image these models have seen.
+        """One attribute of the encoder's output."""
+        # Clamped, because resizing overshoots.
         x = self._resized(x, self.working_size).clamp(*self.value_range)
         part_of = attrgetter(wanted)
         return self._in_passes(lambda part: part_of(self.network.encode(part)), x)
@@ -209,7 +205,7 @@ class Autoencoder(Codebook, GenerativeModel):
         if self.space is not None:
             z, options = self.quantize(z)[0], {"force_not_quantize": True}
         x = self._in_passes(lambda part: self.network.decode(part, **options).sample, z)
-        # Before resizing, which has no kernels for half precision on some devices.
+        # Resizing has no kernels for half precision on some devices.
         return self._resized(x.to(self._dtype()), self.image_size)
 
     def _prior(self, noise: Tensor) -> Tensor:
@@ -231,8 +227,8 @@ class Autoencoder(Codebook, GenerativeModel):
         """Apply the network to parts of a batch, on the CPU."""
         if x.device.type != "cpu":
             return function(x)  # type: ignore[no-any-return]
-        # A power of two divides the base class's batches of 16: all passes have one size, and
-        # rounding does not depend on an image's place in them.
+        # A power of two divides the base class's batches of 16: all passes have one size, so that
+        # rounding does not depend on the batch.
         limit = max(1, _PASS_PIXELS // self.working_size**2)
         return torch.cat([function(part) for part in x.split(1 << (limit.bit_length() - 1))])
 
@@ -247,26 +243,25 @@ def _kind(name: str, architecture: Mapping[str, Any]) -> str:
 
 
 def _parameters(kind: str) -> Mapping[str, inspect.Parameter]:
-    # The library takes seconds to import, and only a few families need it.
-    import diffusers
+    import diffusers  # takes seconds
 
     return inspect.signature(getattr(diffusers, kind)).parameters
 
 
 def _with_defaults(name: str, kind: str, architecture: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a class, those that the architecture leaves out included."""
+    """All arguments of a class, with defaults for those that the architecture lacks."""
     known = _parameters(kind)
     given = {key: value for key, value in architecture.items() if not key.startswith("_")}
     if unknown := sorted(given.keys() - known.keys()):
         raise ValueError(f"{name}.architecture: {kind} of diffusers has no option {unknown[0]}")
     if kind == "VQModel":
-        # Else its decoder would take the numbers of codes instead of their vectors.
+        # Else its decoder takes the numbers of codes instead of their vectors.
         given["lookup_from_codebook"] = False
     return {key: parameter.default for key, parameter in known.items()} | given
 
 
 def _settings(name: str, file: WeightFile) -> dict[str, Any]:
-    """What of a `config.json` the class takes, checked to be plain data."""
+    """The entries of a `config.json` that the class takes, checked to be plain data."""
     kind = _kind(name, file.config)
     known = _parameters(kind).keys()
     found = {key: value for key, value in file.config.items() if not key.startswith("_")}
@@ -286,11 +281,7 @@ def _settings(name: str, file: WeightFile) -> dict[str, Any]:
 
 
 def _plain(value: object) -> bool:
-    """Whether a value is data and nothing else.
-
-    The file comes from elsewhere, and Hydra calls what a nested `_target_` names and looks up
-    what a text names between `${` and `}`.
-    """
+    """Whether a value holds nothing that Hydra would call (`_target_`) or resolve (`${...}`)."""
     if isinstance(value, list):
         return all(_plain(item) for item in value)
     if isinstance(value, str):
@@ -303,15 +294,11 @@ def _normalisation(
 ) -> tuple[list[float], list[float]]:
     """Shift and scale of the latent, one value or one per channel."""
     if kind == "VQModel":
-        # Codebook vectors are the latent as they are. The library's default scale stands in
-        # many of these files, while the models trained in their space mostly use none.
+        # Codebook vectors are not scaled: the scale in many of these files is diffusers' default,
+        # which models trained in their space mostly do not use.
         config = {}
-    if shift is not None:
-        shifts = [shift]
-    else:
-        shifts = list(config.get("latents_mean") or [config.get("shift_factor") or 0.0])
-    if scale is not None:
-        return shifts, [scale]
+    shifts = config.get("latents_mean") or [config.get("shift_factor") or 0.0]
     factor = config.get("scaling_factor")
     factor = 1.0 if factor is None else factor
-    return shifts, [factor / std for std in config.get("latents_std") or [1.0]]
+    scales = [factor / std for std in config.get("latents_std") or [1.0]]
+    return list(shifts) if shift is None else [shift], scales if scale is None else [scale]

@@ -1,4 +1,4 @@
-"""Baselines: the floors and the ceiling that the numbers of a table are read against."""
+"""Baselines: models that bound the measures of others from below and above."""
 
 import hashlib
 
@@ -9,21 +9,20 @@ from stitching.compute.seeding import item_noise
 from stitching.models.base import GenerativeModel
 
 
-class RandomEncoder(GenerativeModel):
-    """Standard normal latents that know nothing of the image but which one it is.
-
-    The noise of an image is keyed by a hash of its pixels as bytes, so the same image has the
-    same latent in every batch, split and process, while similar images have unrelated ones.
-
-    Args:
-        name: See `GenerativeModel`.
-        image_size: See `GenerativeModel`.
-        latent_dim: Width of the latent.
-        seed: Which noise.
-    """
-
+class _Encoder(GenerativeModel):
     can_decode = False
     thread_safe = True
+
+    def _decode(self, z: Tensor) -> Tensor:
+        raise TypeError(f"model {self.name} is an encoder only: choose another decoder")
+
+
+class RandomEncoder(_Encoder):
+    """Standard normal latents, drawn by a hash of the image's bytes.
+
+    The same image has the same latent in every batch, split and process; similar images have
+    independent ones.
+    """
 
     def __init__(self, name: str, image_size: int, latent_dim: int, seed: int) -> None:
         super().__init__(name, image_size, (latent_dim,))
@@ -36,23 +35,12 @@ class RandomEncoder(GenerativeModel):
         ]
         return item_noise(self.seed, items, self.latent_shape).to(x.device)
 
-    def _decode(self, z: Tensor) -> Tensor:
-        raise TypeError(f"model {self.name} is an encoder only: choose another decoder")
 
+class MeanEncoder(_Encoder):
+    """The same latent for every image, so that every map predicts the mean target latent.
 
-class MeanEncoder(GenerativeModel):
-    """The same latent for every image: any fitted map predicts the mean target latent.
-
-    Where `random` lets a map fit noise, this one leaves it nothing but the intercept, so it is
-    the floor without the cost of overfitting.
-
-    Args:
-        name: See `GenerativeModel`.
-        image_size: See `GenerativeModel`.
+    Unlike `RandomEncoder` it leaves no noise to overfit.
     """
-
-    can_decode = False
-    thread_safe = True
 
     def __init__(self, name: str, image_size: int) -> None:
         super().__init__(name, image_size, (1,))
@@ -60,17 +48,9 @@ class MeanEncoder(GenerativeModel):
     def _encode(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x), 1)
 
-    def _decode(self, z: Tensor) -> Tensor:
-        raise TypeError(f"model {self.name} is an encoder only: choose another decoder")
-
 
 class Pixels(GenerativeModel):
-    """The latent is the image itself: what a linear map does to pixels, without any model.
-
-    Args:
-        name: See `GenerativeModel`.
-        image_size: See `GenerativeModel`.
-    """
+    """The latent is the image itself."""
 
     thread_safe = True
 

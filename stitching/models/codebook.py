@@ -1,7 +1,6 @@
-"""Nearest codebook vectors, for every model that has a codebook.
+"""Nearest codebook vectors, for models with a codebook.
 
-A class to inherit from, not functions to import: the key of cached latents covers the source of a
-model's classes, and so covers this file.
+A base class, because keys of cached latents contain the source files of a model's classes.
 """
 
 from abc import ABC, abstractmethod
@@ -9,8 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-#: Vectors compared with the codebook at a time: a 16 x 16 grid. The work arrays then take 8 MiB
-#: for 4096 codes, however large the grid.
+#: Vectors compared with the codebook at a time: work arrays of 8 MiB for 4096 codes.
 _VECTORS_PER_PASS = 256
 
 
@@ -42,7 +40,7 @@ class Codebook(ABC):
 
         Args:
             true: The model's own latents, shape (N, C, h, w).
-            mapped: What a map made of another model's latents, the same shape.
+            mapped: Mapped latents of another model, the same shape.
         """
         codes = [self.quantize(z)[1] for z in (true, mapped)]
         return {
@@ -54,14 +52,14 @@ class Codebook(ABC):
 
 def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:
     """(P, C) to the (P,) numbers of the nearest rows of (K, C), exactly and ties to the first."""
-    # Two work arrays for all passes: fresh ones of this size cost more than the arithmetic.
+    # Two work arrays for all passes: allocating them costs more than the arithmetic.
     distance = vectors.new_empty(min(_VECTORS_PER_PASS, len(vectors)), len(codebook))
     term = torch.empty_like(distance)
     index = []
     for part in vectors.split(_VECTORS_PER_PASS):
         sums, terms = distance[: len(part)].zero_(), term[: len(part)]
-        # Channel by channel, without the cancellation of the expanded square; every pair on its
-        # own, so that the choice does not depend on the batch.
+        # Channel by channel: without the cancellation of the expanded square, and independent of
+        # the batch.
         for value, code in zip(part.unbind(-1), codebook.unbind(-1), strict=True):
             sums += torch.sub(value[:, None], code, out=terms).square_()
         index.append(sums.argmin(1))

@@ -1,4 +1,4 @@
-"""Principal components: the linear autoencoder that every other model should beat."""
+"""Principal components: a linear autoencoder, as a baseline."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -26,10 +26,10 @@ class PCA(GenerativeModel):
     entry is positive.
 
     Args:
-        name: See `GenerativeModel`.
-        image_size: See `GenerativeModel`.
+        name: Name of the option.
+        image_size: Height and width of the images.
         n_components: Width of the latent. None: `DEFAULT_COMPONENTS`, or as many as the fit
-            images have, which is one less than their number at most.
+            images have, at most one less than their number.
 
     Raises:
         ValueError: `n_components` is below 1 or larger than the number of pixel values.
@@ -49,15 +49,15 @@ class PCA(GenerativeModel):
             )
         super().__init__(name, image_size, (n_components or min(DEFAULT_COMPONENTS, pixels),))
         self.n_components = n_components
-        # Parameters, so that the base class knows the model's device and precision by them.
+        # Parameters: the base class takes device and precision from them.
         self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
         self.components = nn.Parameter(torch.zeros(0, pixels), requires_grad=False)
 
     def check_fit(self, n_images: int) -> None:
-        """Check that so many images have as many components as asked for.
+        """Check that so many images can have `n_components`.
 
         Raises:
-            ValueError: They have not.
+            ValueError: They cannot.
         """
         if n_images < 2:
             raise ValueError(f"model {self.name} needs at least 2 images to fit, got {n_images}")
@@ -70,7 +70,7 @@ class PCA(GenerativeModel):
 
     @torch.no_grad()
     def fit_images(self, images: Tensor | Iterable[Tensor]) -> None:
-        """Find the components of images, in float64, see `GenerativeModel.fit_images`."""
+        """Compute the components of images in float64, see `GenerativeModel.fit_images`."""
         x = self._flat(images)
         self.check_fit(len(x))
         mean = x.mean(0, dtype=torch.float64)
@@ -89,7 +89,7 @@ class PCA(GenerativeModel):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Take over a fitted state, whatever its number of components."""
+        """Load a fitted state of any number of components."""
         components = state_dict.get("components")
         if isinstance(components, Tensor) and components.ndim == 2:
             room = self.components.new_zeros(components.shape)
@@ -128,11 +128,11 @@ def principal_components(x: Tensor, mean: Tensor, n: int) -> Tensor:
     Args:
         x: Shape (N, D), N >= 2.
         mean: Its column means, shape (D,), float64.
-        n: How many of them.
+        n: Number of directions.
 
     Returns:
-        Shape (n, D), float64; fewer rows if the numerical rank of the centred x is lower, which
-        is N - 1 at most.
+        Shape (n, D), float64; fewer rows if the numerical rank of the centred x (at most N - 1)
+        is lower.
     """
     rows, width = x.shape
     gram = mean.new_zeros(min(rows, width), min(rows, width))
@@ -143,11 +143,11 @@ def principal_components(x: Tensor, mean: Tensor, n: int) -> Tensor:
     floor = max(rows, width) * torch.finfo(torch.float64).eps * float(values[-1])
     keep = values > max(floor, 0.0)
     if width >= rows:
-        keep[0] = False  # centred rows span N - 1 directions, whatever the rounding
+        keep[0] = False  # centred rows span N - 1 directions
     directions = vectors[:, keep].flip(1)[:, :n]
     if width >= rows:
         directions = torch.cat([part.T @ directions for part in _blocks(x, mean)])
-    # Restores the right angles that weak directions lose in the step from N to D dimensions.
+    # Weak directions lose orthogonality in the step from N to D dimensions.
     directions = torch.linalg.qr(directions)[0].T
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
     signed: Tensor = directions * largest.sign()

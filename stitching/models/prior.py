@@ -1,4 +1,4 @@
-"""The density that samples are drawn from where latents do not fill the prior of the training."""
+"""A density fitted to latents after training, to draw samples from."""
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ from stitching.models.pca import principal_components
 class FittedPrior(nn.Module):
     """A Gaussian of limited rank, fitted to latents once the weights of a model are final.
 
-    Small models leave most of the prior that they are trained with empty, and what they make of a
-    latent from there is no face. Along the strongest principal components of the training latents
-    this density is as wide as they are; across them it has no width at all.
+    Latents of small models fill little of the prior of the training, and decoded draws from the
+    rest are no faces. This density has the spread of the training latents along their strongest
+    principal components, and none across them.
 
     Args:
         width: Number of values D in one latent.
@@ -31,7 +31,7 @@ class FittedPrior(nn.Module):
         if rank < 1:
             raise ValueError(f"prior_rank must be null or >= 1, got {rank}")
         self.register_buffer("mean", torch.zeros(width))
-        # Until it is fitted: the standard normal distribution in as many directions.
+        # Not fitted yet: the standard normal distribution in as many directions.
         self.register_buffer("factor", torch.eye(width, min(rank, width)))
 
     @property

@@ -21,8 +21,8 @@ NOISES: tuple[Noise, ...] = ("const", "none", "random")
 
 #: Added under the roots of the normalisations of latent and kernel.
 _EPSILON = 1e-8
-#: Activations are multiplied by this, which keeps the variance of a leaky rectifier's output.
-_GAIN = math.sqrt(2)
+#: Factor after a leaky rectifier that keeps the variance.
+GAIN = math.sqrt(2)
 #: Learning rate of the mapping relative to the synthesis, as published.
 MAPPING_LR = 0.01
 
@@ -31,9 +31,7 @@ class Dense(nn.Module):
     """A fully connected layer whose weights are scaled when used, not when initialised.
 
     Args:
-        n_in: Width of the input.
-        n_out: Width of the output.
-        bias: Value the bias starts from.
+        bias: Initial value of the bias.
         lr: Learning rate relative to that of other layers; stored values are 1 / lr larger.
     """
 
@@ -51,14 +49,7 @@ class Dense(nn.Module):
 
 
 class Mapping(nn.Module):
-    """Latents z to one w per layer of the synthesis network, all the same.
-
-    Args:
-        z_dim: Width of z.
-        w_dim: Width of w.
-        n_layers: Number of dense layers.
-        num_ws: How often w is repeated.
-    """
+    """Latents z to w, repeated for each of `num_ws` layers of the synthesis network."""
 
     w_avg: Tensor
 
@@ -72,19 +63,16 @@ class Mapping(nn.Module):
         self.register_buffer("w_avg", torch.zeros(w_dim))
 
     def forward(self, z: Tensor, truncation: float = 1.0, cutoff: int | None = None) -> Tensor:
-        """Return the styles' latents.
+        """Return w, shape (N, num_ws, w_dim).
 
         Args:
             z: Shape (N, z_dim).
             truncation: w becomes w_avg + truncation (w - w_avg).
             cutoff: Number of layers, from the coarsest, that are truncated; None: all.
-
-        Returns:
-            Shape (N, num_ws, w_dim).
         """
         w = z * (z.square().mean(1, keepdim=True) + _EPSILON).rsqrt()
         for index in range(self.n_layers):
-            w = functional.leaky_relu(self.get_submodule(f"fc{index}")(w), 0.2) * _GAIN
+            w = functional.leaky_relu(self.get_submodule(f"fc{index}")(w), 0.2) * GAIN
         ws = w.unsqueeze(1).expand(-1, self.num_ws, -1)  # (N, w_dim) -> (N, num_ws, w_dim)
         if truncation == 1:
             return ws
@@ -103,7 +91,7 @@ class StyledConv(nn.Module):
         w_dim: Width of w.
         size: Height and width of the output.
         up: Whether it doubles the size.
-        clamp: Outputs are limited to [-clamp, clamp]; None: not.
+        clamp: Outputs are limited to [-clamp, clamp]; None: no limit.
     """
 
     noise_const: Tensor
@@ -122,13 +110,7 @@ class StyledConv(nn.Module):
         self.register_buffer("resample_filter", _resample_filter())
 
     def forward(self, x: Tensor, style: Tensor, noise: Noise) -> Tensor:
-        """Return activations (N, n_out, size, size).
-
-        Args:
-            x: Shape (N, n_in, H, H).
-            style: Shape (N, n_in), the output of `affine`.
-            noise: See `Synthesis`.
-        """
+        """Shape (N, n_in, H, H) and style (N, n_in) to (N, n_out, size, size)."""
         x = x * style[:, :, None, None]
         if self.up:
             x = functional.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
@@ -142,18 +124,12 @@ class StyledConv(nn.Module):
             x = x + self.noise_const * self.noise_strength
         elif noise == "random":
             x = x + torch.randn_like(x[:, :1]) * self.noise_strength
-        x = functional.leaky_relu(x + self.bias[:, None, None], 0.2) * _GAIN
+        x = functional.leaky_relu(x + self.bias[:, None, None], 0.2) * GAIN
         return _limit(x, self.clamp)
 
 
 class ToRGB(nn.Module):
-    """A modulated 1 x 1 convolution to colours, without demodulation.
-
-    Args:
-        n_in: Channels of the input, width of the style.
-        w_dim: Width of w.
-        clamp: See `StyledConv`.
-    """
+    """A modulated 1 x 1 convolution to colours, without demodulation."""
 
     def __init__(self, n_in: int, w_dim: int, clamp: float | None) -> None:
         super().__init__()
@@ -165,22 +141,14 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Shape (N, n_in, H, H) and style (N, n_in) to (N, 3, H, H)."""
         style = style / math.sqrt(self.weight.shape[1])
-        # Three kernels per image are few: a matrix product each.
+        # One matrix product per image.
         kernel = self.weight[:, :, 0, 0] * style[:, None]  # (N, 3, n_in)
         image = (kernel @ x.flatten(2)).unflatten(2, x.shape[2:])
         return _limit(image + self.bias[:, None, None], self.clamp)
 
 
 class Block(nn.Module):
-    """The layers of one resolution; the first starts from a learned constant.
-
-    Args:
-        n_in: Channels of the block before, 0 for the first.
-        n_out: Channels of this block.
-        w_dim: Width of w.
-        size: Height and width of its output.
-        clamp: See `StyledConv`.
-    """
+    """The layers of one resolution; the first block (n_in = 0) starts from a learned constant."""
 
     resample_filter: Tensor
 
@@ -196,7 +164,7 @@ class Block(nn.Module):
         self.torgb = ToRGB(n_out, w_dim, clamp)
 
     def affines(self) -> list[Dense]:
-        """Return the layers that make the styles, in order."""
+        """Return the layers that compute the styles, in order."""
         convs = [self.conv1] if self.first else [self.conv0, self.conv1]
         return [*(conv.affine for conv in convs), self.torgb.affine]
 
@@ -205,11 +173,8 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return activations (N, n_out, size, size) and image (N, 3, size, size).
 
-        Args:
-            x: Activations of the block before, None for the first block.
-            image: Its image, likewise.
-            styles: What `affines` make of w.
-            noise: See `Synthesis`.
+        x and image are those of the block before, None for the first block; styles are the
+        outputs of `affines`.
         """
         if x is None:
             x = self.const.expand(len(styles[0]), -1, -1, -1)
@@ -223,17 +188,17 @@ class Block(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """Styles to images by blocks of doubling resolution, whose images are summed up.
+    """Styles to images by blocks of doubling resolution, whose images are summed.
 
-    `noise` is "const" (the stored noise), "none", or "random" (new in every call, from torch's
+    Noise of the layers is "const" (stored), "none", or "random" (drawn in every call from torch's
     global generator; for training).
 
     Args:
         w_dim: Width of w.
         image_size: A power of two, at least 8.
         channel_base: A block of resolution r has min(channel_base / r, channel_max) channels.
-        channel_max: See `channel_base`.
-        conv_clamp: Outputs of layers are limited to [-conv_clamp, conv_clamp]; None: not.
+        channel_max: Largest number of channels.
+        conv_clamp: Outputs of layers are limited to [-conv_clamp, conv_clamp]; None: no limit.
 
     Raises:
         ValueError: The size is no power of two, or a block would have no channels.
@@ -262,7 +227,7 @@ class Synthesis(nn.Module):
         channels = [0, *(min(channel_base // size, channel_max) for size in self.sizes)]
         for size, (before, width) in zip(self.sizes, pairwise(channels), strict=True):
             self.add_module(f"b{size}", Block(before, width, w_dim, size, conv_clamp))
-        #: Latents w that an image takes: convolutions, and one for the last ToRGB.
+        #: Number of latents w of an image: one per convolution, and one for the last ToRGB.
         self.num_ws = 2 * len(self.sizes)
         self.style_sizes = [
             len(affine.bias) for block in self._blocks() for affine in block.affines()
@@ -273,14 +238,7 @@ class Synthesis(nn.Module):
         return self.from_styles(self.styles(ws), noise_mode)
 
     def styles(self, ws: Tensor) -> Tensor:
-        """Return the outputs of all affine layers, concatenated in the order of the layers.
-
-        Args:
-            ws: Shape (N, num_ws, w_dim).
-
-        Returns:
-            Shape (N, sum of `style_sizes`).
-        """
+        """Return the outputs of all affine layers in order, (N, sum of `style_sizes`), of ws."""
         found, start = [], 0
         for block in self._blocks():
             affines = block.affines()
@@ -290,7 +248,7 @@ class Synthesis(nn.Module):
         return torch.cat(found, dim=1)
 
     def from_styles(self, styles: Tensor, noise_mode: Noise = "const") -> Tensor:
-        """Return images (N, 3, S, S) of what `styles` returns.
+        """Return images (N, 3, S, S) of `styles`.
 
         Raises:
             ValueError: Unknown noise.
@@ -315,16 +273,7 @@ class Synthesis(nn.Module):
 
 
 class Generator(nn.Module):
-    """Latents z to images: `mapping`, then `synthesis`.
-
-    Args:
-        z_dim: Width of z.
-        w_dim: Width of w.
-        image_size: See `Synthesis`.
-        mapping_layers: Dense layers of the mapping network, at least 1.
-        channel_base: See `Synthesis`.
-        channel_max: See `Synthesis`.
-        conv_clamp: See `Synthesis`.
+    """Latents z to images: `Mapping`, then `Synthesis`.
 
     Raises:
         ValueError: An option is out of range.
@@ -341,11 +290,8 @@ class Generator(nn.Module):
         conv_clamp: float | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (
-            ("z_dim", z_dim),
-            ("w_dim", w_dim),
-            ("mapping_layers", mapping_layers),
-        ):
+        counts = {"z_dim": z_dim, "w_dim": w_dim, "mapping_layers": mapping_layers}
+        for name, value in counts.items():
             if value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
         self.synthesis = Synthesis(w_dim, image_size, channel_base, channel_max, conv_clamp)
@@ -366,7 +312,7 @@ def _resample_filter() -> Tensor:
 def _smooth(x: Tensor, kernel: Tensor) -> Tensor:
     """Filter after a transposed convolution: (N, C, 2H + 1, 2H + 1) to (N, C, 2H, 2H)."""
     channels = x.shape[1]
-    # A quarter of the samples came from the input, the others from inserted zeros: times 4.
+    # Times 4, because three quarters of the samples are inserted zeros.
     weight = (kernel.flip(0, 1) * 4).to(x.dtype).expand(channels, 1, 4, 4)
     return functional.conv2d(x, weight, padding=1, groups=channels)
 

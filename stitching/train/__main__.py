@@ -16,6 +16,7 @@ from torch import Tensor
 
 from stitching import __version__, config
 from stitching.compute import devices, progress
+from stitching.compute.images import to_uint8
 from stitching.compute.interrupts import stopping
 from stitching.config.labels import check_name
 from stitching.data.base import ImageData, ImageSet, assert_disjoint
@@ -35,18 +36,16 @@ from stitching.weights.roles import naming_role
 
 log = logging.getLogger(__name__)
 
-#: A log file gets a line whenever so many percent more are done; a terminal has a bar.
-_TOLD_PERCENT = 5
-#: Seconds to the first training state. Each further one takes twice as long to come, up to
-#: `checkpoint_every_s`.
+#: Percent between lines of a log file, which stand in for the progress bar of a terminal.
+_LOGGED_PERCENT = 5
+#: Seconds to the first training state; the interval doubles up to `checkpoint_every_s`.
 _FIRST_STATE_S = 10.0
 #: Exit code of a training that was interrupted: that of a shell after Ctrl-C.
 _INTERRUPTED = 130
 
 
 def load_pixels(images: ImageSet, cache: Cache) -> Tensor:
-    """Return all images of a set as bytes, (N, 3, S, S) uint8, kept on disk once made."""
-    from stitching.compute.images import to_uint8
+    """Return all images of a set as bytes, (N, 3, S, S) uint8, cached on disk."""
 
     def compute() -> dict[str, Tensor]:
         pixels = []
@@ -69,22 +68,22 @@ def train(
     files: TrainingFiles | None = None,
     checkpoints_at: Sequence[int] = (),
 ) -> None:
-    """Run to the end of the schedule, with figures, checkpoints, and a progress bar or log lines.
+    """Train to the end of the schedule, with checkpoints and a progress bar or log lines.
 
     Args:
-        trainer: At its beginning, or where a training state left it.
+        trainer: At the start, or with a loaded training state.
         pixels: Training images, (N, 3, S, S) uint8.
-        tracker: Receives figures.
-        save: Keeps the training state: early, from time to time, and at the end; or None.
-        log_every_s: Seconds between figures.
+        tracker: Receives losses and other values.
+        save: Writes the training state: early, at intervals, and at the end; or None.
+        log_every_s: Seconds between calls of the tracker.
         checkpoint_every_s: Seconds between training states, at most.
-        files: Where weights are written at `checkpoints_at`.
+        files: Writes weights at `checkpoints_at`.
         checkpoints_at: Numbers of images seen, ascending.
 
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM came; the state after the step then is saved.
+        KeyboardInterrupt: On SIGINT or SIGTERM, after the state was saved.
     """
-    due = list(files.due(trainer, checkpoints_at)) if files is not None else []
+    due = files.due(trainer, checkpoints_at) if files is not None else []
 
     def write_due() -> None:
         while files is not None and due and trainer.images_seen >= due[0]:
@@ -93,7 +92,7 @@ def train(
     write_due()
     save_every = min(_FIRST_STATE_S, checkpoint_every_s)
     last_log = last_save = time.monotonic()
-    text, told = f"train {trainer.model.name}", 0
+    text, logged = f"train {trainer.model.name}", 0
     begun = min(100 * trainer.progress, 100.0)
     with stopping() as stop, progress.bar(100, text, "%", begun=begun) as bar:
         while trainer.progress < 1 and not stop.asked:
@@ -107,10 +106,10 @@ def train(
                 figures["images_seen"] = trainer.images_seen
                 shown = ", ".join(f"{k} {v:.4g}" for k, v in figures.items() if k != "lr")
                 bar.say(f"{text}: {shown}")
-                passed = int(percent / _TOLD_PERCENT + 1e-6)  # but for rounding
-                if passed > told and not progress.shown():
+                passed = int(percent / _LOGGED_PERCENT + 1e-6)  # but for rounding
+                if passed > logged and not progress.shown():
                     log.info("%s: %.0f %%, %s", text, percent, shown)
-                    told = passed
+                    logged = passed
                 tracker.log({f"train/{key}": value for key, value in figures.items()})
             if save is not None and now - last_save > save_every:
                 last_save = now
@@ -128,16 +127,11 @@ def train(
 
 
 def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings: Any) -> Trainer:
-    """Return the trainer for a model.
-
-    Args:
-        model: What to train.
-        training: Options of the recipe.
-        settings: Further arguments of `Trainer`.
+    """Return the trainer for a model, by a recipe of options; settings are those of `Trainer`.
 
     Raises:
-        TypeError: An option is missing or unknown.
-        ValueError: One is out of range.
+        TypeError: The model is not `Trainable`, or an option is missing or unknown.
+        ValueError: An option is out of range.
     """
     if not isinstance(model, Trainable):
         raise TypeError(
@@ -211,17 +205,17 @@ def run(cfg: DictConfig) -> Path:
 
 
 def training_images(data: ImageData) -> ImageSet:
-    """Return the images to train on, the split `pretrain`; no test images are needed beside it.
+    """Return the images to train on, the split `pretrain`; a test split need not exist.
 
     Raises:
-        ValueError: A test image is among them, or the split cannot be made.
+        ValueError: A test image is among them, or there is no such split.
         FileNotFoundError: Files are missing.
     """
     images = data.split("pretrain")
     try:
         test = data.split("test")
     except (ValueError, OSError) as error:
-        # What lies in the test part is left out of `pretrain` by its id, however few it holds.
+        # `pretrain` excludes the test part by id, however small it is.
         reason = str(error).partition(": ")[0]
         log.info("trains without test images to compare ids with: %s", reason)
     else:
@@ -230,7 +224,7 @@ def training_images(data: ImageData) -> ImageSet:
 
 
 def going_on(cfg: DictConfig) -> str:
-    """Return one line on what an interrupted training has left, and the command that goes on."""
+    """Return the line shown after an interrupt: the training state, and how to continue."""
     plain = config.to_plain(cfg)
     words = [word for word in sys.argv[1:] if not word.startswith("resume=")]
     command = shlex.join(["python", "-m", "stitching.train", *words])

@@ -1,10 +1,9 @@
-"""Adversarial training of StyleGAN2: two networks, each the other's loss.
+"""Adversarial training of StyleGAN2.
 
-Non-saturating logistic loss; the discriminator's gradient on real images is penalised (R1), in
-every few steps only. Before that the generator learns alone, by drawing training images again
-from their principal components. Path length regularisation and style mixing are left out: both
-shape the space of styles, which short trainings of small networks do not get to. The images that
-train the generator train the discriminator too, which spares drawing others.
+Non-saturating logistic loss, with a penalty on the discriminator's gradient on real images (R1)
+in every few steps. Before that the generator alone learns to reconstruct training images from
+their principal components. There is no path length regularisation and no style mixing, which
+matter in longer trainings. Both networks are trained on the same generated images.
 
 Source: Karras et al. (2020), arXiv 1912.04958; Goodfellow et al. (2014), arXiv 1406.2661; R1:
 Mescheder et al. (2018), arXiv 1801.04406.
@@ -28,25 +27,25 @@ from stitching.train.trainer import Recipe, Trainer
 
 #: Decay per step of the mean of w, as published.
 _W_DECAY = 0.998
-#: Images that principal components are found from: eight for each of 512.
+#: Images for principal components: eight for each of 512.
 _COMPONENT_IMAGES = 4096
-#: Momentum of the generator's optimiser while it learns alone.
+#: Momentum of the generator's optimiser before the adversarial training.
 _MOMENTUM = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialRecipe(Recipe):
-    """How to train a generator; see `Recipe`.
+    """Options of a training of a generator, beside those of `Recipe`.
 
     Attributes:
         r1_gamma: Weight of the gradient penalty.
-        r1_every: Steps from one penalty to the next; it weighs so many times more.
-        noise: In the generator's layers while it trains: `random`, as published, for images with
-            detail of chance such as hair, or `none`, for images that a latent determines.
-        redraw: Weight of the squared error of training images that the generator draws again
-            from their principal components, whitened, in place of noise. Until `WARMUP_END` of
-            the run this is all that is minimised. Two networks that start from nothing on small
-            data soon settle on one face; these start from many. 0: not at all.
+        r1_every: Steps from one penalty to the next; multiplies its weight.
+        noise: In the generator's layers during training: `random`, as published, for images with
+            random detail such as hair, or `none`, for images that a latent determines.
+        redraw: Weight of the squared error of training images that the generator reconstructs
+            from their whitened principal components, in place of noise. Until `WARMUP_END` of
+            the run it is the only loss, which prevents a collapse to one face on small data.
+            0: never.
         discriminator: Options of `Discriminator`, without `image_size`.
     """
 
@@ -74,39 +73,21 @@ class AdversarialRecipe(Recipe):
 
 
 class AdversarialTrainer(Trainer):
-    """A generator and the discriminator it is trained against.
+    """Trainer of a generator against a discriminator.
 
-    A run that starts from weights starts from those of the generator: the discriminator is new,
-    unlike in a run that goes on from a training state.
-
-    Args:
-        model: See `Trainer`; likewise the others.
-        recipe: See `Trainer`.
-        seed: See `Trainer`.
-        dtype: See `Trainer`.
-        minutes: See `Trainer`.
-        options: See `Trainer`.
-        warm: See `Trainer`.
+    A run that starts from weights has those of the generator and a new discriminator; a training
+    state contains both.
     """
 
-    #: Without momentum: each network's loss changes with the other network.
+    #: Without momentum, because each network's loss changes with the other network.
     betas = (0.0, 0.99)
     model: GAN
     recipe: AdversarialRecipe
 
-    def __init__(
-        self,
-        model: GAN,
-        recipe: AdversarialRecipe,
-        seed: int,
-        dtype: str = "float32",
-        minutes: float | None = None,
-        options: Mapping[str, Any] | None = None,
-        warm: bool = False,
-    ) -> None:
-        super().__init__(model, recipe, seed, dtype, minutes, options, warm)
+    def __init__(self, model: GAN, recipe: AdversarialRecipe, seed: int, **settings: Any) -> None:
+        super().__init__(model, recipe, seed, **settings)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed + 1)  # not the numbers that the generator started from
+            torch.manual_seed(seed + 1)  # not the generator's
             network = Discriminator(model.image_size, **recipe.discriminator)
         self.discriminator = network.to(model.device)
         self.discriminator_optimizer = torch.optim.Adam(
@@ -122,9 +103,9 @@ class AdversarialTrainer(Trainer):
         self._components: Components | None = None
 
     def advance(self, pixels: Tensor) -> dict[str, float]:
-        """Do one step; see `Trainer`."""
+        """Do one step, see `Trainer.advance`."""
         if self._components is None and self.recipe.redraw > 0:
-            # From the images alone: a run that goes on finds the same ones.
+            # They depend on the images alone: a resumed run has the same ones.
             self._components = Components.of(pixels[:_COMPONENT_IMAGES], self.model.z_dim)
         return super().advance(pixels)
 
@@ -143,23 +124,22 @@ class AdversarialTrainer(Trainer):
             self._update_mean_of_w(w)
             self._descend(error, self.model.parameters(), self.optimizer, rate, math.inf)
             return {"redraw_mse": float(error.detach())}
-        # Half the batch: enough to hold on to the variety, and half the cost.
+        # Half the batch, to save time.
         some = slice(0, max(1, len(x) // 2))
         fake, figures = self._update_generator(len(x), x[some], real[some], rate)
         return {**figures, **self._update_discriminator(real, fake, rate)}
 
     def _set_pace(self, alone: bool) -> None:
-        """Let the mapping learn as fast as the synthesis, with momentum, while nothing opposes.
+        """Train the mapping at the rate of the synthesis, with momentum, in the first stage.
 
-        The hundredth part of the pace that is published keeps a deep mapping stable against a
-        discriminator; alone it would be what everything else waits for.
+        The published rate, a hundredth, keeps a deep mapping stable against a discriminator.
         """
         for group in self.optimizer.param_groups:
             group["betas"] = (_MOMENTUM if alone else self.betas[0], self.betas[1])
         self.optimizer.param_groups[1]["pace"] = 1 / MAPPING_LR if alone else 1.0
 
     def _redraw_error(self, x: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the squared error of images drawn again, and the w they were drawn from."""
+        """Return the squared error of reconstructed images, and their w."""
         assert self._components is not None  # made before the first step
         generator = self.model.generator
         with self._precision():
@@ -170,10 +150,10 @@ class AdversarialTrainer(Trainer):
     def _update_generator(
         self, n: int, x: Tensor, real: Tensor, rate: float
     ) -> tuple[Tensor, dict[str, float]]:
-        """Return n images it drew before the update, and its losses."""
+        """Return n images generated before the update, and values to log."""
         generator = self.model.generator
         z = torch.randn(n, self.model.z_dim).to(self.model.device)
-        # Weights of the discriminator get no gradient here, which spares a third of its work.
+        # The discriminator's weights need no gradient here.
         self.discriminator.requires_grad_(False)
         with self._precision():
             ws = generator.mapping(z)
@@ -182,7 +162,7 @@ class AdversarialTrainer(Trainer):
         loss = total = functional.softplus(-logits.float()).mean()
         figures = {"loss": float(loss.detach())}
         if self._components is not None:
-            # The mean of w stays that of noise, which truncation is about.
+            # These w do not enter the mean of w, which truncation uses.
             error, _ = self._redraw_error(x, real)
             figures["redraw_mse"] = float(error.detach())
             total = loss + self.recipe.redraw * error
@@ -195,7 +175,7 @@ class AdversarialTrainer(Trainer):
         penalised = self.step % self.recipe.r1_every == 0 and self.recipe.r1_gamma > 0
         real.requires_grad_(penalised)
         with self._precision():
-            # Apart, so that the deviation within a minibatch does not mix the two.
+            # Separately, so that the minibatch deviation does not mix the two.
             on_fake, on_real = self.discriminator(fake).float(), self.discriminator(real).float()
         loss = functional.softplus(on_fake).mean() + functional.softplus(-on_real).mean()
         total = loss
@@ -236,15 +216,12 @@ class Components:
 
     @classmethod
     def of(cls, pixels: Tensor, width: int) -> "Components":
-        """Find the first `width` components of images (N, 3, S, S) uint8.
-
-        Where there are fewer, the others are 0.
-        """
+        """Return the first `width` components of images (N, 3, S, S) uint8, padded with 0."""
         x = pixels.flatten(1).float() / 255
         mean = x.mean(0, keepdim=True)
         q = min(width, len(x) - 1, x.shape[1])
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # the method starts from random directions
+            torch.manual_seed(0)  # of the random directions that the method starts from
             _, singular, axes = torch.pca_lowrank(x - mean, q=q, center=False, niter=2)
         scale = (singular / math.sqrt(len(x))).clamp(min=1e-4 * float(singular[0]))
         return cls(mean, functional.pad(axes / scale, (0, width - q)))
@@ -256,14 +233,11 @@ class Components:
 
 
 def gradient_penalty(logits: Tensor, x: Tensor) -> Tensor:
-    """Return R1, the squared norm of the logits' gradient in the images, averaged over images.
+    """Return R1, the mean squared norm of the logits' gradient in the images, differentiable.
 
     Args:
         logits: Shape (N,), computed from x.
         x: Shape (N, 3, S, S), requires a gradient.
-
-    Returns:
-        A scalar that can itself be differentiated.
     """
     (gradient,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()

@@ -1,8 +1,7 @@
-"""The discriminator of StyleGAN2, for training: residual blocks and minibatch standard deviation.
+"""The discriminator of StyleGAN2: residual blocks and minibatch standard deviation.
 
-Two things differ from the published network, both for speed on a CPU: images are folded into
-patches first, so that the widest activations are those of half the resolution, and resolutions
-are halved by averages of 2 x 2 in place of a wider filter.
+Unlike the published network, for speed on a CPU, it folds images into patches first and halves
+resolutions by averages of 2 x 2 in place of a wider filter.
 """
 
 import math
@@ -12,23 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stitching.models.stylegan2 import Dense
+from stitching.models.stylegan2 import GAIN, Dense
 
-#: Activations are multiplied by this, which keeps the variance of a leaky rectifier's output.
-_GAIN = math.sqrt(2)
-#: Added under the root of the minibatch standard deviation, whose gradient is infinite at zero.
+#: Added under the root of the minibatch standard deviation, for a finite gradient at zero.
 _EPSILON = 1e-8
 
 
 class Conv(nn.Module):
-    """A convolution whose weights are scaled when used, not when initialised.
-
-    Args:
-        n_in: Channels of the input.
-        n_out: Channels of the output.
-        kernel: Its height and width, odd.
-        bias: Whether it has a bias.
-    """
+    """A convolution of odd kernel size whose weights are scaled when used, not initialised."""
 
     def __init__(self, n_in: int, n_out: int, kernel: int, bias: bool = True) -> None:
         super().__init__()
@@ -43,12 +33,7 @@ class Conv(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions and a linear skip, which both halve the resolution.
-
-    Args:
-        n_in: Channels of the input.
-        n_out: Channels of the output.
-    """
+    """Two convolutions and a linear skip, which both halve the resolution."""
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -65,12 +50,12 @@ class ResidualBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Tells real images from generated ones.
+    """Classifies images as real or generated.
 
     Args:
         image_size: A power of two, at least 8.
         channel_base: A block at r pixels has min(channel_base / r, channel_max) channels.
-        channel_max: See `channel_base`.
+        channel_max: Largest number of channels.
         patch_size: Side of the patches that are folded into channels, a power of two.
         group_size: Images that share one minibatch standard deviation.
 
@@ -111,14 +96,7 @@ class Discriminator(nn.Module):
         self.out = Dense(widths[-1], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return one logit per image, positive for real.
-
-        Args:
-            x: Shape (N, 3, S, S), about [-1, 1].
-
-        Returns:
-            Shape (N,).
-        """
+        """Return one logit (N,) per image (N, 3, S, S) in about [-1, 1]; positive for real."""
         x = _activate(self.from_rgb(functional.pixel_unshuffle(x, self.patch_size)))
         x = self.blocks(x)
         x = torch.cat([x, minibatch_deviation(x, self.group_size)], dim=1)
@@ -129,9 +107,9 @@ class Discriminator(nn.Module):
 
 
 def minibatch_deviation(x: Tensor, group_size: int) -> Tensor:
-    """Return how much the images of a group differ: their standard deviation, averaged.
+    """Return the standard deviation within groups of images, averaged over features.
 
-    A generator that draws the same image again and again is given away by it.
+    It reveals a generator that always draws the same image.
 
     Args:
         x: Shape (N, C, H, W).
@@ -150,4 +128,4 @@ def minibatch_deviation(x: Tensor, group_size: int) -> Tensor:
 
 
 def _activate(x: Tensor) -> Tensor:
-    return functional.leaky_relu(x, 0.2) * _GAIN
+    return functional.leaky_relu(x, 0.2) * GAIN

@@ -1,9 +1,9 @@
-"""The files of a training: its state, its weights, and the record that says which are its own."""
+"""The files of a training: its state, its weights, and the record that lists them."""
 
 import copy
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingFiles:
-    """Where a training writes its state and its weights, and with which card.
+    """State and weights of a training in a folder.
 
-    `NAME.training.json` lists what trainings of the model wrote to the folder. Files of other
-    origin are never overwritten.
+    `NAME.training.json` lists the files that trainings of the model wrote to the folder. Other
+    files are never overwritten.
 
     Attributes:
         folder: Of the files.
         name: Of the model, and of the files.
         options: Of the model.
-        card: Entries of the card, without the images seen.
+        card: Entries of the card of weights, without the images seen.
     """
 
     folder: Path
@@ -39,14 +39,11 @@ class TrainingFiles:
 
     @property
     def state(self) -> Path:
-        """Where the training state lies, once there is one."""
+        """Path of the training state."""
         return self.folder / f"{self.name}.checkpoint"
 
     def require_free(self, checkpoints_at: Sequence[int]) -> None:
         """Check that no file of other origin has a name that the training needs.
-
-        Args:
-            checkpoints_at: Numbers of images after which weights will be written too.
 
         Raises:
             FileExistsError: There are such files; the message names them.
@@ -55,7 +52,7 @@ class TrainingFiles:
         self._ledger.require_free(names, "train with out=ANOTHER_FOLDER")
 
     def load_state(self, trainer: Trainer) -> bool:
-        """Go on from the training state, if there is one; return whether there is.
+        """Load the training state, if there is one; return whether there is.
 
         Raises:
             ValueError: It is damaged, or belongs to another training.
@@ -72,7 +69,7 @@ class TrainingFiles:
         return True
 
     def save_state(self, trainer: Trainer) -> Path:
-        """Write the training state, whole, and return the file."""
+        """Write the training state atomically, and return the file."""
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self.folder / f".{self.state.name}.{os.getpid()}.partial"
         try:
@@ -82,15 +79,15 @@ class TrainingFiles:
             partial.unlink(missing_ok=True)
 
     def write(self, trainer: Trainer, pixels: Tensor, checkpoint: int | None = None) -> Path:
-        """Write the averaged weights as they are now, finished, and return the file.
+        """Write the averaged weights, with a fitted prior, and return the file.
 
         Args:
-            trainer: The training, which goes on as if nothing had been written.
+            trainer: The training, which is not changed.
             pixels: Training images, (N, 3, S, S) uint8.
             checkpoint: The number of images in the file's name; None at the end of the run.
         """
         size = trainer.recipe.batch_size
-        # What a run that started from weights has seen includes what those had seen.
+        # Including the images seen by the weights that the run started from.
         seen = trainer.images_seen + int(trainer.model.card.get("images_seen", 0))
         model = copy.deepcopy(trainer.average)
         model.finish_training(part.float() / 255 for part in pixels[: size * 400].split(size))
@@ -100,8 +97,8 @@ class TrainingFiles:
         log.info("weights after %d images: %s", seen, path)
         return path
 
-    def due(self, trainer: Trainer, at: Sequence[int]) -> Iterator[int]:
-        """Return the checkpoints still to be written, and say which never will be."""
+    def due(self, trainer: Trainer, at: Sequence[int]) -> list[int]:
+        """Return the checkpoints still to be written; warn of those that never will be."""
         here = checkpoints_in(self.folder, self.name)
         if trainer.step == 0 and here:
             log.warning(
@@ -109,8 +106,8 @@ class TrainingFiles:
                 "are not among checkpoints_at=%s stay as they are",
                 *(self.folder, self.name, here, list(at)),
             )
-        # Files are written before the state that comes after them, so what a state has passed
-        # is there; what came after it is written again, from the same weights.
+        # Checkpoints are written before the next state: those a state has passed exist, later ones
+        # are written again, from the same weights.
         passed = [n for n in at if trainer.step > 0 and n <= trainer.images_seen]
         lost = [n for n in passed if n not in here]
         if lost:
@@ -119,13 +116,12 @@ class TrainingFiles:
                 "from: to have them too, train with resume=false",
                 *(lost, trainer.images_seen),
             )
-        return iter(at[len(passed) :])
+        return list(at[len(passed) :])
 
     @property
     def _ledger(self) -> Ledger:
         return Ledger(self.folder, f"{self.name}.training.json")
 
     def _weights(self, checkpoint: int | None) -> str:
-        if checkpoint is None:
-            return f"{self.name}.safetensors"
-        return checkpoint_name(self.name, checkpoint)
+        last = f"{self.name}.safetensors"
+        return last if checkpoint is None else checkpoint_name(self.name, checkpoint)

@@ -1,4 +1,4 @@
-"""LPIPS as a part of what a training minimises."""
+"""LPIPS as a term of a training objective."""
 
 import torch
 from torch import Tensor
@@ -12,16 +12,15 @@ _CROP = 32
 class PerceptualLoss:
     """LPIPS with the VGG trunk, on a random crop, times a weight.
 
-    A squared error hardly notices faint texture on what should be smooth, which viewers, and
-    distances in features, notice first. The trunk is not that of the measure `image/lpips`, and
-    its convolutions have no strides, whose pattern would show in the images.
+    Unlike squared error, it penalises faint texture on smooth areas. The trunk is not that of the
+    measure `image/lpips`, and its convolutions have no strides, whose pattern would be visible.
 
     Args:
         weight: Factor on the distance.
-        device: Where images are.
+        device: Device of the images.
 
     Raises:
-        ValueError: Weights of the trunk can be had nowhere, or a file is damaged.
+        ValueError: Weights of the trunk are not available, or a file is damaged.
 
     Source: Zhang et al. (2018), see `stitching.metrics.lpips`; in the training of autoencoders
     Esser et al. (2021), arXiv 2012.09841.
@@ -39,8 +38,7 @@ class PerceptualLoss:
     def __call__(self, made: Tensor, real: Tensor) -> Tensor:
         """Return the weighted mean distance of images, (N, 3, S, S) in [0, 1] both.
 
-        The place of the crop comes from torch's generator, so a training that seeds it at every
-        step repeats to the bit.
+        The crop's place is drawn from torch's global generator.
         """
         size = min(_CROP, made.shape[2])
         top, left = torch.randint(0, made.shape[2] - size + 1, (2,)).tolist()

@@ -1,7 +1,7 @@
-"""The steps of a training, and the state from which a stopped one goes on.
+"""The steps of a training, and the state from which a stopped one is resumed.
 
-The order of images, the noise and the schedule depend on the seed and the step alone, so a run
-that was stopped goes on as if it had not been.
+The order of images, the noise and the schedule depend on the seed and the step alone, so a resumed
+run ends with the weights of one that was not stopped.
 """
 
 import copy
@@ -22,24 +22,22 @@ from stitching.models.trainable import WARMUP_END, Trainable
 from stitching.train.perceptual import PerceptualLoss
 from stitching.weights.loading import architecture, load_strictly
 
-#: What to do about a training state that does not fit.
+#: Remedy for a training state that does not fit.
 _REMEDY = "train with out=ANOTHER_FOLDER, or start anew in its place with resume=false"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train.
+    """Options of a training.
 
     Attributes:
-        n_images: Images seen in all, repeats counted.
+        n_images: Images seen in total, with repeats.
         batch_size: Images per step.
         lr: Peak learning rate of Adam; warmed up over 2 % of the run, then a cosine to zero.
         ema: Decay per step of the averaged weights that are saved, or None.
-        ema_images: The same as a half-life in images, in place of `ema`. With neither, the raw
-            weights are saved.
-        lpips: Weight of the perceptual distance that is minimised beside the objective, see
-            `stitching.train.perceptual`; 0: the objective alone.
-        inverse: Weight of the steepness of a flow's inverse, see `Glow.inverse_gain`; 0: none.
+        ema_images: The same as a half-life in images. With neither, raw weights are saved.
+        lpips: Weight of `PerceptualLoss` beside the objective; 0: without.
+        inverse: Weight of `Glow.inverse_gain` beside the objective; 0: without.
     """
 
     n_images: int
@@ -85,7 +83,7 @@ class Recipe:
 
     @property
     def objective(self) -> str:
-        """What was minimised, in words."""
+        """The objective as text."""
         terms = {"LPIPS (VGG)": self.lpips, "gain of the inverse": self.inverse}
         return " + ".join(
             ["own", *(f"{weight:g} {name}" for name, weight in terms.items() if weight)]
@@ -93,7 +91,7 @@ class Recipe:
 
     @property
     def averaging(self) -> str:
-        """What the saved weights are, in words."""
+        """The kind of the saved weights as text."""
         if self.ema_images is not None:
             return f"average, half-life {self.ema_images:g} images"
         return "raw" if self.ema is None else f"average {self.ema}"
@@ -104,12 +102,12 @@ class Trainer:
 
     Args:
         model: The model to train, on its device.
-        recipe: How.
+        recipe: Options of the training.
         seed: Of image order and noise.
         dtype: `float32`, or `bfloat16` for autocast.
-        minutes: Time to fit the schedule into, or None.
+        minutes: Duration of the schedule if it ends before `n_images`, or None.
         options: Of the model: a training state of other options is refused.
-        warm: The model starts from trained weights: its objective is not warmed up again.
+        warm: Whether the model starts from trained weights, which skips the warm-up.
     """
 
     #: Of Adam.
@@ -145,7 +143,7 @@ class Trainer:
                 )
             model.inverse_weight = recipe.inverse
         self.optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=self.betas)
-        # Options such as the prediction of a diffusion model leave no trace in tensors' shapes.
+        # Shapes do not depend on options such as the prediction of a diffusion model.
         self.architecture = json.dumps(architecture(options or {}), sort_keys=True)
         #: Of images and starting weights, by name: a training state of others is refused.
         self.origin: dict[str, str] = {}
@@ -154,20 +152,19 @@ class Trainer:
 
     @property
     def images_seen(self) -> int:
-        """Images seen so far, repeats counted."""
+        """Images seen so far, with repeats."""
         return self.step * self.recipe.batch_size
 
     @property
     def progress(self) -> float:
-        """Share of the run done, by images or by time, whichever is further."""
+        """Share of the run done, by images or by time, whichever is larger."""
         by_images = self.images_seen / self.recipe.n_images
         by_time = self.seconds / (self.minutes * 60) if self.minutes else 0.0
         return max(by_images, by_time)
 
     def advance(self, pixels: Tensor) -> dict[str, float]:
-        """Do one step on images drawn from `pixels` (N, 3, S, S) uint8; return what to log."""
+        """Do one step on images drawn from `pixels` (N, 3, S, S) uint8; return values to log."""
         started = time.monotonic()
-        # Position in the stream of epochs, each a fresh permutation: independent of restarts.
         torch.manual_seed(self.seed * 1_000_003 + self.step)
         x = pixels[self._indices(len(pixels))].to(self.model.device).float() / 255
         progress = self.progress
@@ -181,7 +178,7 @@ class Trainer:
         return {**figures, "lr": rate}
 
     def _update(self, x: Tensor, progress: float, rate: float) -> dict[str, float]:
-        """Change the weights by images (N, 3, S, S) in [0, 1]; return what to log."""
+        """Update the weights by images (N, 3, S, S) in [0, 1]; return values to log."""
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.autocast):
             stage = max(progress, WARMUP_END) if self.warm else progress
             loss, figures = self.model.training_loss(x, stage)
@@ -196,7 +193,7 @@ class Trainer:
         rate: float,
         max_norm: float,
     ) -> None:
-        """Follow the gradient of a loss, its norm limited to `max_norm`."""
+        """Do one step of an optimiser, with the gradient's norm limited to `max_norm`."""
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("pace", 1.0)
         optimizer.zero_grad()
@@ -210,11 +207,9 @@ class Trainer:
         optimizer.step()
 
     def _indices(self, n: int) -> Tensor:
-        picks = []
-        for position in range(self.images_seen, self.images_seen + self.recipe.batch_size):
-            epoch, place = divmod(position, n)
-            picks.append(int(self._permutation(epoch, n)[place]))
-        return torch.tensor(picks)
+        """The next images of n, in a stream of epochs, each a permutation of its own."""
+        positions = range(self.images_seen, self.images_seen + self.recipe.batch_size)
+        return torch.stack([self._permutation(p // n, n)[p % n] for p in positions])
 
     def _permutation(self, epoch: int, n: int) -> Tensor:
         if getattr(self, "_epoch", None) != (epoch, n):
@@ -227,7 +222,7 @@ class Trainer:
     def _update_average(self) -> None:
         if self.recipe.decay is None:
             return
-        # A short memory at first, so that the average forgets the start of a short run.
+        # A smaller decay at first, so that the average forgets the start of a short run.
         decay = min(self.recipe.decay, (1 + self.step) / (10 + self.step))
         own = dict(self.model.named_parameters())
         for key, value in self.average.named_parameters():
@@ -236,11 +231,11 @@ class Trainer:
             ours.copy_(theirs)
 
     def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """All that has a state, by its name in the state file."""
+        """Everything with a state, by its key in the state file."""
         return {"model": self.model, "average": self.average, "optimizer": self.optimizer}
 
     def _described(self) -> str:
-        """What makes this training another one than others of the same model, as JSON."""
+        """The identity of this training among those of the same model, as JSON."""
         dtype = "bfloat16" if self.autocast else "float32"
         settings = {**self.origin, "seed": self.seed, "dtype": dtype, **asdict(self.recipe)}
         return json.dumps(settings, sort_keys=True)
@@ -252,11 +247,11 @@ class Trainer:
         torch.save(state | {"training": self._described()}, path)
 
     def load(self, path: Path) -> None:
-        """Go on from a training state.
+        """Load a training state.
 
         Raises:
             ValueError: It is damaged, or belongs to a model with other options or to a training
-                of another seed, recipe, precision, start, or other images.
+                with another seed, recipe, precision, start, or other images.
         """
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
@@ -281,10 +276,8 @@ class Trainer:
         ]
         if wrong:
             raise ValueError(f"{path} belongs to another training, {'; '.join(wrong)}: {_REMEDY}")
-        if lost := self._parts().keys() - state.keys():
-            raise ValueError(
-                f"{path} does not fit this model, it has no {sorted(lost)}: {_REMEDY}"
-            )
+        if lost := sorted(self._parts().keys() - state.keys()):
+            raise ValueError(f"{path} does not fit this model, it has no {lost}: {_REMEDY}")
         for name, part in self._parts().items():
             if isinstance(part, nn.Module):
                 load_strictly(part, state[name], path, f"{name} of {self.model.name}", _REMEDY)

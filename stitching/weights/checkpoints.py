@@ -10,12 +10,12 @@ _SUFFIX = ".safetensors"
 
 
 def checkpoint_name(name: str, images: int) -> str:
-    """Return the file name of a model's weights after so many images."""
+    """Return the file name of a model's weights at a number of images seen."""
     return f"{name}-{images}{_SUFFIX}"
 
 
 def checkpoints_in(folder: Path, name: str) -> list[int]:
-    """Return after how many images there are weights of a model in a folder, ascending."""
+    """Return the numbers of images seen of a model's checkpoints in a folder, ascending."""
     pattern = re.compile(re.escape(name) + r"-(\d+)" + re.escape(_SUFFIX))
     files = folder.iterdir() if folder.is_dir() else ()
     return sorted(int(found[1]) for file in files if (found := pattern.fullmatch(file.name)))
@@ -26,10 +26,10 @@ def check_checkpoints(at: object, n_images: int) -> list[int]:
 
     Args:
         at: Numbers of images, ascending; 0 is the initialisation.
-        n_images: Images seen in all.
+        n_images: Images seen at the end of the training.
 
     Raises:
-        ValueError: It is no such list.
+        ValueError: `at` is no such list.
     """
     numbers = at if isinstance(at, list) else [None]
     if not all(type(number) is int for number in numbers):
@@ -48,16 +48,16 @@ def check_checkpoints(at: object, n_images: int) -> list[int]:
 
 
 def at_checkpoint(weights: str | None, images: object, root: Path) -> str:
-    """Return where the weights of a checkpoint lie, as `weights` would say it.
+    """Return the location of a checkpoint, in the notation of `weights`.
 
     Args:
-        weights: Where those of the training's end lie (they need not be there yet).
-        images: The `checkpoint` of a model's configuration: images seen.
+        weights: Location of the weights at the end of the training; the file may be missing.
+        images: Images seen, the `checkpoint` of a model's configuration.
         root: Folder that relative paths start in.
 
     Raises:
         ValueError: `images` is not a number of images, or `weights` is no file of a training.
-        FileNotFoundError: There is no such checkpoint; the message says which there are.
+        FileNotFoundError: There is no such checkpoint; names those that exist.
     """
     if type(images) is not int or images < 0:
         raise ValueError(f"checkpoint must be a number of images seen, >= 0, got {images!r}")

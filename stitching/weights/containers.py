@@ -1,8 +1,7 @@
-"""Read weight files of any layout without running code that lies in them.
+"""Read weight files of any layout without running code in them.
 
-A pickle is a program. `torch.load(weights_only=True)` runs only what makes tensors and plain
-containers; a few harmless classes that checkpoints of the field carry are allowed beside these,
-and everything else is refused.
+A pickle is a program. `torch.load(weights_only=True)` allows tensors and plain containers only;
+stand-ins for a few classes in checkpoints of training frameworks are added, all else is refused.
 """
 
 import json
@@ -30,11 +29,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What a weight file holds.
+    """A weight file, read.
 
     Attributes:
         path: The file.
-        content: As stored: nested dicts and lists of tensors and plain values.
+        content: Nested dicts and lists of tensors and plain values, as stored.
         sha256: Of the file's bytes, hexadecimal.
         card: Metadata in the header of a safetensors file, else empty.
         config: `config.json` beside the weights, of a folder in diffusers' layout, else empty.
@@ -47,24 +46,20 @@ class WeightFile:
     config: Mapping[str, Any] = field(default_factory=dict)
 
     def state_dict(self, *keys: str | int) -> dict[str, Tensor]:
-        """Return the tensors by name, found under `keys` one inside the other.
+        """Return the tensors by name, found under nested `keys`.
 
-        Names are those of the network without wrappers such as `torch.compile`, see
-        `stitching.weights.state_dicts.plain_names`.
+        Names are without the marks of wrappers such as `torch.compile`, see `plain_names`.
 
         Raises:
-            ValueError: There is no dict of tensors at this place, or two of its names differ by
-                the mark of a wrapper alone.
+            ValueError: There is no dict of tensors at this place, or two names differ only by the
+                mark of a wrapper.
         """
         place = self.content
         for key in keys:
-            found = isinstance(place, Mapping) and key in place
-            if not found and not (isinstance(place, list | tuple) and isinstance(key, int)):
+            entries = range(len(place)) if isinstance(place, list | tuple) else place
+            if not isinstance(entries, Mapping | range) or key not in entries:
                 raise ValueError(f"{self.path} has no entry {key!r}; {_describe(place)}")
-            try:
-                place = place[key]
-            except IndexError:
-                raise ValueError(f"{self.path} has no entry {key!r}; {_describe(place)}") from None
+            place = place[key]
         if not isinstance(place, Mapping) or not all(
             isinstance(value, Tensor) for value in place.values()
         ):
@@ -80,8 +75,8 @@ def read_weights(path: Path) -> WeightFile:
 
     Args:
         path: A safetensors file, a file written by `torch.save`, a snapshot pickle of NVIDIA's
-            StyleGAN code (suffix .pkl), or a folder in diffusers' layout. Of a folder the plain
-            weights are taken, or else its variant, such as `fp16`.
+            StyleGAN code (suffix .pkl), or a folder in diffusers' layout, with plain weights or
+            a variant such as `fp16`.
 
     Raises:
         FileNotFoundError: No such file, or a folder without weights.
@@ -108,7 +103,7 @@ def read_weights(path: Path) -> WeightFile:
 
 
 def _check_beginning(path: Path) -> None:
-    """Refuse what is often saved in a weight file's place, with the cause instead of a symptom."""
+    """Refuse empty files, web pages and pointers of Git LFS that were saved as weights."""
     with path.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if not start:
@@ -122,12 +117,12 @@ def _check_beginning(path: Path) -> None:
         raise ValueError(f"{path} is a pointer of Git LFS, not weights: run `git lfs pull` there")
 
 
-#: Weight files in diffusers' layout, with the name of their variant if they are one.
+#: Names of weight files in diffusers' layout, with their variant if any.
 _IN_FOLDER = re.compile(
     r"(?:diffusion_pytorch_)?model(?:\.(?P<variant>\w[\w-]*?))?\.(?:safetensors|bin)"
 )
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
-#: Variants that are the same weights in other digits, best first.
+#: Variants that differ in precision only, best first.
 _DIGITS = ("fp32", "fp16", "bf16")
 
 
@@ -174,7 +169,7 @@ def _in_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _variant(folder: Path) -> Path | None:
-    """The one variant of a folder without plain weights, safetensors first; None without any."""
+    """The variant in a folder without plain weights, safetensors first; None without any."""
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):  # "bin" before "safetensors", which replaces it
         found = _IN_FOLDER.fullmatch(path.name)
@@ -195,7 +190,6 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            # An offset table in the header makes an untrusted file safe to read.
             tensors = {key: file.get_tensor(key) for key in file.keys()}
             return tensors, dict(file.metadata() or {})
     except SafetensorError as error:
@@ -206,7 +200,7 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 class _Inert:
-    """Stands for a class that carries settings, no weights: it keeps nothing and does nothing."""
+    """Stands for a class without weights: keeps nothing and does nothing."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         del args, kwargs
@@ -215,7 +209,7 @@ class _Inert:
         del state
 
 
-#: Classes that checkpoints of training frameworks carry beside their weights.
+#: Classes of settings in checkpoints of training frameworks.
 _SETTINGS = (
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
     "lightning.pytorch.callbacks.model_checkpoint.ModelCheckpoint",
@@ -260,7 +254,7 @@ def _allowed() -> list[Any]:
     return [collections.defaultdict, dict, list, int, np.ndarray, *kinds, *functions, *inert]
 
 
-#: What torch's readers raise on bytes that are no weight file.
+#: Errors of torch's readers on bytes that are no weight file.
 _DAMAGED = (
     RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError,
     struct.error,
@@ -271,7 +265,7 @@ def _torch(path: Path) -> Any:
     try:
         part = damaged_part(path)
     except (zipfile.BadZipFile, OSError, ValueError):
-        part = None  # which reading it, below, says in better words
+        part = None  # reading, below, has a better message
     if part is not None:
         raise ValueError(
             f"{path} is damaged: its part {part} does not have the checksum that was written with "

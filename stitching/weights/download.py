@@ -1,12 +1,11 @@
-"""Fetch a file by its address: resumed where it broke off, verified, all or nothing.
+"""Download a file: resumed after a break, verified by its checksum, all or nothing.
 
-A machine without network must hear so within seconds, and a download that breaks off after hours
-must not start anew. The checksum decides what is kept, so redirects and mirrors may be anything.
+A machine without network gets an error within seconds. Redirects and mirrors are not restricted,
+because the checksum is.
 """
 
 import contextlib
 import functools
-import hashlib
 import http.client
 import logging
 import queue
@@ -22,45 +21,46 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stitching.compute import progress
+from stitching.records import ledger
 
 log = logging.getLogger(__name__)
 
 #: Seconds to wait for a server's first answer, and for each further piece of a file.
 CONTACT_S = 10.0
-#: Times a download is taken up again without asking, as long as each brought something.
+#: Attempts at a download, as long as each brings some bytes.
 _ATTEMPTS = 5
-#: Bytes per read: what a broken connection costs at most.
+#: Bytes per read.
 _BLOCK = 2**16
-#: A checksum is remembered for files that have rested this long; a file system's clock may be
-#: too coarse to tell two writes within a moment.
+#: Checksums are cached for files unchanged for so many seconds: the clock of a file system may be
+#: too coarse to distinguish two writes.
 _RESTED_S = 2.0
 
 Result = TypeVar("Result")
 
 
 class DownloadError(ConnectionError):
-    """A file could not be had; the message says why."""
+    """A file could not be downloaded; the message is the reason."""
 
 
 class ChecksumError(DownloadError):
-    """A file came whole but is not the one that was asked for."""
+    """A complete file has another checksum."""
 
 
 def sha256_of(path: Path) -> str:
-    """Return SHA-256 (hex) of a file, remembered while the file stays as it is."""
+    """Return SHA-256 (hex) of a file, cached while the file is unchanged."""
     stat = path.stat()
-    # The time of the last change of any kind, which no copying tool sets back.
+    # Unlike mtime, ctime is not set back by copying tools.
     if time.time() - stat.st_ctime < _RESTED_S:
-        return _sha256(path)
+        return ledger.sha256_of(path)
     times = stat.st_mtime_ns, stat.st_ctime_ns
     return _remembered_sha256(path, (stat.st_dev, stat.st_ino), stat.st_size, times)
 
 
 def damaged_part(path: Path) -> str | None:
-    """Return the first part of an archive that differs from its checksum; None where none does.
+    """Return the first part of a zip archive that differs from its checksum, or None.
 
     Files of `torch.save` are archives with a checksum for each part, which `torch.load` does not
-    look at. Of other files, and of parts without a checksum, nothing can be said.
+    verify. Other files, and parts without a checksum, are not checked.
     """
     if not zipfile.is_zipfile(path):
         return None
@@ -71,19 +71,20 @@ def damaged_part(path: Path) -> str | None:
                     while stream.read(_BLOCK):
                         pass
             except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
-                if part.CRC:  # 0 where torch was set to write none
+                if part.CRC:  # 0: written without checksums
                     return part.filename
     return None
 
 
 def within(seconds: float, function: Callable[[], Result]) -> Result:
-    """Call a function that may hang, and return or raise what it does.
+    """Return the result of a function that may hang, with a time limit.
 
-    Name resolution cannot be given a time limit, so the call runs in a thread that is left behind
-    when it hangs; being a daemon, it does not keep the process alive.
+    Name resolution takes no time limit, so the call runs in a daemon thread, which is abandoned
+    when it hangs.
 
     Raises:
         TimeoutError: It took longer.
+        Exception: What the function raises.
     """
     answer: queue.SimpleQueue[Result | Exception] = queue.SimpleQueue()
 
@@ -105,10 +106,10 @@ def within(seconds: float, function: Callable[[], Result]) -> Result:
 
 @dataclass
 class Network:
-    """What one user of the network has learnt: which addresses fail, and time spent on that.
+    """Downloads that share a time budget and do not retry failed addresses.
 
     Attributes:
-        failures: Reasons by address; such an address is not tried again.
+        failures: Reasons by address.
         spent_s: Seconds spent on attempts that found no server.
     """
 
@@ -116,20 +117,20 @@ class Network:
     spent_s: float = 0.0
 
     def fetch(self, url: str, target: Path, sha256: str, budget_s: float = CONTACT_S) -> str:
-        """Download to a path unless the file is there, and return its SHA-256 (hex).
+        """Download to a path unless the file exists, and return its SHA-256 (hex).
 
-        What has come so far lies beside it as `NAME.partial` and is resumed by the next call. A
-        lock keeps two processes from fetching the same file.
+        An incomplete download is kept as `NAME.partial` and resumed by the next call. A lock
+        keeps two processes from fetching the same file.
 
         Args:
-            url: Address, followed through redirects.
-            target: File to write; folders are made.
+            url: Address; redirects are followed.
+            target: File to write; its folder is created.
             sha256: Leading hexadecimal digits of its checksum, at best all 64.
             budget_s: Seconds to find a server in, over all fetches of this object.
 
         Raises:
-            ChecksumError: Another file came; nothing of it is kept.
-            DownloadError: It failed, now or earlier; the message is the same.
+            ChecksumError: The file has another checksum; it is removed.
+            DownloadError: It failed, now or earlier.
         """
         if url in self.failures:
             raise DownloadError(self.failures[url])
@@ -160,7 +161,7 @@ class Network:
                 raise ChecksumError(f"{target} has sha256 {found} instead of {sha256}")
             return found
         finally:
-            # Before the release: who waits for it then sees that the name is gone, and locks anew.
+            # Before the release: a waiting process then finds the name gone, and locks anew.
             with contextlib.suppress(OSError):
                 path.unlink()
             lock.release()
@@ -179,21 +180,21 @@ class Network:
                     raise
                 log.warning("%s broke off after %d bytes: resuming", url, _size(partial))
                 log.debug("it broke off with", exc_info=error)
-        found = _sha256(partial)
+        found = ledger.sha256_of(partial)
         if not found.startswith(sha256):
             partial.unlink()
             raise ChecksumError(f"what came has sha256 {found} instead of {sha256}")
         partial.replace(target)
 
     def _receive(self, url: str, partial: Path, name: str, budget_s: float) -> None:
-        """Append to `partial` what it lacks, or write it anew where the server cannot resume."""
+        """Complete `partial`, from its start where the server cannot resume."""
         have = _size(partial)
         headers = {"User-Agent": "stitching", **({"Range": f"bytes={have}-"} if have else {})}
         response = self._open(urllib.request.Request(url, headers=headers), budget_s)
-        if response is None:  # nothing is left to send: the checksum will tell what we have
+        if response is None:  # complete; the caller verifies the checksum
             return
         with response:
-            # Files and test doubles have no status, and are read from the start.
+            # Responses without a status, such as of files, are read from the start.
             if getattr(response, "status", None) != 206:
                 have = 0
             length = getattr(response, "headers", {}).get("Content-Length")
@@ -209,13 +210,13 @@ class Network:
             raise ConnectionError(f"the connection ended after {_size(partial)} of {total} bytes")
 
     def _open(self, request: urllib.request.Request, budget_s: float) -> Any:
-        """Open an address within what is left of the time budget; None where nothing is left."""
+        """Open an address within the time budget; None where no bytes are left to send."""
         left = budget_s - self.spent_s
         if left <= 0:
             raise TimeoutError(f"earlier attempts found no network in {budget_s:g} s")
         start = time.monotonic()
         try:
-            # The time limit also holds for each later read: a stalled download ends.
+            # The time limit also holds for each later read.
             return within(left, lambda: urllib.request.urlopen(request, timeout=left))
         except urllib.error.HTTPError as error:
             error.close()
@@ -233,14 +234,9 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 @functools.lru_cache(maxsize=64)
 def _remembered_sha256(
     path: Path, inode: tuple[int, int], size: int, times_ns: tuple[int, int]
 ) -> str:
-    del inode, size, times_ns  # they are there to tell one state of the file from another
-    return _sha256(path)
+    del inode, size, times_ns  # part of the cache key only
+    return ledger.sha256_of(path)

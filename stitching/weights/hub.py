@@ -1,9 +1,8 @@
-"""Weights from the Hugging Face hub, by way of its own cache.
+"""Weights from the Hugging Face hub and its cache.
 
-What the cache holds is used without a request: no delay, and no failure without network. The
-price is that a branch which has moved is not noticed; the commit in use is logged, and a commit
-hash as `revision` fixes it. `HF_HOME`, `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_ENDPOINT` and
-`HF_TOKEN` mean what they mean to `huggingface_hub`.
+Files in the cache are used without a request, so a branch that has moved is not noticed; the
+commit in use is logged, and a commit hash as `revision` fixes it. The environment variables of
+`huggingface_hub`, such as `HF_HOME`, `HF_HUB_OFFLINE` and `HF_TOKEN`, apply.
 """
 
 import logging
@@ -17,8 +16,8 @@ from stitching.weights.roles import ROLE
 
 log = logging.getLogger(__name__)
 
-#: Weight files of a folder in diffusers' layout, best first. Variants in half precision are not
-#: among them: values would depend on which one a machine happens to have.
+#: Weight files of a folder in diffusers' layout, best first; without variants in half precision,
+#: whose values differ.
 WEIGHT_NAMES = (
     "diffusion_pytorch_model.safetensors",
     "diffusion_pytorch_model.bin",
@@ -35,11 +34,11 @@ def folder(repository: str, subfolder: str | None = None, revision: str | None =
         revision: Branch, tag or commit.
 
     Raises:
-        FileNotFoundError: Not in the cache and not to be had; says why and what to do.
+        FileNotFoundError: Not in the cache and not available; says why and what to do.
     """
     prefix = f"{subfolder.strip('/')}/" if subfolder else ""
     first, *others = [prefix + name for name in ("config.json", *WEIGHT_NAMES)]
-    # A whole subfolder, because only the hub knows which of the weight files it has.
+    # A whole subfolder, because which of the weight files exist is not known without the hub.
     get = f"--include '{prefix}*'" if prefix else f"{first} {others[0]}"
     wanted = _Wanted(repository, revision, first, get, "FOLDER")
     config = wanted.cached()
@@ -52,7 +51,7 @@ def folder(repository: str, subfolder: str | None = None, revision: str | None =
         if best is None:
             raise FileNotFoundError(f"{repository} on the hub has none of {', '.join(others)}")
         config = wanted.fetch(first)
-        # By commit: both files from one state of the repository, even if it moves now.
+        # By commit, so that both files come from one state of the repository.
         wanted.fetch(best, _commit(config, first))
     _log(repository, first, _commit(config, first))
     return config.parent
@@ -67,7 +66,7 @@ def file(repository: str, name: str, revision: str | None = None) -> Path:
         revision: Branch, tag or commit.
 
     Raises:
-        FileNotFoundError: Not in the cache and not to be had; says why and what to do.
+        FileNotFoundError: Not in the cache and not available; says why and what to do.
     """
     wanted = _Wanted(repository, revision, name, name, f"FOLDER/{name}")
     path = wanted.cached()
@@ -81,7 +80,7 @@ def file(repository: str, name: str, revision: str | None = None) -> Path:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is looked for, and what a user types to get it on another machine."""
+    """A file of the hub, and the command that fetches it on another machine."""
 
     repository: str
     revision: str | None
@@ -96,10 +95,9 @@ class _Wanted:
         return Path(found) if isinstance(found, str) else None
 
     def commit(self, name: str, revision: str | None = None) -> str | None:
-        """The commit that the revision is now, or None where it has no such file.
+        """The current commit of the revision, or None where it has no such file.
 
-        In bounded time: the library asks the same again before it downloads, but repeats it for
-        minutes where there is no network.
+        In bounded time, unlike the library's own request before a download.
         """
         from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
         from huggingface_hub.errors import EntryNotFoundError
@@ -108,11 +106,11 @@ class _Wanted:
             self.missing("HF_HUB_OFFLINE forbids to ask the hub")
         url = hf_hub_url(self.repository, name, revision=revision or self.revision)
         try:
-            # A second more than the library's own limit, whose message is the better one.
+            # A second more than the library's own limit, whose message is better.
             found = within(CONTACT_S + 1, lambda: get_hf_file_metadata(url, timeout=CONTACT_S))
         except EntryNotFoundError:
             return None
-        except Exception as error:  # which class depends on the HTTP library beneath
+        except Exception as error:  # its class depends on the HTTP library
             self.fail(error)
         if found.commit_hash is None:
             self.missing("what answers there is no hub")
@@ -123,12 +121,12 @@ class _Wanted:
 
         try:
             path = hf_hub_download(self.repository, name, revision=revision or self.revision)
-        except Exception as error:  # likewise
+        except Exception as error:  # its class depends on the HTTP library
             self.fail(error)
         return Path(path)
 
     def fail(self, error: Exception) -> NoReturn:
-        """Say in one message why the hub did not give a file, and what to do."""
+        """Raise an error with the reason of a failed request and a remedy."""
         from huggingface_hub import constants
         from huggingface_hub.errors import (
             GatedRepoError,
@@ -169,11 +167,11 @@ class _Wanted:
 
 
 def _commit(path: Path, name: str) -> str:
-    """The commit of a file in the cache, which keeps it as `snapshots/COMMIT/NAME`."""
+    """The commit of a cached file, `snapshots/COMMIT/NAME`."""
     return path.parents[len(PurePosixPath(name).parts) - 1].name
 
 
 @lru_cache(maxsize=64)
 def _log(repository: str, name: str, commit: str) -> None:
-    """Once per file and process: which state of a repository the results belong to."""
+    """Log the commit once per file and process."""
     log.info("%s of %s on the hub: commit %s", name, repository, commit)

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from stitching.records.ledger import replacing
 from stitching.weights.containers import WeightFile
 from stitching.weights.roles import ROLE
 from stitching.weights.state_dicts import hash_values, plain_names
@@ -58,17 +57,6 @@ def parameters_hash(model: nn.Module) -> str | None:
     """Return SHA-256 (hex) of a model's values, or None where it has none."""
     state = model.state_dict()
     return hash_values(state) if state else None
-
-
-def save_weights(
-    model: nn.Module, path: Path, options: Mapping[str, Any], card: Mapping[str, str]
-) -> None:
-    """Write `weights_bytes` to a file, atomically; creates its folder."""
-    data = weights_bytes(model, options, card)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        # Not safetensors' `save_file`, whose files other users may not read.
-        partial.write_bytes(data)
 
 
 def weights_bytes(model: nn.Module, options: Mapping[str, Any], card: Mapping[str, str]) -> bytes:

@@ -1,6 +1,6 @@
-"""Where weights come from: what `weights:` in a model's configuration may say.
+"""Locations of weights: the values of `weights:` in a model's configuration.
 
-| `weights` | what it is |
+| `weights` | meaning |
 | --- | --- |
 | `zoo:faces/vae.safetensors` | a packaged file |
 | `checkpoints:celeba64/glow.pt` | a file or folder in the checkpoint folder |
@@ -25,9 +25,9 @@ from stitching.weights.roles import ROLE
 #: Prefix of a packaged file: `zoo:faces/vae.safetensors` lies in `stitching/zoo/faces/`.
 PACKAGED = "zoo:"
 ZOO = Path(__file__).parents[1] / "zoo"
-#: Prefix of what lies in the checkpoint folder.
+#: Prefix of files in the checkpoint folder.
 CHECKPOINTS = "checkpoints:"
-#: Prefix of what lies on the hub, needed for single files and for names that look like a path.
+#: Prefix of names on the hub, needed for single files and for names that look like a path.
 HUB = "hf:"
 #: Endings of weight files: `runs/model.pt` is a path, `org/model` may be a name on the hub.
 _WEIGHT_FILES = frozenset({".safetensors", ".pt", ".pth", ".ckpt", ".pkl", ".bin", ".tar"})
@@ -56,24 +56,23 @@ def resolve(
     revision: str | None = None,
     root: Path | None = None,
 ) -> Path:
-    """Return the local path of weights, fetched where need be.
+    """Return the local path of weights, downloaded if necessary.
 
     Args:
-        weights: See the table above.
-        subfolder: Folder of one model inside a pipeline's folder, local or on the hub; says
-            nothing about single files.
-        revision: Branch, tag or commit on the hub, `main` by default. What is in the hub's cache
-            is used as it is, so that a warm cache costs no request: a branch that has moved since
-            is not noticed. A commit hash here fixes the weights for good.
+        weights: As in the table above.
+        subfolder: Folder of one model inside a pipeline's folder, local or on the hub; ignored
+            for single files.
+        revision: Branch, tag or commit on the hub, `main` by default. The hub's cache is used
+            without a request, so only a commit hash fixes the weights.
         root: Folder that relative paths start in, by default the current one.
 
     Returns:
         A file, or a folder in diffusers' layout.
 
     Raises:
-        FileNotFoundError: There is no such file, or it cannot be had; says how to get it.
-        ValueError: The location is not written as above, or a download or a packaged file has
-            another checksum.
+        FileNotFoundError: There is no such file, or it is not available; says how to get it.
+        ValueError: The location has another form, or a download or a packaged file has another
+            checksum.
     """
     if weights.startswith(PACKAGED):
         return _packaged(weights)
@@ -137,7 +136,7 @@ def _checkpoint(weights: str, subfolder: str | None, root: Path | None) -> Path:
 
 
 def _inside(path: Path, subfolder: str | None) -> Path:
-    """The model's folder: of a pipeline its subfolder, or the path if it is that already."""
+    """The model's folder: the subfolder of a pipeline, or the path itself."""
     if subfolder is None or path.is_file():
         return path
     if (path / subfolder).is_dir():
@@ -177,13 +176,13 @@ def _downloaded(weights: str, root: Path | None) -> Path:
         )
     sha256 = found[1].lower()
     name = Path(unquote(parts.path).rsplit("/", 1)[-1] or "weights")
-    # The checksum in the name keeps files apart that two hosts call alike.
+    # With the checksum, because two hosts may use the same name.
     path = checkpoint_folder(root) / f"{name.stem}-{sha256[:8]}{name.suffix}"
     try:
-        if path.is_file():
-            _verify(path, sha256)
-        else:
+        if not path.is_file():
             Network().fetch(url, path, sha256)
+        elif (there := sha256_of(path)) != sha256:
+            raise ChecksumError(f"{path} has sha256 {there} instead of {sha256}: delete it")
     except ChecksumError as error:
         raise ValueError(
             f"weights={url}: {error}; correct the hash in weights if the file was replaced on "
@@ -195,9 +194,3 @@ def _downloaded(weights: str, root: Path | None) -> Path:
             "another machine and put it there under this name"
         ) from error
     return path
-
-
-def _verify(path: Path, sha256: str) -> None:
-    found = sha256_of(path)
-    if found != sha256:
-        raise ChecksumError(f"{path} has sha256 {found} instead of {sha256}: delete it")

@@ -1,11 +1,10 @@
-"""Messages about a model name the role that it plays, and options as they are typed for it."""
+"""Error messages with the role of a model, and its options as typed for that role."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: Stands in messages for the role of a model, which its own code does not know:
-#: `<role>.weights=PATH` becomes `decoder.weights=PATH`.
+#: Placeholder in messages of models: `<role>.weights=PATH` becomes `decoder.weights=PATH`.
 ROLE = "<role>"
 #: Roles whose options cannot be given on the command line.
 _BY_NAME = frozenset({"via", "models"})
@@ -14,16 +13,16 @@ _OPTION = re.compile(re.escape(ROLE) + r"\.(\w+)=(\w+)")
 
 @contextmanager
 def naming_role(role: str, name: object) -> Iterator[None]:
-    """Put the role into the message of an error that a model raises while it is built.
+    """Put the role into the message of an error raised while a model is built.
 
     Args:
-        role: What precedes an option of the model on the command line, such as `decoder`.
-        name: Of the model.
+        role: Prefix of the model's options on the command line, such as `decoder`.
+        name: The model's name.
     """
     try:
         yield
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:
-        # The same exception: its class and its other attributes are what callers look at.
+        # The same exception, because callers use its class and other attributes.
         if len(error.args) == 1 and isinstance(error.args[0], str):
             error.args = (_named(error.args[0], role, name),)
         raise

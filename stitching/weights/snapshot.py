@@ -1,8 +1,8 @@
-"""Read snapshot pickles of NVIDIA's StyleGAN code without running anything that lies in them.
+"""Read snapshot pickles of NVIDIA's StyleGAN code without running code in them.
 
-Such a pickle carries the Python source of its networks, which a plain unpickler executes. Here
-every class it refers to is replaced by a stand-in that only keeps data, the source is dropped
-unread, and any other reference is refused.
+Such a pickle contains the Python source of its networks, which a plain unpickler executes. Here
+every class it refers to is replaced by a stand-in that keeps data only, the source is ignored, and
+any other reference is refused.
 """
 
 import io
@@ -18,18 +18,17 @@ from torch import Tensor
 
 
 def read_snapshot(path: Path) -> dict[str, Any]:
-    """Return what a snapshot holds, as plain containers and tensors.
+    """Return the content of a snapshot, as plain containers and tensors.
 
     Args:
-        path: The pickle; at its top a dict such as `{"G": ..., "D": ..., "G_ema": ...}`.
+        path: A pickle of a dict such as `{"G": ..., "D": ..., "G_ema": ...}`.
 
     Returns:
-        The same keys. A network becomes its state dict, names as published, and
-        `KEY_init_kwargs` holds the options it was made with; what is neither network nor plain
-        is None.
+        The same keys. A network becomes its state dict, names as published, with its options
+        under `KEY_init_kwargs`; a value that is neither network nor plain is None.
 
     Raises:
-        ValueError: It refers to something else, which is named; or it is damaged.
+        ValueError: It refers to another class or function, which is named, or it is damaged.
     """
     reader = _Reader(path)
     try:
@@ -57,10 +56,10 @@ def read_snapshot(path: Path) -> dict[str, Any]:
 
 
 class _Refused(ValueError):
-    """The pickle refers to something that is not on the list."""
+    """The pickle refers to a name that is not allowed."""
 
 
-#: What unpickling raises on bytes that are no pickle, or one that misuses the stand-ins.
+#: Errors of unpickling bytes that are no pickle, or one that misuses the stand-ins.
 _DAMAGED = (
     pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError,
     TypeError, AttributeError, ImportError, OverflowError, MemoryError, struct.error,
@@ -68,7 +67,7 @@ _DAMAGED = (
 
 
 class _Dict(dict[Any, Any]):
-    """Stands for OrderedDict and EasyDict; attributes that a pickle sets on it are dropped."""
+    """Stands for OrderedDict and EasyDict; ignores attributes that a pickle sets."""
 
     __slots__ = ()
 
@@ -102,7 +101,6 @@ class _Network:
         del state
 
     def state_dict(self, prefix: str = "") -> dict[str, Tensor]:
-        """Return its tensors by name."""
         hidden = self.state.get("_non_persistent_buffers_set", ())
         tensors = {
             **self.state.get("_parameters", {}),
@@ -116,7 +114,7 @@ class _Network:
 
 
 class _Function:
-    """Stands for a function of the pickle; unlike a function it cannot be altered from within."""
+    """Stands for a function of the pickle, which the pickle cannot alter."""
 
     __slots__ = ("_call",)
 
@@ -138,11 +136,11 @@ def _network(meta: Mapping[str, Any]) -> _Network:
 
 
 def _storage(data: bytes) -> Any:
-    # Bytes written by torch.save: a pickle inside the pickle, hence weights only.
+    # Written by torch.save: a pickle inside the pickle.
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        # Not torch's message, which advises to switch the safety off.
+        # Not torch's message, which advises to switch the check off.
         raise pickle.UnpicklingError("a storage that holds more than numbers") from None
 
 
@@ -170,7 +168,7 @@ def _number(dtype: _Dtype, data: bytes) -> float | int | bool:
     return value
 
 
-#: Every reference that snapshots have. The last is what Python 3.7 writes for `{...}`.
+#: The allowed references; the last is a set literal of Python 3.7.
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Dict,
     ("dnnlib.util", "EasyDict"): _Dict,
@@ -186,18 +184,13 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 
 
 class _Reader(pickle.Unpickler):
-    """An unpickler that knows the stand-ins and nothing else."""
+    """An unpickler that accepts the stand-ins only."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(io.BytesIO(path.read_bytes()))
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in of a reference.
-
-        Raises:
-            ValueError: There is none.
-        """
         try:
             return _ALLOWED[module, name]
         except KeyError:

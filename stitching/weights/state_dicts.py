@@ -7,25 +7,19 @@ from itertools import groupby
 import torch
 from torch import Tensor
 
-__all__ = ["hash_values", "plain_names", "unwrapped"]
-
-#: Parts of names that wrappers add, and that no layer has: `torch.compile`, sharded training,
-#: recomputed activations.
+#: Parts of names added by wrappers: `torch.compile`, sharded training, recomputed activations.
 _MARKS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-#: Added by parallel wrappers and averaged models. A layer may have this name too.
+#: Added by parallel wrappers and averaged models; a layer may have this name too.
 _MODULE = "module"
-#: What `torch.optim.swa_utils.AveragedModel` has beside its `module`.
+#: Buffer of `torch.optim.swa_utils.AveragedModel`.
 _COUNTER = "n_averaged"
 
 
 def plain_names(names: Iterable[str]) -> dict[str, str]:
-    """Return each name without the parts that wrappers add, in any order and nesting.
+    """Return the names of a state dict without the parts that wrappers add.
 
     These are `_orig_mod` (`torch.compile`) and the marks of sharding and recomputation anywhere,
     and `module` (`DataParallel`) where all names of a network, or of a submodule, have it.
-
-    Args:
-        names: Of a state dict.
 
     Returns:
         The plain name by the name given, in the order given.
@@ -80,7 +74,7 @@ def hash_values(state: Mapping[str, Tensor]) -> str:
 
 
 def _quantisation(value: Tensor) -> bytes:
-    """How integers stand for numbers, as text."""
+    """Scales and zero points, as text."""
     if value.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
         return repr((value.q_scale(), value.q_zero_point())).encode()
     scales, zeros = value.q_per_channel_scales(), value.q_per_channel_zero_points()
@@ -88,7 +82,7 @@ def _quantisation(value: Tensor) -> bytes:
 
 
 def _without_module(paths: list[list[str]]) -> list[str]:
-    """Join paths, without `module` where all that share what comes before it have it."""
+    """Join paths, without `module` where all paths of the same prefix have it."""
     while paths and all(len(path) > 1 and path[0] == _MODULE for path in paths):
         paths = [path[1:] for path in paths]
     joined = [""] * len(paths)

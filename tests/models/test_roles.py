@@ -25,9 +25,10 @@ def test_a_model_chosen_by_name_is_changed_in_its_yaml(role):
 
 
 def test_weights_of_another_width_name_the_role(tmp_path):
-    from stitching.weights.loading import save_weights
+    from stitching.weights.loading import weights_bytes
 
-    save_weights(small_vae(), tmp_path / "x.safetensors", small_vae_options(), {})
+    data = weights_bytes(small_vae(), small_vae_options(), {})
+    (tmp_path / "x.safetensors").write_bytes(data)
     node = small_vae_options(latent_dim=8) | {"weights": str(tmp_path / "x.safetensors")}
     with pytest.raises(ValueError, match=r"decoder=vae: .*latent_dim=8 but trained with 16"):
         config.build_model(OmegaConf.create(node), "cpu", role="decoder")

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from stitching import config
 from stitching.config import assemble, compatibility
 from stitching.weights.containers import read_weights
-from stitching.weights.loading import load_weights, save_weights
+from stitching.weights.loading import load_weights, weights_bytes
 from stitching.weights.locations import resolve
 from tests.small import small_vae, small_vae_options
 
@@ -16,7 +16,7 @@ from tests.small import small_vae, small_vae_options
 @pytest.fixture
 def saved(tmp_path):
     model, path = small_vae(), tmp_path / "vae.safetensors"
-    save_weights(model, path, small_vae_options(), {"data": "faces"})
+    path.write_bytes(weights_bytes(model, small_vae_options(), {"data": "faces"}))
     return model, path
 
 
@@ -92,12 +92,11 @@ def test_weights_that_are_not_finite_are_refused(saved):
         load_weights(other(), read_weights(path), small_vae_options())
 
 
-def test_a_diverged_model_is_not_saved(tmp_path):
+def test_a_diverged_model_is_not_saved():
     model = small_vae()
     model.encoder[1].bias.data[0] = 1e6
     with pytest.raises(ValueError, match="does not fit half precision"):
-        save_weights(model, tmp_path / "x.safetensors", small_vae_options(), {})
-    assert not list(tmp_path.iterdir())
+        weights_bytes(model, small_vae_options(), {})
 
 
 def test_a_file_that_is_no_safetensors_is_refused(tmp_path):
