@@ -97,12 +97,7 @@ def batch_independent(check: str, function: Function, items: Tensor) -> Finding:
 
 
 def evaluation_mode(model: GenerativeModel, run: Callable[[], object]) -> Finding:
-    """Look for submodules in training mode, before, in and after a pass, and for changed values.
-
-    Args:
-        model: The model.
-        run: Encodes and decodes, as far as the model can.
-    """
+    """Look for submodules in training mode before, in and after `run`, and for changed values."""
     check = "evaluation mode"
     found: set[str] = set()
 
@@ -142,7 +137,7 @@ def gradients_frozen(model: GenerativeModel) -> Finding:
     free = [name for name, value in model.named_parameters() if value.requires_grad]
     count = sum(value.numel() for value in model.parameters())
     if free:
-        text = f"{len(free)} parameters ask for them: {_few(free)}: leave that to freeze()"
+        text = f"{len(free)} parameters require them: {_few(free)}: leave that to freeze()"
         return Finding("gradients", Level.FAIL, text)
     return Finding("gradients", Level.OK, f"off for all {count:,} parameters")
 

@@ -44,14 +44,7 @@ def round_trip(model: GenerativeModel, x: Tensor) -> Tensor:
 
 
 def value_range(model: GenerativeModel, x: Tensor, z: Tensor, trained: bool = True) -> Finding:
-    """Compare the raw output of the decoder with the declared range and with the images.
-
-    Args:
-        model: The model.
-        x: Images, of similar distribution as those of the latents.
-        z: Latents to decode.
-        trained: Whether the model is trained, so that its range can be judged.
-    """
+    """Compare the decoder's raw output on latents z with the declared range and with images x."""
     low, high = model.value_range
     with recorded(model, "_decode") as seen:
         model.decode(z)
@@ -78,10 +71,7 @@ def value_range(model: GenerativeModel, x: Tensor, z: Tensor, trained: bool = Tr
 
 
 def samples(model: GenerativeModel, x: Tensor) -> Finding:
-    """Compare the raw range of samples from the model's own prior with that of images.
-
-    For models that give every image back exactly, so that round trips say nothing of ranges.
-    """
+    """Compare the raw range of samples with that of images, for models with exact round trips."""
     check, (low, high) = "samples", model.value_range
     try:
         with recorded(model, "_decode") as seen:

@@ -14,9 +14,7 @@ Wrapper = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 def wrapped(model: GenerativeModel, **wrappers: Wrapper) -> Iterator[None]:
     """Wrap `_encode` or `_decode` of a model within a context.
 
-    Args:
-        model: The model.
-        wrappers: By method: called with the method and its argument, returns the result.
+    A wrapper is called with the method and its argument, and returns the result.
     """
     own = {name: vars(model).get(name) for name in wrappers}
     for name, wrapper in wrappers.items():

@@ -57,12 +57,8 @@ def weights_in_use(model: GenerativeModel, file: WeightFile, averages: bool) -> 
     """Identify the weight set of a file that a model uses, and check that it is the average.
 
     Tensors are compared by value, which recognises renamed and reshaped ones. If no set is named
-    like an average, the last one counts as the average, as in DDIM's checkpoints.
-
-    Args:
-        model: The model, with loaded weights.
-        file: The file of the weights.
-        averages: Whether the model's recipe keeps an average.
+    like an average, the last one counts as the average, as in DDIM's checkpoints. `averages` means
+    that the model's recipe keeps an average.
     """
     check = "averaged weights"
     if "weights" in file.card:

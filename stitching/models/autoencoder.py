@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from stitching.models.base import GenerativeModel
 from stitching.models.codebook import Codebook
 from stitching.weights.containers import WeightFile
 
@@ -35,7 +34,7 @@ _RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_ou
 _PASS_PIXELS = 16 * 64 * 64
 
 
-class Autoencoder(Codebook, GenerativeModel):
+class Autoencoder(Codebook):
     """An autoencoder of diffusers, as its `config.json` describes it.
 
     The latent is the posterior mean (`AutoencoderKL`, `AsymmetricAutoencoderKL`), the encoder's
@@ -174,14 +173,8 @@ class Autoencoder(Codebook, GenerativeModel):
         return weight
 
     def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
-        """Return the `code_figures` of a `VQModel`; of other classes nothing."""
-        if self.space is None:
-            return {}
-        grids = [
-            self._from_unit_scale(z.to(self.device).unflatten(1, self.latent_shape))
-            for z in (true, mapped)
-        ]
-        return self.code_figures(*grids)
+        """Return measures of the codes of a `VQModel`; of other classes nothing."""
+        return {} if self.space is None else super().diagnostics(true, mapped)
 
     def _encode(self, x: Tensor) -> Tensor:
         z = self._encoded(x, _KINDS[self.kind][1])

@@ -3,17 +3,19 @@
 A base class, because keys of cached latents contain the source files of a model's classes.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
+
+from stitching.models.base import GenerativeModel
 
 #: Vectors compared with the codebook at a time: work arrays of 8 MiB for 4096 codes.
 _VECTORS_PER_PASS = 256
 
 
-class Codebook(ABC):
-    """Projection of latents to the nearest rows of a table."""
+class Codebook(GenerativeModel):
+    """A model that projects latents to the nearest rows of a table."""
 
     @property
     @abstractmethod
@@ -35,19 +37,19 @@ class Codebook(ABC):
         index = _nearest(flat.flatten(0, -2), codebook).view(flat.shape[:-1])
         return codebook[index].movedim(-1, 1), index
 
-    def code_figures(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
-        """Return the share of codes changed by a map and the number of distinct codes.
-
-        Args:
-            true: The model's own latents, shape (N, C, h, w).
-            mapped: Mapped latents of another model, the same shape.
-        """
-        codes = [self.quantize(z)[1] for z in (true, mapped)]
+    def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
+        """Return the share of codes changed by a map and the number of distinct codes."""
+        grids = [z.to(self.device).unflatten(1, self.latent_shape) for z in (true, mapped)]
+        codes = [self.quantize(self._from_unit_scale(grid))[1] for grid in grids]
         return {
             "latent/codes_changed": float((codes[0] != codes[1]).double().mean()),
             "latent/codes_used_true": int(codes[0].unique().numel()),
             "latent/codes_used_mapped": int(codes[1].unique().numel()),
         }
+
+    def _from_unit_scale(self, z: Tensor) -> Tensor:
+        """Latents to the scale of the table."""
+        return z
 
 
 def _nearest(vectors: Tensor, codebook: Tensor) -> Tensor:

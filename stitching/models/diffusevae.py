@@ -117,11 +117,8 @@ def stack(
 ) -> nn.Sequential:
     """Return the modules of a layer string; their numbers are part of the weights' names.
 
-    Args:
-        layers: The parsed layers.
-        channels: Width at each resolution.
-        option: Name of the layer string, for messages.
-        end: Resolution of the output.
+    channels are widths by resolution, option names the string in messages, and end is the
+    resolution of the output.
 
     Raises:
         ValueError: A layer does not follow from the one before it, or `end` is not reached.
@@ -281,7 +278,7 @@ class DiffuseVAE(Trainable):
         options = merge_options({**options, **given}, found, file.path)
         if missing := [key for key in STRINGS if options.get(key) is None]:
             raise ValueError(
-                f"{file.path} does not say its {', '.join(missing)}: set these options to the "
+                f"{file.path} does not contain {', '.join(missing)}: set these options to the "
                 "strings it was trained with"
             )
         return options

@@ -219,8 +219,7 @@ def _weight_set(file: WeightFile, ema: bool) -> dict[str, Tensor]:
     state = file.state_dict()
     if ema and _is_public(state):
         raise ValueError(
-            f"{file.path} holds one weight set that does not say whether it is averaged: set "
-            "ema=false to take it as it is"
+            f"{file.path} holds one weight set, averaged or not: set ema=false to take it as it is"
         )
     return state
 

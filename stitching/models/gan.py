@@ -117,11 +117,7 @@ class GAN(Trainable):
 
     @torch.inference_mode()
     def known_latents(self, seed: int, indices: Sequence[int]) -> Tensor:
-        """Return the latents of drawn images.
-
-        Args:
-            seed: Of the series of images.
-            indices: Numbers of the images; the latent of each depends on (seed, index) alone.
+        """Return the latents of drawn images, each a function of (seed, index) alone.
 
         Returns:
             Shape (n, D), float32 (float64 for a model in float64), in the model's `space`.
@@ -133,11 +129,7 @@ class GAN(Trainable):
         return in_fixed_batches(self._prior, z, CPU_BATCH).flatten(1)
 
     def draw(self, seed: int, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Draw images from the prior, with their latents.
-
-        Args:
-            seed: Of the series of images.
-            indices: Numbers of the images; each depends on (seed, index) alone.
+        """Draw images from the prior, each a function of (seed, index) alone.
 
         Returns:
             Their `known_latents`, and images, shape (n, 3, S, S), uint8.
@@ -277,6 +269,6 @@ def _with_channels(
         raise ValueError(
             f"{file.path} does not fit model {options['name']}: channel_base={base} and "
             f"channel_max={most} give {wanted} channels from 4 pixels on, the file has {seen}: "
-            "set both to null to take what the file says"
+            "set both to null to take those of the file"
         )
     return {**options, "channel_base": base, "channel_max": most}

@@ -97,11 +97,6 @@ class VQVAE(Codebook, Trainable):
         out = self.vq.decode(z, force_not_quantize=True).sample
         return functional.pixel_shuffle(out, self.patch_size)
 
-    def diagnostics(self, true: Tensor, mapped: Tensor) -> dict[str, float | int]:
-        """Return measures of the codes, see `code_figures`."""
-        grids = [z.to(self.device).unflatten(1, self.latent_shape) for z in (true, mapped)]
-        return self.code_figures(*grids)
-
     def training_loss(self, x: Tensor, progress: float) -> tuple[Tensor, dict[str, float]]:
         """Squared error plus codebook and commitment terms; a plain autoencoder at first.
 

@@ -4,7 +4,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +62,9 @@ def train(
     trainer: Trainer,
     pixels: Tensor,
     tracker: Tracker,
-    save: Callable[[Trainer], object] | None = None,
+    files: TrainingFiles,
     log_every_s: float = 10.0,
     checkpoint_every_s: float = 120.0,
-    files: TrainingFiles | None = None,
     checkpoints_at: Sequence[int] = (),
 ) -> None:
     """Train to the end of the schedule, with checkpoints and a progress bar or log lines.
@@ -74,19 +73,19 @@ def train(
         trainer: At the start, or with a loaded training state.
         pixels: Training images, (N, 3, S, S) uint8.
         tracker: Receives losses and other values.
-        save: Writes the training state: early, at intervals, and at the end; or None.
+        files: Training states are written early, at intervals, and at the end; weights at
+            `checkpoints_at`.
         log_every_s: Seconds between calls of the tracker.
         checkpoint_every_s: Seconds between training states, at most.
-        files: Writes weights at `checkpoints_at`.
         checkpoints_at: Numbers of images seen, ascending.
 
     Raises:
         KeyboardInterrupt: On SIGINT or SIGTERM, after the state was saved.
     """
-    due = files.due(trainer, checkpoints_at) if files is not None else []
+    due = files.due(trainer, checkpoints_at)
 
     def write_due() -> None:
-        while files is not None and due and trainer.images_seen >= due[0]:
+        while due and trainer.images_seen >= due[0]:
             files.write(trainer, pixels, due.pop(0))
 
     write_due()
@@ -111,12 +110,11 @@ def train(
                     log.info("%s: %.0f %%, %s", text, percent, shown)
                     logged = passed
                 tracker.log({f"train/{key}": value for key, value in figures.items()})
-            if save is not None and now - last_save > save_every:
+            if now - last_save > save_every:
                 last_save = now
                 save_every = min(2 * save_every, checkpoint_every_s)
-                save(trainer)
-        if save is not None:
-            save(trainer)
+                files.save_state(trainer)
+        files.save_state(trainer)
     if trainer.progress < 1:
         raise KeyboardInterrupt
     if due:
@@ -195,10 +193,9 @@ def run(cfg: DictConfig) -> Path:
             trainer,
             pixels,
             tracker,
-            files.save_state,
+            files,
             plain["log_every_s"],
             plain["checkpoint_every_s"],
-            files,
             checkpoints_at,
         )
     return files.write(trainer, pixels)

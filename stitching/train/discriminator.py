@@ -109,14 +109,8 @@ class Discriminator(nn.Module):
 def minibatch_deviation(x: Tensor, group_size: int) -> Tensor:
     """Return the standard deviation within groups of images, averaged over features.
 
-    It reveals a generator that always draws the same image.
-
-    Args:
-        x: Shape (N, C, H, W).
-        group_size: Neighbouring images that form a group; the last may be smaller.
-
-    Returns:
-        Shape (N, 1, H, W), constant over space and over a group.
+    It reveals a generator that always draws the same image. Shape (N, C, H, W) to (N, 1, H, W),
+    constant over space and over a group of neighbours; the last group may be smaller.
     """
     parts = []
     for group in x.float().split(group_size):

@@ -79,12 +79,9 @@ class TrainingFiles:
             partial.unlink(missing_ok=True)
 
     def write(self, trainer: Trainer, pixels: Tensor, checkpoint: int | None = None) -> Path:
-        """Write the averaged weights, with a fitted prior, and return the file.
+        """Write the averaged weights, with a prior fitted to pixels, and return the file.
 
-        Args:
-            trainer: The training, which is not changed.
-            pixels: Training images, (N, 3, S, S) uint8.
-            checkpoint: The number of images in the file's name; None at the end of the run.
+        The trainer is not changed. Without a `checkpoint`, the file is that of the run's end.
         """
         size = trainer.recipe.batch_size
         # Including the images seen by the weights that the run started from.
@@ -112,8 +109,8 @@ class TrainingFiles:
         lost = [n for n in passed if n not in here]
         if lost:
             log.warning(
-                "checkpoints_at=%s lies behind the %d images of the state that training goes on "
-                "from: to have them too, train with resume=false",
+                "checkpoints_at=%s is before the %d images of the resumed state: to write these "
+                "checkpoints too, train with resume=false",
                 *(lost, trainer.images_seen),
             )
         return list(at[len(passed) :])

@@ -58,12 +58,7 @@ def folder(repository: str, subfolder: str | None = None, revision: str | None =
 
 
 def file(repository: str, name: str, revision: str | None = None) -> Path:
-    """Return the local path of one file.
-
-    Args:
-        repository: `org/name`.
-        name: Path inside the repository.
-        revision: Branch, tag or commit.
+    """Return the local path of one file, `name` inside the repository `org/name`.
 
     Raises:
         FileNotFoundError: Not in the cache and not available; says why and what to do.
@@ -103,7 +98,7 @@ class _Wanted:
         from huggingface_hub.errors import EntryNotFoundError
 
         if constants.HF_HUB_OFFLINE:
-            self.missing("HF_HUB_OFFLINE forbids to ask the hub")
+            self.missing("HF_HUB_OFFLINE forbids requests")
         url = hf_hub_url(self.repository, name, revision=revision or self.revision)
         try:
             # A second more than the library's own limit, whose message is better.
@@ -113,7 +108,7 @@ class _Wanted:
         except Exception as error:  # its class depends on the HTTP library
             self.fail(error)
         if found.commit_hash is None:
-            self.missing("what answers there is no hub")
+            self.missing("the server is no hub")
         return found.commit_hash
 
     def fetch(self, name: str, revision: str | None = None) -> Path:
@@ -158,8 +153,8 @@ class _Wanted:
 
         at = f" --revision {self.revision}" if self.revision else ""
         raise FileNotFoundError(
-            f"{self.name} of {self.repository} is not in the hub's cache "
-            f"({constants.HF_HUB_CACHE}) and cannot be had from {constants.ENDPOINT} ({reason}): "
+            f"{self.name} of {self.repository} is neither in the hub's cache "
+            f"({constants.HF_HUB_CACHE}) nor available from {constants.ENDPOINT} ({reason}): "
             f"on a machine with network run `hf download {self.repository} {self.get}{at} "
             f"--local-dir FOLDER`, copy FOLDER here and set {ROLE}.weights={self.place}; see "
             "docs/CHECKPOINTS.md"

@@ -63,13 +63,8 @@ def weights_bytes(model: nn.Module, options: Mapping[str, Any], card: Mapping[st
     """Return a model's weights in half precision, with a card, as the bytes of a safetensors file.
 
     Values are rounded once, here, so that every reader computes in float32 with the same numbers.
-    The card contains the hash of the values, which reveals damage. Equal arguments give equal
-    bytes.
-
-    Args:
-        model: Its state dict is written.
-        options: Its configuration, for the card.
-        card: Further entries of the card, such as the data set.
+    The card contains the options, a hash of the values, which reveals damage, and the entries of
+    `card`, such as the data set. Equal arguments give equal bytes.
 
     Raises:
         ValueError: A weight is not finite or too large for half precision.
@@ -104,10 +99,7 @@ def _with_sorted_card(data: bytes) -> bytes:
 def load_weights(model: _Model, file: WeightFile, options: Mapping[str, Any]) -> None:
     """Load a weight file strictly, and set the model's `weights_hash` and `card`.
 
-    Args:
-        model: A generative model; it keeps its own precision.
-        file: The file, read.
-        options: The model's configuration, compared with the file's card if it has one.
+    The options are compared with the file's card, if it has one.
 
     Raises:
         ValueError: Damaged values, another configuration, or tensors that do not fit, see
@@ -183,12 +175,7 @@ def load_strictly(
 def merge_options(
     options: Mapping[str, Any], found: Mapping[str, Any], path: Path
 ) -> dict[str, Any]:
-    """Return a model's options with those that are null taken from a published file.
-
-    Args:
-        options: As configured.
-        found: The file's values, by the same names.
-        path: The file, for messages.
+    """Return a model's options with those that are null taken from `found` in a published file.
 
     Raises:
         ValueError: An option contradicts the file.
@@ -201,7 +188,7 @@ def merge_options(
     if wrong:
         raise ValueError(
             f"{path} does not fit model {options.get('name')}: {'; '.join(wrong)}: change these "
-            "options, or set them to null to take what the file says"
+            "options, or set them to null to take those of the file"
         )
     return {**options, **found}
 

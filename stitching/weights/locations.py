@@ -40,8 +40,7 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def checkpoint_folder(root: Path | None = None) -> Path:
     """Return the folder of published checkpoints: `STITCHING_CHECKPOINTS`, or in the user's cache.
 
-    Args:
-        root: Folder that a relative `STITCHING_CHECKPOINTS` starts in.
+    A relative `STITCHING_CHECKPOINTS` starts in `root`.
     """
     chosen = os.environ.get("STITCHING_CHECKPOINTS")
     if chosen:
@@ -186,7 +185,7 @@ def _downloaded(weights: str, root: Path | None) -> Path:
     except ChecksumError as error:
         raise ValueError(
             f"weights={url}: {error}; correct the hash in weights if the file was replaced on "
-            "purpose, and mistrust the address otherwise"
+            "purpose; otherwise do not trust the address"
         ) from error
     except DownloadError as error:
         raise FileNotFoundError(

@@ -162,7 +162,7 @@ def read_arrays(file: LocatedFile) -> dict[str, FloatArray]:
         The arrays by path, the keys of the nested dictionaries joined by "/".
 
     Raises:
-        ValueError: It is damaged, or asks for anything but arrays and builtin containers.
+        ValueError: It is damaged, or refers to anything but arrays and builtin containers.
     """
     try:
         with file.path.open("rb") as stream:
@@ -238,7 +238,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         if module in ("numpy.core.multiarray", "numpy._core.multiarray"):
             if name == "_reconstruct":
                 return lambda kind, shape, code: _PickledArray()
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}")
 
 
 def _leaves(tree: object, path: str) -> Iterator[tuple[str, FloatArray]]:

@@ -13,12 +13,7 @@ _OPTION = re.compile(re.escape(ROLE) + r"\.(\w+)=(\w+)")
 
 @contextmanager
 def naming_role(role: str, name: object) -> Iterator[None]:
-    """Put the role into the message of an error raised while a model is built.
-
-    Args:
-        role: Prefix of the model's options on the command line, such as `decoder`.
-        name: The model's name.
-    """
+    """Put role (such as `decoder`) and name into the message of an error of a model's building."""
     try:
         yield
     except (ValueError, TypeError, OSError, ModuleNotFoundError) as error:

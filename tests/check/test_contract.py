@@ -46,7 +46,7 @@ def test_a_sound_model_keeps_the_contract():
         (faulty.Training, "evaluation mode", "a pass changes values of the model: norm.running"),
         (faulty.Switching, "evaluation mode", r"modules in training mode: norm \(1\)"),
         (faulty.BatchStatistics, "encode in batches", "something looks at the whole batch"),
-        (faulty.Free, "gradients", "1 parameters ask for them: filters"),
+        (faulty.Free, "gradients", "1 parameters require them: filters"),
         (faulty.Narrow, "latent shape", r"returns \(11, 4, 4\) per image, 176 values"),
         (faulty.Grey, "image shape", r"returns \(1, 16, 16\) per latent"),
         (faulty.Infinite, "finite images", "9 of 9 items with values that are not finite"),

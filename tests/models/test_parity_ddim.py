@@ -243,7 +243,7 @@ def test_a_list_without_averaged_weights_names_the_remedy(weight_sets, tmp_path)
 
 def test_a_bare_state_dict_does_not_pass_for_averaged(weight_sets, reference, tmp_path, caplog):
     save_file(weight_sets[1], tmp_path / "bare.safetensors")
-    with pytest.raises(ValueError, match="does not say whether it is averaged: set ema=false"):
+    with pytest.raises(ValueError, match="one weight set, averaged or not: set ema=false"):
         loaded(Diffusion, tmp_path / "bare.safetensors", **OPTIONS)
     with caplog.at_level(logging.INFO):
         model = loaded(Diffusion, tmp_path / "bare.safetensors", **OPTIONS, ema=False)

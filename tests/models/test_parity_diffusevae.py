@@ -196,7 +196,7 @@ def test_blanks_in_strings_mean_nothing(folder):
 
 
 def test_a_file_without_strings_asks_for_them(folder):
-    with pytest.raises(ValueError, match="does not say its enc_block_str, dec_block_str"):
+    with pytest.raises(ValueError, match="does not contain enc_block_str, dec_block_str"):
         loaded(DiffuseVAE, folder / "bare.safetensors", **FROM_FILE)
 
 

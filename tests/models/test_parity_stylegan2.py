@@ -132,9 +132,9 @@ MISTAKES = {
     ),
     "kernel scaled by fan-in": ("style.square() @", "9 * style.square() @", "img_none"),
     "noise after the activation": (
-        "x = functional.leaky_relu(x + self.bias[:, None, None], 0.2) * _GAIN",
+        "x = functional.leaky_relu(x + self.bias[:, None, None], 0.2) * GAIN",
         "x = functional.leaky_relu(x - self.noise_const * self.noise_strength "
-        "+ self.bias[:, None, None], 0.2) * _GAIN + self.noise_const * self.noise_strength",
+        "+ self.bias[:, None, None], 0.2) * GAIN + self.noise_const * self.noise_strength",
         "img_const",
     ),
     "noise before demodulation": (
@@ -159,7 +159,7 @@ MISTAKES = {
         "img_none_ws_distinct",
     ),
     "gain of the activation missing": (
-        "_GAIN = math.sqrt(2)", "_GAIN = 1.0", "img_none",
+        "GAIN = math.sqrt(2)", "GAIN = 1.0", "img_none",
     ),
     "ToRGB not scaled": (
         "style = style / math.sqrt(self.weight.shape[1])", "pass", "img_none",

@@ -12,6 +12,7 @@ from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import FrozenModel
 from stitching.tracking import NoTracker
 from stitching.train.__main__ import train
+from stitching.train.files import TrainingFiles
 from stitching.train.trainer import Recipe, Trainer
 from tests.small import Pixels, small_cell, small_vae, small_vae_options
 
@@ -55,22 +56,22 @@ class Quiet(NoTracker):
         """Do without a run."""
 
 
-def trained(caplog):
+def trained(caplog, folder):
     pixels = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8)
     recipe = Recipe(n_images=320, batch_size=16, lr=1e-3)
     trainer = Trainer(small_vae().requires_grad_(True), recipe, seed=0)
     with caplog.at_level(logging.INFO, "stitching.train"):
-        train(trainer, pixels, Quiet(), None, log_every_s=0)
+        train(trainer, pixels, Quiet(), TrainingFiles(folder, "vae", {}, {}), log_every_s=0)
     return [record.message for record in caplog.records]
 
 
-def test_a_training_without_a_terminal_says_how_far_it_is(caplog):
-    lines = trained(caplog)
+def test_a_training_without_a_terminal_says_how_far_it_is(caplog, tmp_path):
+    lines = trained(caplog, tmp_path)
     assert lines[0].startswith("train vae: 5 %, loss ")
     assert lines[-1].startswith("train vae: 100 %, loss ")
     assert len(lines) == 20
 
 
-def test_a_training_in_a_terminal_logs_no_lines(caplog, monkeypatch):
+def test_a_training_in_a_terminal_logs_no_lines(caplog, monkeypatch, tmp_path):
     monkeypatch.setattr(progress, "shown", lambda: True)
-    assert trained(caplog) == []
+    assert trained(caplog, tmp_path) == []

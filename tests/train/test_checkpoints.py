@@ -53,7 +53,7 @@ class Run:
         self.folder = folder
 
     def train(self, *at):
-        train(self.trainer, self.pixels, Quiet(), files=self.files, checkpoints_at=at)
+        train(self.trainer, self.pixels, Quiet(), self.files, checkpoints_at=at)
         return self
 
     def names(self):
@@ -150,7 +150,7 @@ def test_a_run_that_goes_on_writes_the_same_weights_as_one_that_was_not_stopped(
 def test_a_checkpoint_asked_for_too_late_is_named(stopped, caplog):
     with caplog.at_level(logging.WARNING):
         run = go_on(stopped).train(0, 8, 16, 24)
-    assert "checkpoints_at=[8] lies behind the 16 images" in caplog.text
+    assert "checkpoints_at=[8] is before the 16 images" in caplog.text
     assert "resume=false" in caplog.text
     assert "vae-8.safetensors" not in run.names()
 

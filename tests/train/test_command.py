@@ -8,6 +8,7 @@ from safetensors import safe_open
 from stitching.models.flow import Glow
 from stitching.tracking import NoTracker
 from stitching.train.__main__ import load_pixels, make_trainer, train
+from stitching.train.files import TrainingFiles
 from stitching.train.trainer import Recipe, Trainer
 from tests.small import Pixels, small_vae, small_vae_options
 
@@ -84,10 +85,11 @@ def test_every_image_is_seen_once_an_epoch(pixels):
 
 def test_a_run_ends_with_a_checkpoint_and_a_cold_learning_rate(pixels, tmp_path):
     t = trainer()
-    train(t, pixels, Quiet(), lambda trainer: trainer.write(tmp_path / "state"))
+    files = TrainingFiles(tmp_path, "vae", {}, {})
+    train(t, pixels, Quiet(), files)
     assert t.step == 20
     assert t.optimizer.param_groups[0]["lr"] < 1e-3
-    assert (tmp_path / "state").is_file()
+    assert files.state.is_file()
 
 
 class Quiet(NoTracker):

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from stitching.records import ledger
 from stitching.weights import download
 from stitching.weights.download import ChecksumError, DownloadError, Network, sha256_of, within
 
@@ -218,5 +219,5 @@ def test_a_checksum_of_a_file_at_rest_is_remembered(tmp_path, monkeypatch):
     path.write_bytes(b"a")
     monkeypatch.setattr(download, "_RESTED_S", -1.0)
     first = sha256_of(path)
-    monkeypatch.setattr(download, "_sha256", None)
+    monkeypatch.setattr(ledger, "sha256_of", None)
     assert sha256_of(path) == first
