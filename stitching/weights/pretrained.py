@@ -97,32 +97,23 @@ def cached_file(public: PublishedFile) -> LocatedFile | None:
     for name in public.names:
         path = _cache_folder() / name
         if path.is_file():
-            sha256 = sha256_of(path)
-            _require_checksum(path, sha256, public.sha256)
-            return LocatedFile(path, sha256, "torch hub cache")
+            return _verified(path, public.sha256, "torch hub cache")
     return None
 
 
 def packaged_file(package: str, relative: str, sha256: str) -> LocatedFile | None:
     """Return a data file of an installed package without importing the package, or None.
 
-    Args:
-        package: Import name.
-        relative: Path of the file inside the package.
-        sha256: Leading digits of the checksum it must have.
+    `sha256` are leading digits of the checksum that it must have.
 
     Raises:
         ValueError: The file has another checksum.
     """
     spec = importlib.util.find_spec(package)
-    if spec is None:
-        return None
-    for folder in spec.submodule_search_locations or ():
+    for folder in (spec.submodule_search_locations if spec else None) or ():
         path = Path(folder) / relative
         if path.is_file():
-            found = sha256_of(path)
-            _require_checksum(path, found, sha256)
-            return LocatedFile(path, found, f"{package} {importlib.metadata.version(package)}")
+            return _verified(path, sha256, f"{package} {importlib.metadata.version(package)}")
     return None
 
 
@@ -194,12 +185,14 @@ def _cache_folder() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _require_checksum(path: Path, found: str, expected: str) -> None:
+def _verified(path: Path, expected: str, source: str) -> LocatedFile:
+    found = sha256_of(path)
     if not found.startswith(expected):
         raise ValueError(
             f"{path} is damaged or another file: its sha256 starts with "
             f"{found[: len(expected)]} instead of {expected}; delete or replace it"
         )
+    return LocatedFile(path, found, source)
 
 
 class _PickledType:
