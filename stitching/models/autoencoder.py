@@ -134,12 +134,7 @@ class Autoencoder(Codebook):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Return the options with `architecture` from the file's `config.json`.
-
-        Raises:
-            ValueError: Neither has an architecture, they contradict each other, or the file's
-                contains values that are not plain.
-        """
+        """Return the options with `architecture` from the file's `config.json`."""
         given = options.get("architecture")
         if not file.config:
             if given is None:

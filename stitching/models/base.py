@@ -98,7 +98,8 @@ class GenerativeModel(nn.Module, ABC):
             file: A weight file without a card of this project.
 
         Raises:
-            ValueError: An option contradicts the file; the message names option and values.
+            ValueError: An option contradicts the file, or is in neither, or the file is of another
+                family; the message names options and values.
         """
         del file
         return options

@@ -262,11 +262,7 @@ class DiffuseVAE(Trainable):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Return the options with the strings of a Lightning file's `hyper_parameters`.
-
-        Raises:
-            ValueError: An option contradicts the file, or is given neither there nor here.
-        """
+        """Return the options with the strings of a Lightning file's `hyper_parameters`."""
         found: dict[str, Any] = {}
         content = file.content if isinstance(file.content, Mapping) else {}
         stored = content.get("hyper_parameters")

@@ -126,11 +126,7 @@ class Diffusion(PixelDiffusion):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Return the options with the U-Net's widths and depths from the file.
-
-        Raises:
-            ValueError: An option contradicts the file.
-        """
+        """Return the options with the U-Net's widths and depths from the file."""
         state = _weight_set(file, options.get("ema", True))
         if not _is_public(state):
             return options
@@ -153,11 +149,7 @@ class Diffusion(PixelDiffusion):
         return merge_options({"attention_levels": [], **options}, found, file.path)
 
     def state_from(self, file: WeightFile) -> dict[str, Tensor]:
-        """Return the weight set that `ema` chooses, under diffusers' names.
-
-        Raises:
-            ValueError: `ema` is true but the file has no averaged weights.
-        """
+        """Return the weight set that `ema` chooses, under diffusers' names."""
         state = _weight_set(file, self.ema)
         if isinstance(file.content, list | tuple):
             which = "averaged (EMA)" if self.ema else "raw"

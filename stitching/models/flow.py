@@ -281,11 +281,7 @@ class Glow(Trainable):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Return the options with depth, width and kind of coupling from the file.
-
-        Raises:
-            ValueError: An option contradicts the file, or these are no weights of a Glow.
-        """
+        """Return the options with depth, width and kind of coupling from the file."""
         state = file.state_dict()
         first = "blocks.0.flows.0.coupling.net"
         try:

@@ -144,11 +144,7 @@ class GAN(Trainable):
     def sample(
         self, n: int, seed: int = 0, temperature: float = 1.0, fitted: bool = True
     ) -> Tensor:
-        """Draw new images from the prior; see `GenerativeModel.sample`.
-
-        Raises:
-            ValueError: temperature is not 1.
-        """
+        """Draw new images, see `GenerativeModel.sample`; the temperature must be 1."""
         del fitted  # there is only one prior
         if temperature != 1:
             raise ValueError(
@@ -188,11 +184,7 @@ class GAN(Trainable):
 
     @classmethod
     def complete_options(cls, options: dict[str, Any], file: WeightFile) -> dict[str, Any]:
-        """Return the options with sizes from the tensors and `conv_clamp` from a snapshot.
-
-        Raises:
-            ValueError: An option contradicts the file, or the file is no supported generator.
-        """
+        """Return the options with sizes from the tensors and `conv_clamp` from a snapshot."""
         tensors, settings = _published(file, options["ema"])
         if any(name.startswith("mapping.embed.") for name in tensors):
             raise ValueError(

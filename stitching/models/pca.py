@@ -54,11 +54,7 @@ class PCA(GenerativeModel):
         self.components = nn.Parameter(torch.zeros(0, pixels), requires_grad=False)
 
     def check_fit(self, n_images: int) -> None:
-        """Check that so many images can have `n_components`.
-
-        Raises:
-            ValueError: They cannot.
-        """
+        """Check that so many images can have `n_components`."""
         if n_images < 2:
             raise ValueError(f"model {self.name} needs at least 2 images to fit, got {n_images}")
         if self.n_components is not None and self.n_components > n_images - 1:

@@ -169,6 +169,18 @@ def test_a_state_without_a_discriminator_is_refused(tmp_path):
         t.load(tmp_path / "state")
 
 
+def test_a_state_with_other_tensors_names_them(tmp_path):
+    t = trainer()
+    t.write(tmp_path / "state")
+    state = torch.load(tmp_path / "state", weights_only=True)
+    state["discriminator"]["more"] = torch.zeros(1)
+    torch.save(state, tmp_path / "state")
+    with pytest.raises(
+        ValueError, match=r"discriminator of gan: .*1 unexpected \['more'\].*resume"
+    ):
+        t.load(tmp_path / "state")
+
+
 def test_a_state_of_another_discriminator_is_refused(tmp_path):
     trainer().write(tmp_path / "state")
     other = trainer(discriminator=WIDTHS | {"channel_max": 8})
