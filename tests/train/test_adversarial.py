@@ -175,9 +175,7 @@ def test_a_state_with_other_tensors_names_them(tmp_path):
     state = torch.load(tmp_path / "state", weights_only=True)
     state["discriminator"]["more"] = torch.zeros(1)
     torch.save(state, tmp_path / "state")
-    with pytest.raises(
-        ValueError, match=r"discriminator of gan: .*1 unexpected \['more'\].*resume"
-    ):
+    with pytest.raises(ValueError, match=r"discriminator of gan: .*\['more'\].*resume"):
         t.load(tmp_path / "state")
 
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from stitching.data.folder import Folder
 from stitching.train import __main__ as command
+from stitching.train.files import TrainingFiles
 from stitching.weights.containers import read_weights
 from stitching.weights.loading import load_weights
 from tests.data.test_base import Levels
@@ -25,9 +26,7 @@ def contents(folder):
 def finished(folder, *at):
     run = Run(folder)
     run.files.require_free(at)
-    command.train(
-        run.trainer, run.pixels, Quiet(), run.files.save_state, files=run.files, checkpoints_at=at
-    )
+    command.train(run.trainer, run.pixels, Quiet(), run.files, checkpoints_at=at)
     run.files.write(run.trainer, run.pixels)
     return run
 
@@ -150,16 +149,16 @@ def test_an_interrupted_training_goes_on_where_it_was(tmp_path, family, number):
 
     run.trainer.advance = interrupted
     with pytest.raises(KeyboardInterrupt):
-        command.train(run.trainer, run.pixels, Quiet(), run.files.save_state)
+        command.train(run.trainer, run.pixels, Quiet(), run.files)
     assert signal.getsignal(number) is handlers
     again = Run(tmp_path, family)
     assert again.files.load_state(again.trainer)
     assert again.trainer.step == 1
 
 
-def test_states_come_early_and_then_more_rarely(monkeypatch):
+def test_states_come_early_and_then_more_rarely(tmp_path, monkeypatch):
     clock, saved = [0.0], []
-    run = Run(None)
+    run = Run(tmp_path)
     run.trainer = command.make_trainer(run.trainer.model, RECIPE | {"n_images": 8 * 400}, seed=0)
 
     def advance(pixels):
@@ -169,7 +168,8 @@ def test_states_come_early_and_then_more_rarely(monkeypatch):
 
     run.trainer.advance = advance
     monkeypatch.setattr(command.time, "monotonic", lambda: clock[0])
-    command.train(run.trainer, run.pixels, Quiet(), lambda _: saved.append(clock[0]))
+    monkeypatch.setattr(TrainingFiles, "save_state", lambda *_: saved.append(clock[0]))
+    command.train(run.trainer, run.pixels, Quiet(), run.files)
     assert saved == [11, 32, 73, 154, 275, 396, 400]
 
 
