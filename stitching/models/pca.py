@@ -124,11 +124,11 @@ def principal_components(x: Tensor, mean: Tensor, n: int) -> Tensor:
     Args:
         x: Shape (N, D), N >= 2.
         mean: Its column means, shape (D,), float64.
-        n: Number of directions.
+        n: How many of them.
 
     Returns:
-        Shape (n, D), float64; fewer rows if the numerical rank of the centred x (at most N - 1)
-        is lower.
+        Shape (n, D), float64; fewer rows if the numerical rank of the centred x is lower, which
+        is N - 1 at most.
     """
     rows, width = x.shape
     gram = mean.new_zeros(min(rows, width), min(rows, width))
@@ -139,11 +139,11 @@ def principal_components(x: Tensor, mean: Tensor, n: int) -> Tensor:
     floor = max(rows, width) * torch.finfo(torch.float64).eps * float(values[-1])
     keep = values > max(floor, 0.0)
     if width >= rows:
-        keep[0] = False  # centred rows span N - 1 directions
+        keep[0] = False  # centred rows span N - 1 directions, whatever the rounding
     directions = vectors[:, keep].flip(1)[:, :n]
     if width >= rows:
         directions = torch.cat([part.T @ directions for part in _blocks(x, mean)])
-    # Weak directions lose orthogonality in the step from N to D dimensions.
+    # Restores the right angles that weak directions lose in the step from N to D dimensions.
     directions = torch.linalg.qr(directions)[0].T
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
     signed: Tensor = directions * largest.sign()
