@@ -49,14 +49,9 @@ class Facts:
     damage: str = ""
 
 
-def sha256_of(data: bytes) -> str:
-    """Return SHA-256 (hex) of bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
 def look_at(data: bytes) -> Facts:
     """Return the facts about a file; about 0.2 ms for a JPEG of 178 x 218 pixels."""
-    sha256 = sha256_of(data)
+    sha256 = hashlib.sha256(data).hexdigest()
     try:
         with open_image(data) as image:
             damage = jpeg_damage(data) if image.format in ("JPEG", "MPO") else ""

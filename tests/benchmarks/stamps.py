@@ -17,7 +17,7 @@ from stitching.data.stamps import Stamps
 def main(root: Path) -> None:
     """Print both times, and that of hashing alone."""
     data = Folder(root, 1, 1, 64, attributes=None, test_share=0.2)
-    files = list(data._all_files().values())
+    files = list(data._files.values())
     Stamps(root, None).look(files)
     cold, warm = [], []
     for _ in range(3):
