@@ -10,10 +10,10 @@ doi:10.1109/ICCV.2015.425
 import csv
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -198,8 +198,7 @@ class CelebA(FileData):
         self._require_root()
         found, missing = {}, []
         for part, forms in _FORMS.items():
-            found_forms = (_in_any_case(self.root, form) for form in forms)
-            path = next((path for path in found_forms if path is not None), None)
+            path = next(filter(None, (_in_any_case(self.root, form) for form in forms)), None)
             if path is not None:
                 found[part] = path
             elif part != _PARTITION or self.split_by == "partition":
@@ -215,8 +214,7 @@ class CelebA(FileData):
         return found
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(NamedTuple):
     """Rows by id; each has one byte per column: the place of its value among those allowed."""
 
     path: Path
@@ -225,7 +223,7 @@ class _Table:
 
 
 def _in_any_case(root: Path, form: str) -> Path | None:
-    """Return the path below root with this name, or one that differs in capitals alone."""
+    """Return the path below root with this name, whatever its capitals; None if there is none."""
     path = root
     for part in form.split("/"):
         if (path / part).exists():
@@ -254,43 +252,38 @@ def _read_table(path: Path, allowed: Sequence[str], columns: tuple[str, ...] | N
     """Read one of the two tables, in either form, and check every row.
 
     Args:
-        path: A `.csv` file has a header line and commas; another one has white space between
+        path: A `.csv` file has a header line and commas; any other has white space between
             its values and no header, or the official one: number of rows, names of columns.
         allowed: The values a row may have.
         columns: Names of the columns where the official form has no header.
     """
     lines = _read_lines(path)
-    announced = None
-    if path.suffix.lower() == ".csv":
+    announced, first, is_csv = None, 1, path.suffix.lower() == ".csv"
+    if is_csv:
         header = [name.strip() for name in next(csv.reader(lines[:1]))] or [""]
         if header[0] != "image_id":
             raise _broken(path, f"line 1 must begin with image_id, not {_clip(lines[0])}")
         if columns is not None and tuple(header[1:]) != columns:
             raise _broken(path, f"line 1 must be image_id,{','.join(columns)}")
         columns, first = tuple(header[1:]), 2
-        body: Iterator[list[str]] = ([v.strip() for v in row] for row in csv.reader(lines[1:]))
     elif columns is None:
         if not lines[0].strip().isdecimal() or len(lines) < 2:
             raise _broken(path, f"line 1 must be the number of images, not {_clip(lines[0])}")
-        announced = int(lines[0])
-        columns, first = tuple(lines[1].split()), 3
-        body = (line.split() for line in lines[2:])
-    else:
-        first = 1
-        body = (line.split() for line in lines)
+        columns, first, announced = tuple(lines[1].split()), 3, int(lines[0])
     if not columns or len(set(columns)) != len(columns):
         raise _broken(path, f"the names of its columns are not unique: {few(columns)}")
     code = {value: place for place, value in enumerate(allowed)}
     rows: dict[str, bytes] = {}
-    for number, fields in enumerate(body, start=first):
+    body = lines[first - 1 :]
+    split = csv.reader(body) if is_csv else map(str.split, body)
+    for number, row in enumerate(split, start=first):
+        fields = [value.strip() for value in row]
         if not fields:
             continue
         match = _FILE_NAME.fullmatch(fields[0])
         if match is None:
-            raise _broken(
-                path,
-                f"line {number} must begin with a name like 000001.jpg, not {_clip(fields[0])}",
-            )
+            wanted = "must begin with a name like 000001.jpg"
+            raise _broken(path, f"line {number} {wanted}, not {_clip(fields[0])}")
         if len(fields) != len(columns) + 1:
             raise _broken(path, f"line {number} has {len(fields) - 1} values, not {len(columns)}")
         if match[1] in rows:
@@ -298,12 +291,10 @@ def _read_table(path: Path, allowed: Sequence[str], columns: tuple[str, ...] | N
         try:
             rows[match[1]] = bytes(map(code.__getitem__, fields[1:]))
         except KeyError as error:
-            column = columns[fields.index(error.args[0], 1) - 1]
-            raise _broken(
-                path,
-                f"line {number}, {column}: the value must be {' or '.join(allowed)}, "
-                f"not {_clip(error.args[0])}",
-            ) from None
+            value = error.args[0]
+            place = f"line {number}, {columns[fields.index(value, 1) - 1]}"
+            wanted = f"the value must be {' or '.join(allowed)}"
+            raise _broken(path, f"{place}: {wanted}, not {_clip(value)}") from None
     if announced is not None and announced != len(rows):
         raise _broken(path, f"line 1 announces {announced} images, but {len(rows)} rows follow")
     return _Table(path, columns, rows)

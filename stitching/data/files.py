@@ -178,8 +178,7 @@ class FileData(ImageData):
     def _read(self, path: Path) -> NDArray[np.uint8]:
         try:
             data = path.read_bytes()
-            exchanged = hashlib.sha256(data).hexdigest() != self._facts[path].sha256
-            if not exchanged:
+            if hashlib.sha256(data).hexdigest() == self._facts[path].sha256:
                 image = decoding.to_rgb(decoding.open_image(data))
                 return np.asarray(decoding.resize(image, self._crop(*image.size), self.image_size))
         except FileNotFoundError as error:
