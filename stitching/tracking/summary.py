@@ -72,8 +72,8 @@ def _write(folder: Path, tracker: Tracker) -> None:
         if tracker.place is not None:
             output.note_run(tracker.place)
         states = Counter("succeeded" if (x := row["state"]) == "done" else x for row in rows)
-        states |= Counter(dict.fromkeys(("succeeded", "failed", "missing"), 0))
-        tracker.log({f"grid/{state}": n for state, n in states.items()})
+        counts = {"succeeded": 0, "failed": 0, "missing": 0, **states}
+        tracker.log({f"grid/{state}": n for state, n in counts.items()})
         columns = list(dict.fromkeys(column for row in rows for column in row))
         tracker.table("grid/cells", columns, [[row.get(x) for x in columns] for row in rows])
         claims = [row for path in output.found(CLAIMS[1]) for row in _claims(read_json(path))]
@@ -100,19 +100,18 @@ def _rows(
     read += [(None, cell) for cell in rest]
     with_ends = [m for m in measures if any(cell.interval(m.key) for _, cell in read)]
 
-    def row_of(
-        variant: Variant | None, encoder: str, decoder: str, *state: str
-    ) -> dict[str, Scalar]:
+    def place(variant: Variant | None, encoder: str, decoder: str) -> dict[str, Scalar]:
         row: dict[str, Scalar] = {"encoder": encoder, "decoder": decoder}
         if len(grids) > 1:
             known = dict(variant.seeds) if variant else {}
             row["protocol"] = variant.protocol if variant else None
             row |= {key: cast("Scalar", known.get(key)) for key in seeds}
-        return row | dict(zip(("state", "reason", "folder"), state, strict=True))
+        return row
 
     rows = []
     for variant, cell in read:
-        row = row_of(variant, cell.encoder, cell.decoder, cell.state, cell.reason, cell.path.name)
+        row = place(variant, cell.encoder, cell.decoder)
+        row |= {"state": cell.state, "reason": cell.reason, "folder": cell.path.name}
         for measure in measures:
             key, value = measure.key, cell.number(measure.key)
             word = "missing" if cell.values.get(key) is None else "invalid"
@@ -121,7 +120,8 @@ def _rows(
                 row[f"{key}.low"], row[f"{key}.high"] = cell.interval(key) or (None, None)
         rows.append(row)
     for encoder, decoder, variant in [] if planned else _not_started(grids, read):
-        rows.append(row_of(variant, encoder, decoder, "missing", "it was not started", ""))
+        row = place(variant, encoder, decoder)
+        rows.append(row | {"state": "missing", "reason": "it was not started", "folder": ""})
     return rows
 
 
