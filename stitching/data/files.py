@@ -78,7 +78,7 @@ class FileData(ImageData):
             for split in dict.fromkeys([*splits, "test"])
             for item, path in self._locate(split).items()
         }
-        self._look(used.values())
+        self._inspect(used.values())
         super().check(splits)
         problems, sizes = [], []
         for path in used.values():
@@ -106,7 +106,7 @@ class FileData(ImageData):
 
     def _build(self, split: str) -> ImageSet:
         files = self._locate(split)
-        self._look(files.values())
+        self._inspect(files.values())
         self._path_of.update(files)
         ids = tuple(files)
         return ImageSet(
@@ -142,10 +142,10 @@ class FileData(ImageData):
     def _stamps(self) -> Stamps:
         return Stamps(self.root, self.cache)
 
-    def _look(self, paths: Collection[Path]) -> None:
+    def _inspect(self, paths: Collection[Path]) -> None:
         """Inspect files that are new; raise if some are missing, warn if some are damaged."""
         new = [path for path in dict.fromkeys(paths) if path not in self._facts]
-        found = self._stamps.look(new)
+        found = self._stamps.facts_of(new)
         missing = [path.relative_to(self.root).as_posix() for path in new if path not in found]
         if missing:
             raise FileNotFoundError(

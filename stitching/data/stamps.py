@@ -20,12 +20,12 @@ from pathlib import Path
 import orjson
 import PIL
 
-from stitching.data.decoding import READER_VERSION, Facts, look_at, reason
+from stitching.data.decoding import READER_VERSION, Facts, inspect, reason
 from stitching.records.ledger import replacing
 
 log = logging.getLogger(__name__)
 
-#: What the facts depend on besides the bytes; raise the first number when `look_at` changes.
+#: What the facts depend on besides the bytes; raise the first number when `inspect` changes.
 _VERSION = f"1, reader {READER_VERSION}, Pillow {PIL.__version__}"
 
 #: A file that changes twice within one tick of the clock keeps its times. The slowest clock of a
@@ -82,7 +82,7 @@ class Stamps:
     def _key(self, path: Path) -> str:
         return str(path).removeprefix(self._prefix)
 
-    def look(self, paths: Collection[Path]) -> dict[Path, Facts]:
+    def facts_of(self, paths: Collection[Path]) -> dict[Path, Facts]:
         """Return the facts about files; those that do not exist are left out.
 
         Args:
@@ -107,8 +107,8 @@ class Stamps:
         # Decoders may warn without naming the file. When pixels are read, they warn again.
         with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
             warnings.simplefilter("ignore")
-            looks = pool.map(lambda chunk: [_look_at(path) for path in chunk], chunks)
-            seen = [look for chunk in looks for look in chunk]
+            chunked = pool.map(lambda chunk: [_inspect(path) for path in chunk], chunks)
+            seen = [one for chunk in chunked for one in chunk]
         devices = _devices_with_ctime()
         found: dict[Path, Facts] = {}
         new: dict[str, Row] = {}
@@ -124,7 +124,7 @@ class Stamps:
         return found
 
 
-def _look_at(path: Path) -> tuple[Facts | None, Status | None]:
+def _inspect(path: Path) -> tuple[Facts | None, Status | None]:
     """Return the facts, None for no such file; and the status, None where it may hide a change."""
     now = time.time_ns()
     try:
@@ -138,7 +138,7 @@ def _look_at(path: Path) -> tuple[Facts | None, Status | None]:
         return Facts("", problem=reason(error)), None
     mtime, ctime = before[3:]
     settled = abs(now - mtime) > _TICK_NS and now - ctime > _TICK_NS
-    return look_at(data), before if settled and before == after else None
+    return inspect(data), before if settled and before == after else None
 
 
 def _devices_with_ctime() -> set[int]:

@@ -119,23 +119,13 @@ def _rows(
             if measure in with_ends:
                 row[f"{key}.low"], row[f"{key}.high"] = cell.interval(key) or (None, None)
         rows.append(row)
-    for encoder, decoder, variant in [] if planned else _not_started(grids, read):
-        row = place(variant, encoder, decoder)
-        rows.append(row | {"state": "missing", "reason": "it was not started", "folder": ""})
+    known_pairs = {(variant, cell.encoder, cell.decoder) for variant, cell in read}
+    absent: dict[str, Scalar] = {"state": "missing", "reason": "it was not started", "folder": ""}
+    for variant, grid in ({} if planned else grids).items():
+        for pair, state in grid.absent.items():
+            if state == "missing" and (variant, *pair) not in known_pairs:
+                rows.append(place(variant, *pair) | absent)
     return rows
-
-
-def _not_started(
-    grids: Mapping[Variant, Grid], read: Sequence[_Row]
-) -> list[tuple[str, str, Variant]]:
-    """Return pairs of models of which no cell left a file, for a sweep that has no plan."""
-    pairs = {(variant, cell.encoder, cell.decoder) for variant, cell in read}
-    return [
-        (*pair, variant)
-        for variant, grid in grids.items()
-        for pair, state in grid.absent.items()
-        if state == "missing" and (variant, *pair) not in pairs
-    ]
 
 
 def _config(cells: Sequence[Cell], manifest: Mapping[str, Any]) -> dict[str, object]:
