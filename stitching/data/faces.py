@@ -28,6 +28,10 @@ _IRIS = ((0.16, 0.38, 0.72), (0.18, 0.48, 0.28), (0.30, 0.18, 0.09), (0.33, 0.40
 _FRAMES = ((0.06, 0.06, 0.07), (0.42, 0.10, 0.10), (0.12, 0.20, 0.45), (0.45, 0.36, 0.12))
 
 
+#: Binary attributes, continuous factors, and the place in `HAIR`.
+Labels = tuple[dict[str, bool], dict[str, float], int]
+
+
 class _Draws:
     """Uniform numbers of one face, taken in a fixed order."""
 
@@ -49,7 +53,7 @@ class _Draws:
         return (self.real(low, high), self.real(low, high), self.real(low, high))
 
 
-def describe(seed: int, index: int) -> tuple[Face, dict[str, bool], dict[str, float], int]:
+def describe(seed: int, index: int) -> tuple[Face, *Labels]:
     """Return what face `index` of a series looks like.
 
     Args:
@@ -142,9 +146,7 @@ ATTRIBUTES, FACTORS = (tuple(labels) for labels in describe(0, 0)[1:3])
 
 
 @lru_cache(maxsize=4)
-def _labels(
-    seed: int, indices: range
-) -> tuple[tuple[dict[str, bool], dict[str, float], int], ...]:
+def _labels(seed: int, indices: range) -> tuple[Labels, ...]:
     """Return the labels of faces; the cells of a sweep have the same ones."""
     return tuple(describe(seed, i)[1:] for i in indices)
 
@@ -156,17 +158,12 @@ class Faces(SyntheticData):
 
     def _build(self, split: str) -> ImageSet:
         indices = self.indices(split)
-        # Labels of a large training pool are not needed and would take a while to describe.
-        described = () if split == "pretrain" else _labels(self.seed, indices)
-        attributes = {
-            name: np.array([labels[name] for labels, _, _ in described], dtype=np.bool_)
-            for name in (ATTRIBUTES if described else ())
-        }
-        factors = {
-            name: np.array([values[name] for _, values, _ in described], dtype=np.float32)
-            for name in (FACTORS if described else ())
-        }
-        hair = np.array([hair for _, _, hair in described], dtype=np.int64)
+        attributes, factors, classes = {}, {}, {}
+        if split != "pretrain":  # its labels are not needed, and take a while to describe
+            flags, values, hair = zip(*_labels(self.seed, indices), strict=True)
+            attributes = {name: np.array([x[name] for x in flags], bool) for name in ATTRIBUTES}
+            factors = {name: np.array([x[name] for x in values], np.float32) for name in FACTORS}
+            classes = {"Hair": ClassLabels(np.array(hair, np.int64), HAIR)}
         return ImageSet(
             name=self.name,
             split=split,
@@ -176,7 +173,7 @@ class Faces(SyntheticData):
             load=self._load,
             attributes=attributes,
             factors=factors,
-            classes={"Hair": ClassLabels(hair, HAIR)} if described else {},
+            classes=classes,
         )
 
     def _load(self, ids: Sequence[str]) -> Tensor:

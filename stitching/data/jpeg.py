@@ -9,7 +9,7 @@ Source: ITU-T T.81 (1992), sections B.1 and B.2 (markers), F.2 and G.2 (decoding
 
 import io
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -30,26 +30,15 @@ _HOLE = bytes(64)
 _REFINEMENT_HOLE = bytes(256)
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """One scan, from its header and those before it.
+class _Scan(NamedTuple):
+    """One scan, from its header and those before it."""
 
-    Attributes:
-        frame: Marker of the frame, and offset of its header after the length.
-        components: Number of components in the scan.
-        band: Ss and Ah of T.81: first coefficient, and bits of earlier scans.
-        data: Offsets of the compressed data: first, and last, not included.
-        restart: MCUs between two restart markers; 0: there are none.
-        zeros: Symbol of the all-zero code in each of its tables of AC coefficients; 0: end of
-            block.
-    """
-
-    frame: tuple[int, int]
+    frame: tuple[int, int]  #: its marker, and the offset of its header after the length
     components: int
-    band: tuple[int, int]
-    data: tuple[int, int]
-    restart: int
-    zeros: tuple[int, ...]
+    band: tuple[int, int]  #: Ss and Ah of T.81: first coefficient, and bits of earlier scans
+    data: tuple[int, int]  #: offsets of the compressed data: first, and last, not included
+    restart: int  #: MCUs between two restart markers; 0: there are none
+    zeros: tuple[int, ...]  #: symbol of the all-zero code in its AC tables; 0: end of block
 
 
 class _Pieces(io.BytesIO):

@@ -119,8 +119,9 @@ class Tracker:
             ValueError: A row has another length than `columns`.
         """
         self._require_run()
+        width = len(columns)
         for number, row in enumerate(rows):
-            if len(row) != (width := len(columns)):
+            if len(row) != width:
                 raise ValueError(
                     f"table {name!r} has {width} columns, row {number} has {len(row)}"
                 )
@@ -183,21 +184,19 @@ class Tracker:
         """Finish the run, as failed if the block was left by an exception."""
         self.finish(error is None, None if error is None else first_line(error))
 
-    # What a subclass stores; the arguments are checked, and a run is active.
-    def _start(self, start: Start) -> None:
-        pass
+    # What a subclass stores; the arguments are checked, and a run is active. `size` is width and
+    # height of a picture.
+    def _start(self, start: Start) -> None: ...
 
-    def _store(self, scalars: Mapping[str, Scalar], panels: bool) -> None:
-        pass
+    def _store(self, scalars: Mapping[str, Scalar], panels: bool) -> None: ...
 
-    def _table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Scalar]]) -> None:
-        pass
+    def _table(
+        self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Scalar]]
+    ) -> None: ...
 
-    def _image(self, name: str, image: Pixels | Path, size: tuple[int, int]) -> None:
-        pass  # size: width, height
+    def _image(self, name: str, image: Pixels | Path, size: tuple[int, int]) -> None: ...
 
-    def _finish(self, ok: bool, error: str | None) -> None:
-        pass
+    def _finish(self, ok: bool, error: str | None) -> None: ...
 
 
 class NoTracker(Tracker):
