@@ -10,7 +10,7 @@ doi:10.1109/ICCV.2015.425
 import csv
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -275,9 +275,12 @@ def _read_table(path: Path, allowed: Sequence[str], columns: tuple[str, ...] | N
     code = {value: place for place, value in enumerate(allowed)}
     rows: dict[str, bytes] = {}
     body = lines[first - 1 :]
-    split = csv.reader(body) if is_csv else map(str.split, body)
-    for number, row in enumerate(split, start=first):
-        fields = [value.strip() for value in row]
+    split: Iterable[list[str]] = (
+        ([value.strip() for value in row] for row in csv.reader(body))
+        if is_csv
+        else map(str.split, body)
+    )
+    for number, fields in enumerate(split, start=first):
         if not fields:
             continue
         match = _FILE_NAME.fullmatch(fields[0])
