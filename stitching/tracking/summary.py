@@ -16,7 +16,6 @@ from typing import Any, cast
 
 from stitching.records.plan import read_json, read_manifest
 from stitching.results.grid import Grid, grid_of
-from stitching.results.measures import Measure
 from stitching.results.output import CLAIMS, Output
 from stitching.results.reading import Cell, read_cells
 from stitching.results.variants import Variant, split

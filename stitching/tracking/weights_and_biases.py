@@ -73,7 +73,7 @@ class WandbTracker(Tracker):
 
     # State of the class, because each cell builds a tracker: a sweep waits and warns once.
     _server_failed: ClassVar[bool] = False
-    _absence_said: ClassVar[bool] = False
+    _absence_warned: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -118,8 +118,8 @@ class WandbTracker(Tracker):
         check_tags(environment.tags(), "tags in the environment variable WANDB_TAGS")
         self.project, self.entity = project, entity
         self.mode = mode if mode == "disabled" or environment.is_installed() else "disabled"
-        if self.mode != mode and not WandbTracker._absence_said:
-            WandbTracker._absence_said = True
+        if self.mode != mode and not WandbTracker._absence_warned:
+            WandbTracker._absence_warned = True
             log.warning(
                 "wandb is not installed, so W&B gets no copy of results: run `pip install wandb`, "
                 "or use tracker=none"
