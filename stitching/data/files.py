@@ -124,13 +124,13 @@ class FileData(ImageData):
 
     def _locate(self, split: str) -> dict[str, Path]:
         """Return the file of each id of a split, in the split's order."""
-        ids, test = self._parts
-        if split != "pretrain":
-            ids, n = (test, self.n_test) if split == "test" else (ids, self.n_train)
-            if n > len(ids):
-                raise ValueError(f"data.n_{split}={n}, but {self._shortage(split, len(ids))}")
-            ids = ids[:n]
-        return self._paths(ids)
+        fit, test = self._parts
+        if split == "pretrain":
+            return self._paths(fit)
+        ids, n = (test, self.n_test) if split == "test" else (fit, self.n_train)
+        if n > len(ids):
+            raise ValueError(f"data.n_{split}={n}, but {self._shortage(split, len(ids))}")
+        return self._paths(ids[:n])
 
     def _require_root(self) -> None:
         if not self.root.is_dir():
