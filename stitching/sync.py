@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stitching.records.plan import read_json
-from stitching.tracking.server import check_server, is_installed, private_environment
-from stitching.tracking.stored import file_of, is_own
+from stitching.tracking import environment
+from stitching.tracking.stored import file_of
+from stitching.tracking.weights_and_biases import check_server, is_own
 
 __all__ = ["OfflineRun", "find_runs", "main"]
 
@@ -117,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--entity", help="user or team to send to, instead of that of the runs")
     parser.add_argument("--dry-run", action="store_true", help="list runs, send nothing")
     options = parser.parse_args(argv)
-    if not is_installed():
+    if not environment.is_installed():
         print("error: sending runs needs wandb: run `pip install wandb`", file=sys.stderr)
         return 1
     found = {run.path.resolve(): run for folder in options.dirs for run in find_runs(folder)}
@@ -145,7 +146,7 @@ def _say_what_is_left_alone(runs: Sequence[OfflineRun]) -> None:
 
 
 def _send(runs: Sequence[OfflineRun], project: str | None, entity: str | None) -> int:
-    with tempfile.TemporaryDirectory() as home, private_environment(Path(home)):
+    with tempfile.TemporaryDirectory() as home, environment.private(Path(home)):
         try:
             url = check_server(_TIMEOUT_S)
         except ConnectionError as error:
@@ -168,13 +169,13 @@ def _send_batch(command: Sequence[str], runs: Sequence[OfflineRun], url: str, ho
     # WANDB_MODE is meant for cells and would keep their runs from being sent; WANDB_SERVICE would
     # make the command share the service of this process, and its end.
     left_out = ("WANDB_MODE", "WANDB_SERVICE")
-    environment = {key: value for key, value in os.environ.items() if key not in left_out}
-    environment["WANDB_BASE_URL"] = url
+    variables = {key: value for key, value in os.environ.items() if key not in left_out}
+    variables["WANDB_BASE_URL"] = url
     try:
         done = subprocess.run(
             # Of a folder it would send all runs that are in it.
             [*command, *(str(file_of(run.path).resolve()) for run in runs)],
-            env=environment,
+            env=variables,
             cwd=home,  # it writes a folder of logs to where it is started
             stdin=subprocess.DEVNULL,
             capture_output=True,

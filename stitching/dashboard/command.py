@@ -14,7 +14,7 @@ from stitching.dashboard.library import workspaces
 from stitching.dashboard.page import build_report
 from stitching.dashboard.target import Target, target_of
 from stitching.dashboard.workspace import build_workspace
-from stitching.tracking.server import check_server
+from stitching.tracking.weights_and_biases import check_server
 
 __all__ = ["main", "specification"]
 

@@ -55,13 +55,13 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read, in no order."""
     seen: list[Path] = []
-    look = stamps_module._look_at
+    look = stamps_module._inspect
 
     def looking(path: Path) -> object:
         seen.append(path)
         return look(path)
 
-    monkeypatch.setattr(stamps_module, "_look_at", looking)
+    monkeypatch.setattr(stamps_module, "_inspect", looking)
     return seen
 
 
@@ -203,13 +203,13 @@ def test_a_damaged_table_never_gives_a_wrong_hash(
     if not root.exists():
         write(root, 10)
     files = sorted(root.iterdir())
-    Stamps(root, cache).look(files)
+    Stamps(root, cache).facts_of(files)
     (table,) = (cache / "stamps").iterdir()
     content, rng = bytearray(table.read_bytes()), random.Random(seed)
     for _ in range(n):
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     table.write_bytes(content[: rng.randrange(len(content))] if cut else content)
-    found = Stamps(root, cache).look(files)
+    found = Stamps(root, cache).facts_of(files)
     right = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     assert {path: facts.sha256 for path, facts in found.items()} == right
 
@@ -247,7 +247,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     for path in root.iterdir():
         path.unlink()
         path.mkdir()  # a folder, as root may read what it likes
-    found = Stamps(root, None).look(sorted(root.iterdir()))
+    found = Stamps(root, None).facts_of(sorted(root.iterdir()))
     assert {facts.problem for facts in found.values()} == {"Is a directory"}
 
 
