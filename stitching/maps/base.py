@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,10 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.matrix import Matrix, Rows, blocks, checked_matrix, working_dtype
+from stitching.maps.facts import Fact, Summary, measured_facts
+from stitching.maps.matrix import Rows, blocks, checked_matrix, working_dtype
 from stitching.records.ledger import replacing
-
-Summary = dict[str, float | int | str | None]
 
 
 class Map(ABC):
@@ -40,6 +39,9 @@ class Map(ABC):
     #: Every map class by its name, for `load_map`; filled as classes are defined.
     kinds: ClassVar[dict[str, "type[Map]"]] = {}
 
+    #: Rows of training latents read at a time; None: they must be tensors.
+    _chunk: int | None = None
+
     def __init_subclass__(cls) -> None:
         """Register the class for `load_map`."""
         super().__init_subclass__()
@@ -50,14 +52,12 @@ class Map(ABC):
         self._tensors: dict[str, Tensor] = {}
         self._facts: Summary = {}
 
-    @abstractmethod
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
+    def fit(self, source: Rows, target: Rows, factorisation: Factorisation | None = None) -> Self:
         """Fit on paired latents.
 
         Args:
-            source: Shape (N, D_s), any float dtype, N >= 2. Not modified.
+            source: Shape (N, D_s), any float dtype, N >= 2, a tensor, or read by rows where the
+                map has an option `chunk`. Not modified.
             target: Shape (N, D_t), row i from the same image as source row i. Not modified.
             factorisation: Of the same source, to share it between targets; None: made here.
                 Ignored by maps without `uses_factorisation`.
@@ -66,7 +66,17 @@ class Map(ABC):
             TypeError: An input is not floating point.
             ValueError: Row counts differ, fewer than 2 rows, values that are not finite, unequal
                 widths where the map needs equal ones, or a factorisation of another source.
+
+        Warns:
+            InterpolationWarning: A linear map passes through every training item.
+            PenaltyEdgeWarning: The best penalty is an end of its grid.
         """
+        self._fit(*self._checked_pair(source, target), factorisation)
+        return self
+
+    @abstractmethod
+    def _fit(self, source: Any, target: Any, factorisation: Factorisation | None) -> None:
+        """Set `_tensors` and, by `_measure` or directly, `_facts` from checked latents."""
 
     def set_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
         """Set the shapes of the latents before they were flattened, without the item axis.
@@ -168,22 +178,18 @@ class Map(ABC):
                 "use map=ridge, or map=procrustes"
             )
 
-    def _checked_pair(
-        self, source: Matrix, target: Matrix, chunk: int | None = None
-    ) -> tuple[Matrix, Matrix]:
-        """Check training latents as `fit` states, and return them detached.
+    def _measure(self, source: Rows, target: Rows, **own: Fact) -> None:
+        """Set the facts by predictions of the training items."""
+        self._facts = measured_facts(self.name, self._predict_rows, source, target, **own)
 
-        Args:
-            source: Shape (N, D_s).
-            target: Shape (N, D_t).
-            chunk: Rows checked at a time; without it both must be tensors.
-        """
-        if chunk is None:
+    def _checked_pair(self, source: Rows, target: Rows) -> tuple[Rows, Rows]:
+        """Check training latents as `fit` states, and return them detached."""
+        if self._chunk is None:
             for name, x in (("source", source), ("target", target)):
                 if not isinstance(x, Tensor):
                     raise TypeError(f"{name} is no tensor but {type(x).__name__}: set map.chunk")
-        source = checked_matrix("source", source, chunk)
-        target = checked_matrix("target", target, chunk)
+        source = checked_matrix("source", source, self._chunk)
+        target = checked_matrix("target", target, self._chunk)
         if source.shape[0] != target.shape[0]:
             raise ValueError(
                 f"source has {source.shape[0]} rows but target has {target.shape[0]}: encode both "

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from stitching.maps.base import Map, dtype_carrier
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.facts import measured_facts
 from stitching.maps.ridge import Ridge
 
 
@@ -64,6 +63,11 @@ class Conv1x1(Map):
     independent, so it is on the small side, and `cv_mse` is optimistic. Sites are many and
     channels few: it seldom matters.
 
+    In the summary `n_train` counts images. `dof`, `rank`, `condition`, `cv_mse` and the flags are
+    those of the ridge map between sites, and so are warnings of `fit`; `train_r2` is about the
+    mean of each latent value, as for other maps, and may be negative: one bias for a channel can
+    be less than one for a value. The summary also has `sites`, the common sites of one image.
+
     Args:
         source_shape: C, H and W of the source latents, which are flattened in this order, or
             None: `set_shapes` is called before `fit`.
@@ -71,7 +75,8 @@ class Conv1x1(Map):
         alpha: Fixed penalty in squared source units, >= 0, or None to choose one.
 
     Raises:
-        ValueError: Shapes as in `set_shapes`, one shape without the other, or `alpha` < 0.
+        ValueError: Shapes as in `set_shapes`, one shape without the other, or `alpha` < 0; in
+            `fit`, shapes that are not set or do not match the widths.
 
     Example:
         >>> fitted = Conv1x1((4, 16, 16), (3, 32, 32)).fit(source, target)
@@ -108,23 +113,7 @@ class Conv1x1(Map):
         _common_grid(source, target)
         self.source_shape, self.target_shape = [*map(int, source)], [*map(int, target)]
 
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`.
-
-        `n_train` counts images. `dof`, `rank`, `condition`, `cv_mse` and the flags are those of
-        the ridge map between sites; `train_r2` is about the mean of each latent value, as for
-        other maps, and may be negative: one bias for a channel can be less than one for a value.
-        The summary also has `sites`, the common sites of one image.
-
-        Raises:
-            ValueError: Also where shapes are not set or do not match the widths.
-
-        Warns:
-            InterpolationWarning, PenaltyEdgeWarning: As `Ridge`, from the map between sites.
-        """
-        source, target = self._checked_pair(source, target)
+    def _fit(self, source: Tensor, target: Tensor, factorisation: Factorisation | None) -> None:
         grids = self._grids()
         for name, x, grid in zip(("source", "target"), (source, target), grids, strict=True):
             if x.shape[1] != prod(grid.shape):
@@ -144,8 +133,7 @@ class Conv1x1(Map):
         shared = ("alpha", "selection", "dof", "rank", "condition", "cv_mse", "interpolates")
         own = {key: inner.summary()[key] for key in (*shared, "at_edge")}
         own["sites"] = prod(grids[0].sites)
-        self._facts = measured_facts(self.name, self._predict_rows, source, target, **own)
-        return self
+        self._measure(source, target, **own)
 
     @property
     def kernel(self) -> Tensor:

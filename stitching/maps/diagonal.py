@@ -1,13 +1,10 @@
 """One straight line per dimension."""
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
 from stitching.maps.base import AffineMap, dtype_carrier
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.facts import measured_facts
 from stitching.maps.matrix import blocks, centred, column_mean
 
 
@@ -24,11 +21,7 @@ class Diagonal(AffineMap):
     name = "diagonal"
     equal_widths = True
 
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`."""
-        source, target = self._checked_pair(source, target)
+    def _fit(self, source: Tensor, target: Tensor, factorisation: Factorisation | None) -> None:
         n = source.shape[0]
         means = column_mean(source), column_mean(target)
         spread, common = torch.zeros_like(means[0]), torch.zeros_like(means[0])
@@ -43,16 +36,10 @@ class Diagonal(AffineMap):
             "slope": torch.where(varies, common / torch.where(varies, spread, 1), 0),
             "like": dtype_carrier(target),
         }
-        self._facts = measured_facts(
-            self.name,
-            self._predict_rows,
-            source,
-            target,
-            dof=float(varies.double().mean()),
-            # A straight line through two points.
-            interpolates=int(n == 2 and bool(varies.any())),
-        )
-        return self
+        # A straight line passes through two points.
+        through = n == 2 and bool(varies.any())
+        dof = float(varies.double().mean())
+        self._measure(source, target, dof=dof, interpolates=int(through))
 
     @property
     def slope(self) -> Tensor:

@@ -1,13 +1,13 @@
-"""The facts of a summary: those of the training errors, and those measured by predictions."""
+"""The facts of a summary, from sums of squares or from predictions of the training items."""
 
 from collections.abc import Callable
 
 from torch import Tensor
 
-from stitching.maps.base import Summary
 from stitching.maps.matrix import Rows, blocks, column_moments
 
 Fact = float | int | str | None
+Summary = dict[str, Fact]
 
 
 def training_facts(

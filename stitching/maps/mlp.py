@@ -2,14 +2,12 @@
 
 import math
 import warnings
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from stitching.maps.base import Map, dtype_carrier, require_at_least
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.facts import measured_facts
 from stitching.maps.matrix import centred, column_mean
 from stitching.maps.ridge import PenaltyEdgeWarning, Ridge
 from stitching.maps.spectral import InterpolationWarning
@@ -44,6 +42,11 @@ class MLP(Map):
     - Where ridge passes through its training items it leaves no residuals to learn from. Residuals
       on held-out folds instead were noisier and gave worse maps between models of the zoo.
 
+    `alpha`, `selection`, `rank`, `condition` and the flags in the summary are those of the ridge
+    map, and so are warnings of `fit`. The summary also has `epochs`, the epoch whose weights were
+    kept, 0 for the ridge map alone; and the squared errors per element on validation items,
+    `val_mse` and, of the ridge map of the training part, `val_mse_linear`.
+
     Args:
         hidden: Width of the hidden layer.
         epochs: Most passes over the training part.
@@ -55,7 +58,8 @@ class MLP(Map):
         seed: Of initial weights and the order of items; global generators are not used.
 
     Raises:
-        ValueError: A value outside the ranges above; counts start at 1, the seed at 0.
+        ValueError: A value outside the ranges above; counts start at 1, the seed at 0. In `fit`,
+            fewer than 2 items to train on, or training that diverges.
 
     Source: Hornik et al. (1989), doi:10.1016/0893-6080(89)90020-8; optimiser: Loshchilov and
     Hutter (2019), arXiv 1711.05101
@@ -94,23 +98,7 @@ class MLP(Map):
         self.seed = seed
         self._linear: Ridge | None = None
 
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`; on their device.
-
-        `alpha`, `selection`, `rank`, `condition` and the flags are those of the ridge map. The
-        summary also has `epochs`, the epoch whose weights were kept, 0 for the ridge map alone;
-        and the squared errors per element on validation items, `val_mse` and, of the ridge map of
-        the training part, `val_mse_linear`.
-
-        Raises:
-            ValueError: Also with fewer than 2 items to train on, or when training diverges.
-
-        Warns:
-            InterpolationWarning, PenaltyEdgeWarning: As `Ridge`, from the final fit.
-        """
-        source, target = self._checked_pair(source, target)
+    def _fit(self, source: Tensor, target: Tensor, factorisation: Factorisation | None) -> None:
         n = source.shape[0]
         held_out = torch.arange(n, device=source.device) % self.val_every == 0
         if int((~held_out).sum()) < 2:
@@ -138,8 +126,7 @@ class MLP(Map):
             "val_mse": bent,
             "val_mse_linear": float(val_residual.square().mean()),
         }
-        self._facts = measured_facts(self.name, self._predict_rows, source, target, **own)
-        return self
+        self._measure(source, target, **own)
 
     def _predict_rows(self, source: Tensor) -> Tensor:
         if self._linear is None:  # read from a file

@@ -1,13 +1,10 @@
 """Orthogonal Procrustes with scale and translation."""
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
 from stitching.maps.base import AffineMap, dtype_carrier
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.facts import measured_facts
 from stitching.maps.matrix import blocks, centred, column_mean
 
 
@@ -31,6 +28,8 @@ class Procrustes(AffineMap):
     decomposition, which keeps the directions orthonormal where a Gram matrix would lose the weak
     ones. Q is kept as two factors with `rank` orthonormal columns each. All in float64.
 
+    The summary also has `scale`, the factor c: 0 without a direction to choose it from.
+
     Args:
         scale: Choose the scale c; otherwise it is 1, and distances do not change.
 
@@ -44,14 +43,7 @@ class Procrustes(AffineMap):
         super().__init__()
         self.scale = scale
 
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`.
-
-        The summary also has `scale`, the factor c: 0 without a direction to choose it from.
-        """
-        source, target = self._checked_pair(source, target)
+    def _fit(self, source: Tensor, target: Tensor, factorisation: Factorisation | None) -> None:
         means = column_mean(source), column_mean(target)
         source_rows, source_basis = _row_space(centred(source, means[0]))
         target_rows, target_basis = _row_space(centred(target, means[1]))
@@ -73,9 +65,7 @@ class Procrustes(AffineMap):
         }
         # Two items are one difference each, and a rotated, scaled difference can be any other.
         through = self.scale and source.shape[0] == 2 and rank == 1
-        own = {"rank": rank, "interpolates": int(through), "scale": factor}
-        self._facts = measured_facts(self.name, self._predict_rows, source, target, **own)
-        return self
+        self._measure(source, target, rank=rank, interpolates=int(through), scale=factor)
 
     @property
     def weight(self) -> Tensor:

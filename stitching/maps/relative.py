@@ -1,13 +1,10 @@
 """Relative representations, and the way back to a space."""
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
 from stitching.maps.base import Map, dtype_carrier, require_at_least
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.facts import measured_facts
 from stitching.maps.matrix import blocks, centred, column_mean
 
 
@@ -39,7 +36,7 @@ class Relative(Map):
             items, or close to it, of values from 0.01 to 0.4.
 
     Raises:
-        ValueError: A value outside the ranges above.
+        ValueError: A value outside the ranges above; in `fit`, fewer items than anchors.
 
     Source: Moschella et al. (2023), arXiv 2209.15430; inverse: Maiorca et al. (2024), arXiv
     2406.15057
@@ -55,15 +52,7 @@ class Relative(Map):
         self.n_anchors = n_anchors
         self.cutoff = cutoff
 
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`.
-
-        Raises:
-            ValueError: Also with fewer items than anchors.
-        """
-        source, target = self._checked_pair(source, target)
+    def _fit(self, source: Tensor, target: Tensor, factorisation: Factorisation | None) -> None:
         n = source.shape[0]
         if self.n_anchors > n:
             raise ValueError(
@@ -88,8 +77,7 @@ class Relative(Map):
             "length": torch.cat(norms).mean(),
             "like": dtype_carrier(target),
         }
-        self._facts = measured_facts(self.name, self._predict_rows, source, target, rank=rank)
-        return self
+        self._measure(source, target, rank=rank)
 
     def _predict_rows(self, source: Tensor) -> Tensor:
         kept = self._tensors

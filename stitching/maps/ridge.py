@@ -226,5 +226,5 @@ def _warn_edges(alphas: Tensor, scores: Tensor, low: Tensor, high: Tensor) -> No
             f"{int(hit.sum())} of {hit.shape[0]} choices; the last step still lowers the score by "
             f"{drop:.2g} of its value. {meanings[name]}",
             PenaltyEdgeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -2,14 +2,14 @@
 
 import warnings
 from abc import abstractmethod
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from stitching.maps.base import AffineMap, Summary, dtype_carrier
+from stitching.maps.base import AffineMap, dtype_carrier
 from stitching.maps.factorisation import Factorisation, factorise
-from stitching.maps.facts import training_facts
+from stitching.maps.facts import Summary, training_facts
 from stitching.maps.matrix import Rows, blocks, centred
 from stitching.maps.selection import Problem
 
@@ -59,21 +59,14 @@ class SpectralMap(AffineMap):
         super().__init__()
         if chunk is not None and chunk < 1:
             raise ValueError(f"map.chunk must be >= 1 rows, or null for all at once, got {chunk}")
-        self.chunk = chunk
+        self.chunk = self._chunk = chunk
         self._basis: Factorisation | None = None
 
     @abstractmethod
     def _choose(self, problem: Problem) -> Choice:
         """Choose the penalty for a target."""
 
-    def fit(self, source: Rows, target: Rows, factorisation: Factorisation | None = None) -> Self:
-        """Fit on paired latents, see `Map.fit`.
-
-        Warns:
-            InterpolationWarning: The map passes through every training item.
-            PenaltyEdgeWarning: The best penalty is an end of the grid.
-        """
-        source, target = self._checked_pair(source, target, self.chunk)
+    def _fit(self, source: Rows, target: Rows, factorisation: Factorisation | None) -> None:
         if factorisation is not None:
             if self.chunk is not None and factorisation.chunk is None:
                 raise ValueError(
@@ -106,9 +99,8 @@ class SpectralMap(AffineMap):
                 f"{basis.width}, rank {basis.rank}): its training error means nothing, judge it "
                 f"on test items; use map=ridge with map.alpha=null, or more training items",
                 InterpolationWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return self
 
     def _finish(self) -> None:
         """Change the fitted tensors and facts at the end of a fit; a hook for subclasses."""
