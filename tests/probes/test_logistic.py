@@ -59,7 +59,7 @@ def test_the_penalty_is_that_of_brute_force_cross_validation(width, signal, flip
     x, folds = standardised(latents), stratified_folds(labels, 5, seed)
     losses = []
     seen = probes.coordinates(latents)
-    alphas = probes._regression().grid(seen).tolist()
+    alphas = probes.grid(seen).tolist()
     for alpha in alphas:
         total = 0.0
         for fold in range(5):

@@ -48,7 +48,7 @@ def test_the_penalty_is_that_of_brute_force_cross_validation():
     probes = SoftmaxProbes(n_alphas=5)
     probe = probes.fit(latents, {"digit": labels})["digit"]
     x, folds, losses = standardised(latents), stratified_folds(labels, 5, 0), []
-    alphas = probes._regression().grid(probes.coordinates(latents)).tolist()
+    alphas = probes.grid(probes.coordinates(latents)).tolist()
     for alpha in alphas:
         total = 0.0
         for fold in range(5):
