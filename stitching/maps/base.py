@@ -184,10 +184,9 @@ class Map(ABC):
 
     def _checked_pair(self, source: Rows, target: Rows) -> tuple[Rows, Rows]:
         """Check training latents as `fit` states, and return them detached."""
-        if self._chunk is None:
-            for name, x in (("source", source), ("target", target)):
-                if not isinstance(x, Tensor):
-                    raise TypeError(f"{name} is no tensor but {type(x).__name__}: set map.chunk")
+        for name, x in (("source", source), ("target", target)):
+            if self._chunk is None and not isinstance(x, Tensor):
+                raise TypeError(f"{name} is no tensor but {type(x).__name__}: set map.chunk")
         source = checked_matrix("source", source, self._chunk)
         target = checked_matrix("target", target, self._chunk)
         if source.shape[0] != target.shape[0]:

@@ -13,15 +13,10 @@ from stitching.maps.ridge import Ridge
 
 
 class _Grid(NamedTuple):
-    """A latent of shape (C, H, W) on a common, coarser grid.
+    """A latent on a common, coarser grid."""
 
-    Attributes:
-        shape: C, H and W.
-        fold: Rows and columns of the latent in one site of the common grid.
-    """
-
-    shape: tuple[int, int, int]
-    fold: tuple[int, int]
+    shape: tuple[int, int, int]  # C, H and W
+    fold: tuple[int, int]  # rows and columns of the latent in one site of the common grid
 
     @property
     def channels(self) -> int:

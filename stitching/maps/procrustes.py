@@ -84,10 +84,7 @@ class Procrustes(AffineMap):
 
 
 def _row_space(x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return coordinates C (N, K), K <= N, and orthonormal columns B (D, K) with x = C B'.
-
-    B is None, for the identity, where x has no more columns than rows.
-    """
+    """Return C (N, K) and orthonormal columns B (D, K) with x = C B'; B is None for D <= N."""
     if x.shape[1] <= x.shape[0]:
         return x, None
     basis, upper = torch.linalg.qr(x.T)

@@ -142,13 +142,10 @@ class ReducedRank(Ridge):
         return self._tensors["loadings"] @ self._tensors["directions"][cols].T
 
     def _finish(self) -> None:
-        """Replace coefficients C by loadings C Q.
-
-        Q are the right singular vectors, sorted, of the fitted values with their penalty,
-        diag(sqrt(s^2 + alpha)) C.
-        """
+        """Replace coefficients C by C Q, Q the right singular vectors of diag(scale) C, sorted."""
         coefficients = self._tensors["coefficients"]
         k, width = coefficients.shape
+        # Fitted values with their penalty: diag(sqrt(s^2 + alpha)) C.
         scale = (self._tensors["eigenvalues"] + self._tensors["alpha"]).sqrt()[:, None]
         gram = scale.new_zeros(min(k, width), min(k, width))
         if width <= k:

@@ -19,7 +19,7 @@ class Relative(Map):
        cosines with the target's anchors are closest to r.
     3. z = rho u(y) + mean of the target, with rho the mean norm of centred training targets.
 
-    Cosines know no length, so all mapped latents have the same one; the paper leaves lengths to
+    Cosines contain no length, so all mapped latents have the same one; the paper leaves lengths to
     decoders that ignore them, which those of generative models do not. A latent that equals the
     mean has no direction: its cosines are taken as 0, and it maps to the mean. No target latent
     but the anchors', and nothing of the targets of other items but mean and mean norm, is used.

@@ -197,10 +197,7 @@ def _fold_scores(problem: Problem, alphas: Tensor, n_folds: int, *, pooled: bool
 
 
 def _pooled_errors(inner: Problem, held: Tensor, truth: Tensor, shrink: Tensor) -> Tensor:
-    """Sum of squared errors, shape (A, 1): |T|^2 - 2 tr(T' C D R) + tr(R' D C'C D R).
-
-    Every penalty needs two K x K matrices only.
-    """
+    """Sum of squared errors, shape (A, 1): |T|^2 - 2 tr(T' C D R) + tr(R' D C'C D R)."""
     square, cross = 0.0, torch.zeros_like(shrink[:, 0])
     gram = held.new_zeros(shrink.shape[0], shrink.shape[0])
     for cols in blocks(truth.shape[1]):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from stitching.maps.base import require_at_least
 from stitching.probes.base import CrossValidatedProbes, Probes
+from stitching.probes.fitted import Facts
 from stitching.probes.labels import checked_labels
 from stitching.records.words import nearest
 
@@ -109,7 +110,7 @@ class AttributeProbes(Probes):
             f"least {self.min_per_class} of each are needed"
         )
 
-    def _counts(self, values: NDArray[np.bool_]) -> dict[str, int]:
+    def _counts(self, values: NDArray[np.bool_]) -> Facts:
         n_yes = int(values.sum())
         return {"n_yes": n_yes, "n_no": len(values) - n_yes}
 

@@ -102,8 +102,7 @@ class Probes(ABC):
         for name in self.selected(labels):
             values = self._checked(name, labels[name], len(labels[name]))
             values = values if rows is None else values[rows]
-            reason = self.lack(values)
-            if reason is None:
+            if (reason := self.lack(values)) is None:
                 found[name] = values
             else:
                 missing[name] = reason
@@ -186,7 +185,7 @@ class Probes(ABC):
     ) -> Fit:
         """Fit one probe, or a control, to labels (n,), with a penalty or None to choose it."""
 
-    def _counts(self, values: NDArray[Any]) -> dict[str, int]:
+    def _counts(self, values: NDArray[Any]) -> Facts:
         """Facts of the labels beside their number."""
         return {}
 
@@ -204,13 +203,9 @@ class Probes(ABC):
                 values = labels[name]
                 alpha = self.alpha if alphas is None else alphas[name]
                 weight, bias, facts = self._fit(coordinates, values, alpha, alphas is not None)
-                counts = {
-                    "n": len(values),
-                    **self._counts(values),
-                    "n_constant": coordinates.n_constant,
-                }
+                described: Facts = {"kind": self.kind, "n": len(values), **self._counts(values)}
+                described |= {"n_constant": coordinates.n_constant, **facts}
                 bar.update()
-                described = {"kind": self.kind, **counts, **facts}
                 return FittedProbe(weight, bias, described, self._classes(values))
 
             if not self.side_by_side or coordinates.mean.device.type != "cpu":
@@ -236,8 +231,7 @@ class Probes(ABC):
     ) -> NDArray[Any]:
         """Labels of the items that are fitted on."""
         values = self._checked(name, values, coordinates.n_given)[: coordinates.n_items]
-        reason = self._lack(values)
-        if reason is not None:
+        if (reason := self._lack(values)) is not None:
             raise ValueError(f"{name} cannot be probed: {reason}")
         return values
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from stitching.maps.matrix import blocks, checked_matrix, lines
 
 #: Facts of a fit by name.
-Facts = Mapping[str, float | int | str]
+Facts = dict[str, float | int | str]
 
 
 @dataclass(frozen=True, eq=False)

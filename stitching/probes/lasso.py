@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from stitching.probes.attributes import CrossValidatedAttributeProbes
 from stitching.probes.base import Fit
 from stitching.probes.coordinates import Coordinates
+from stitching.probes.fitted import Facts
 from stitching.probes.labels import stratified_folds
 
 #: Lower end of the penalty grid, in units of the smallest penalty that leaves no weight.
@@ -59,7 +60,7 @@ class LassoProbes(CrossValidatedAttributeProbes):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import Lasso
 
-        facts: dict[str, float | int | str] = {}
+        facts: Facts = {}
         if alpha is None:
             alpha, facts = self._choose(coordinates.standardised.float().cpu().numpy(), values)
         points = np.asfortranarray(coordinates.standardised.double().cpu().numpy())
@@ -84,9 +85,7 @@ class LassoProbes(CrossValidatedAttributeProbes):
         threshold = np.nextafter(bias[0].cpu().numpy(), np.inf)
         return raw[0].cpu().numpy(), threshold, facts
 
-    def _choose(
-        self, points: NDArray[np.float32], values: NDArray[Any]
-    ) -> tuple[float, dict[str, float | int | str]]:
+    def _choose(self, points: NDArray[np.float32], values: NDArray[Any]) -> tuple[float, Facts]:
         """Return the penalty with the smallest squared error on held-out items, and facts."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import Lasso

@@ -10,6 +10,7 @@ from torch import Tensor
 from stitching.probes.attributes import CrossValidatedAttributeProbes
 from stitching.probes.base import CrossValidatedProbes, Fit
 from stitching.probes.coordinates import Coordinates
+from stitching.probes.fitted import Facts
 from stitching.probes.labels import stratified_folds
 from stitching.probes.solver import log_losses, minimise
 
@@ -47,7 +48,7 @@ class LogisticBase(CrossValidatedProbes):
         control: bool,
     ) -> Fit:
         """Fit to `targets` of `minimise`, shape (C, n), as `_fit`; folds stratify `labels`."""
-        facts: dict[str, float | int | str] = {}
+        facts: Facts = {}
         tolerance = CONTROL_TOLERANCE if control else TOLERANCE
         if alpha is None:
             alpha, facts = self._choose(coordinates, labels, targets)
@@ -79,7 +80,7 @@ class LogisticBase(CrossValidatedProbes):
 
     def _choose(
         self, coordinates: Coordinates, labels: NDArray[Any], targets: Tensor
-    ) -> tuple[float, dict[str, float | int | str]]:
+    ) -> tuple[float, Facts]:
         """Return the penalty with the smallest log loss on held-out items, and facts of it."""
         alphas = self.grid(coordinates)
         folds = torch.from_numpy(stratified_folds(labels, self.n_folds, self.seed))

@@ -12,6 +12,7 @@ from stitching.maps import InterpolationWarning, PenaltyEdgeWarning, Ridge, leav
 from stitching.probes.attributes import AttributeProbes
 from stitching.probes.base import Fit
 from stitching.probes.coordinates import Coordinates
+from stitching.probes.fitted import Facts
 
 
 class RidgeProbes(AttributeProbes):
@@ -60,7 +61,7 @@ def ridge_regression(coordinates: Coordinates, targets: Tensor, alpha: float | N
     weight = ridge.weight
     bias = targets.mean(0) - weight @ coordinates.basis.mean
     weight, bias = coordinates.unscaled(weight, bias)
-    facts: dict[str, float | int | str] = {"alpha": float(ridge.alpha_), "converged": 1}
+    facts: Facts = {"alpha": float(ridge.alpha_), "converged": 1}
     if ridge.edges_ is not None:
         facts["edge"] = int(ridge.edges_)
     return weight[0].cpu().numpy(), bias[0].cpu().numpy(), facts

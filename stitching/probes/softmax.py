@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from stitching.maps.base import require_at_least
 from stitching.probes.base import Fit
 from stitching.probes.coordinates import Coordinates
+from stitching.probes.fitted import Facts
 from stitching.probes.labels import of_length
 from stitching.probes.logistic import LogisticBase
 
@@ -80,7 +81,7 @@ class SoftmaxProbes(LogisticBase):
         targets = torch.from_numpy(values == np.unique(values)[:, None]).to(coordinates.points)
         return self._regress(coordinates, values, targets, alpha, control)
 
-    def _counts(self, values: NDArray[Any]) -> dict[str, int]:
+    def _counts(self, values: NDArray[Any]) -> Facts:
         counts = np.unique(values, return_counts=True)[1]
         return {"n_classes": len(counts), "n_smallest": int(counts.min())}
 

@@ -135,27 +135,19 @@ def minimise(
 
 @dataclass
 class _State:
-    """The unsolved problems and their places among all.
-
-    `past` holds steps and the changes of the gradient along them, oldest first.
-    """
+    """The unsolved problems and their places among all."""
 
     place: Tensor
     theta: Tensor
     logits: Tensor
     ridge: Tensor
     kept: Tensor
-    past: list[tuple[Tensor, Tensor]]
+    past: list[tuple[Tensor, Tensor]]  # steps and changes of the gradient, oldest first
 
     def only(self, which: Tensor) -> "_State":
-        return _State(
-            self.place[which],
-            self.theta[which],
-            self.logits[which],
-            self.ridge[which],
-            self.kept[which],
-            [(step[which], change[which]) for step, change in self.past],
-        )
+        place, theta, logits = self.place[which], self.theta[which], self.logits[which]
+        past = [(step[which], change[which]) for step, change in self.past]
+        return _State(place, theta, logits, self.ridge[which], self.kept[which], past)
 
 
 def _down(values: Tensor, points: Tensor) -> Tensor:
