@@ -11,11 +11,7 @@ Summary = dict[str, Fact]
 
 
 def training_facts(
-    name: str,
-    shape: tuple[int, int, int],
-    rss: float,
-    sum_of_squares: float,
-    **own: Fact,
+    name: str, shape: tuple[int, int, int], rss: float, sum_of_squares: float, **own: Fact
 ) -> Summary:
     """Return all keys of `Map.summary`.
 

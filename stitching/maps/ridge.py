@@ -54,7 +54,8 @@ class Ridge(SpectralMap):
         selection: Score of the choice: "gcv", "loo" or "kfold".
         n_folds: Number of folds of "kfold", at least 2.
         alpha_per_target: Choose for every target column alone.
-        chunk: Of `SpectralMap`; needs "gcv" or a fixed penalty.
+        chunk: Rows of latents read at a time, or None: latents are tensors in memory. Needs
+            "gcv" or a fixed penalty.
 
     Raises:
         ValueError: A value outside the ranges above, or two that exclude each other.
