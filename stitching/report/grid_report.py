@@ -16,11 +16,9 @@ from stitching.report.figures import draw_figures
 from stitching.report.heatmaps import heatmap
 from stitching.report.latex import latex
 from stitching.report.limits import LARGEST_SIDE
-from stitching.results import formats
 from stitching.results.configs import swept_setting
 from stitching.results.frame import Raw
 from stitching.results.grid import Grid, Pair
-from stitching.results.marks import legend
 from stitching.results.output import Output, picture_name
 
 if TYPE_CHECKING:
@@ -132,28 +130,12 @@ def _curves(grid: Grid, swept: tuple[str, list[float]]) -> tuple[dict[str, bytes
 
 
 def _heatmaps(grid: Grid) -> dict[str, bytes]:
-    files = {}
-    for measure in [m for m in grid.measured if m.pictured]:
-        values = tables.grid_values(grid, measure)
-        if not any(isinstance(value, float) for row in values for value in row):
-            continue
-        texts = tables.grid_texts(grid, measure)
-        notes = [tables.setting_of(grid), *tables.caveats(grid, measure)]
-        image = heatmap(
-            values,
-            [[value + sign for value, _, sign in row] for row in texts],
-            grid.encoders,
-            grid.decoders,
-            title=measure.label,
-            subtitle=formats.direction(measure),
-            lower_is_better=measure.lower_is_better,
-            by_column=measure.by_column,
-            floor=measure.floor,
-            small=[[interval for _, interval, _ in row] for row in texts],
-            notes=[*notes, *legend(sign for row in texts for _, _, sign in row)],
-        )
-        files[picture_name("heatmap", measure.key)] = image
-    return files
+    return {
+        picture_name("heatmap", measure.key): heatmap(grid, measure)
+        for measure in grid.measured
+        if measure.pictured
+        if any(cell.number(measure.key) is not None for cell in grid.cells.values())
+    }
 
 
 def _pictures(grid: Grid) -> dict[str, bytes]:

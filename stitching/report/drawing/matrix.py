@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from stitching.report.drawing.sheet import INK, LEADING, POINT, QUIET, Sheet, width_of, wrap
 
-__all__ = [
-    "BAR", "GAP", "SMALL_SIZES", "ColumnLabels", "Entry", "Scale", "draw_matrix", "scale_bar",
-]  # fmt: skip
+#: Colour map of numbers, for people with any colour vision; its bright end is the better one.
+COLOURS = "viridis"
 
 #: Sizes of a number in a cell, in points, largest first: the first that fits is taken.
 SIZES = (7.0, 6.5, 6.0, 5.5, 5.0)
@@ -204,12 +203,14 @@ class ColumnLabels:
 
     def __init__(self, names: Sequence[str], width: float, size: float = 7) -> None:
         self._size, self._width = size, width
-        words = [name.replace("_", " ") for name in names]
-        self._lines = [wrap(text, size, width) for text in words]
+        self._lines = [
+            [line.replace("_ ", "_") for line in wrap(name.replace("_", "_ "), size, width)]
+            for name in names
+        ]
         self._turned = any(width_of(x, size) > width for lines in self._lines for x in lines)
         if self._turned:
-            self._lines = [[text] for text in words]
-            self.height = max(width_of(text, size) for text in words) + 0.06
+            self._lines = [[name] for name in names]
+            self.height = max(width_of(name, size) for name in names) + 0.06
         else:
             self.height = max(map(len, self._lines)) * size * LEADING * POINT + 0.03
 

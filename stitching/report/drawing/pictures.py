@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stitching.report.drawing.sheet import BLANK, HATCH, INK, QUIET
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -26,7 +28,6 @@ MAX_COLUMNS = 12
 # Lengths in pixels. Tiles are enlarged by a whole factor to about this side, so that a pixel of
 # the model stays a square and no interpolation flatters it.
 _TILE, _GAP, _MARGIN, _FONT = 128, 6, 14, 19
-_INK, _PAPER, _BLANK, _HATCH = "#222222", "#ffffff", "#ececec", "#c4c4c4"
 
 
 def render_reconstructions(original: Pixels, own: Pixels, stitched: Pixels) -> Image.Image:
@@ -86,7 +87,7 @@ def picture_grid(
     top = grid.height - _MARGIN - (rows + tile.height) // 2  # level with the middle of the rows
     sheet.paste(tile, (_MARGIN, top))
     middle = _MARGIN + tile.width // 2
-    _draw(sheet).text((middle, top - _FONT), "original", _INK, font, "mm")
+    _draw(sheet).text((middle, top - _FONT), "original", INK, font, "mm")
     return sheet
 
 
@@ -111,15 +112,15 @@ def _sheet(
     draw = _draw(sheet)
     for i, (label, row) in enumerate(zip(row_labels, tiles, strict=True)):
         y = top + i * pitch_y
-        draw.text((left - _MARGIN, y + height // 2), label, _INK, font, "rm")
+        draw.text((left - _MARGIN, y + height // 2), label, INK, font, "rm")
         for j, tile in enumerate(row):
             sheet.paste(tile, (left + j * pitch_x, y))
     for j, label in enumerate(column_labels):
-        draw.text((left + j * pitch_x + width // 2, top - _FONT), label, _INK, font, "mm")
+        draw.text((left + j * pitch_x + width // 2, top - _FONT), label, INK, font, "mm")
     if column_title:
         middle = left + (columns * pitch_x - _GAP) // 2
-        draw.text((middle, _MARGIN + _FONT // 2), column_title, "#777777", small, "mm")
-        draw.text((left - _MARGIN, top - _FONT), row_title, "#777777", small, "rm")
+        draw.text((middle, _MARGIN + _FONT // 2), column_title, QUIET, small, "mm")
+        draw.text((left - _MARGIN, top - _FONT), row_title, QUIET, small, "rm")
     return sheet
 
 
@@ -135,18 +136,18 @@ def _blank(size: tuple[int, int], word: str) -> Image.Image:
     """Return a hatched tile with a word, like the cells without a number in a heatmap."""
     from PIL import Image
 
-    tile = Image.new("RGB", size, _BLANK)
+    tile = Image.new("RGB", size, BLANK)
     draw = _draw(tile)
     for x in range(-size[1], size[0], 12):
-        draw.line([(x, size[1]), (x + size[1], 0)], _HATCH)
-    draw.text((size[0] // 2, size[1] // 2), word, _INK, _font(_FONT - 3), "mm")
+        draw.line([(x, size[1]), (x + size[1], 0)], HATCH)
+    draw.text((size[0] // 2, size[1] // 2), word, INK, _font(_FONT - 3), "mm")
     return tile
 
 
 def _canvas(width: int, height: int) -> Image.Image:
     from PIL import Image
 
-    return Image.new("RGB", (width, height), _PAPER)
+    return Image.new("RGB", (width, height), "white")
 
 
 def _draw(image: Image.Image) -> ImageDraw:

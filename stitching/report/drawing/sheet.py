@@ -239,12 +239,15 @@ class Sheet:
                 self.text(0.05, self.y + size * POINT * 0.6, line, size, colour=QUIET)
                 self.y += size * LEADING * POINT
 
-    def save(self, title: str, description: str) -> dict[str, bytes]:
-        """Return the files of the page, by the end of their name: `svg` and `png`.
+    def save(
+        self, title: str, description: str, kinds: Sequence[str] = ("svg", "png")
+    ) -> dict[str, bytes]:
+        """Return the files of the page, by the end of their name.
 
         Args:
-            title: What a reader who cannot see it is told first.
-            description: More of that.
+            title: Metadata for readers who cannot see the page.
+            description: Details for them.
+            kinds: `svg` and `png`.
         """
         height = math.ceil((self.y + 0.05) * DPI) / DPI
         self._figure.set_size_inches(self.width, height)
@@ -259,11 +262,14 @@ class Sheet:
             self._draw_sign(sign, places)
         self._boxes.clear()
         self._signs.clear()
-        told = {"Title": title, "Description": description, "Date": None, "Creator": None}
+        metadata = {
+            "svg": {"Title": title, "Description": description, "Date": None, "Creator": None},
+            "png": {"Software": None, "Title": title},
+        }
         files = {}
-        for kind, metadata in (("svg", told), ("png", {"Software": None, "Title": title})):
+        for kind in kinds:
             buffer = io.BytesIO()
-            self._figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+            self._figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata[kind])
             files[kind] = buffer.getvalue()
         return files
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from stitching.report.drawing.matrix import (
     BAR,
+    COLOURS,
     GAP,
     SMALL_SIZES,
     ColumnLabels,
@@ -158,7 +159,7 @@ class Table:
                 entries[-1] = replace(entries[-1], kind="quiet")
         self.label = max(width_of(row.name, 7) for row in rows) + 0.06
         self._column = min((width - self.label - _LAST) / len(names), _WIDEST)
-        self._labels = ColumnLabels(names, self._column)
+        self._labels = ColumnLabels([x.replace("_", " ") for x in names], self._column)
         small = [e.small for row in self.entries for e in row if e.small]
         widest = max((width_of(text, SMALL_SIZES[-1]) for text in small), default=0.0)
         self.intervals = intervals and 0 < widest <= self._column - 2 * GAP
@@ -166,7 +167,7 @@ class Table:
         self.height = self._labels.height + sum(row.gap + self._row for row in rows)
         values = [e.value for row in self.entries for e in row if e.kind == "usual"]
         known = [value for value in values if value is not None]
-        self.scale = Scale.over(known, "viridis")
+        self.scale = Scale.over(known, COLOURS)
         if diverging:
             end = max(map(abs, known), default=0.0)
             self.scale = Scale("RdBu", -end, end)

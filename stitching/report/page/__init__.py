@@ -5,7 +5,7 @@ say. `write_page` makes it from cells that were read already; numbers are those 
 texts, so that the page and `table.md` cannot disagree.
 """
 
+from stitching.report.limits import Limits
 from stitching.report.page.build import write_page
-from stitching.report.page.limits import Limits
 
 __all__ = ["Limits", "write_page"]

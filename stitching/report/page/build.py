@@ -15,11 +15,11 @@ from typing import Any
 
 from stitching.records.plan import Sweep, read_sweep
 from stitching.report import tables
-from stitching.report.limits import left_out
+from stitching.report.drawing.matrix import COLOURS
+from stitching.report.limits import Limits, left_out
 from stitching.report.page.claims import read_claims
 from stitching.report.page.configs import Configs
 from stitching.report.page.details import add_details
-from stitching.report.page.limits import Limits
 from stitching.report.page.packing import Chunks, as_script, escape, href
 from stitching.report.page.payload import Facts, columns, describe, grouped, meanings, measures_of
 from stitching.report.page.pictures import add_figures, add_pictures
@@ -225,7 +225,7 @@ def _palette() -> list[str]:
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    return [to_hex(colormaps["viridis"](place / 64)) for place in range(65)]
+    return [to_hex(colormaps[COLOURS](place / 64)) for place in range(65)]
 
 
 def _html(index: dict[str, Any], chunks: Chunks) -> str:

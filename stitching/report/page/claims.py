@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stitching.report.page.limits import Limits
+from stitching.report.limits import Limits
 from stitching.results.formats import with_interval
 from stitching.results.output import CLAIMS, Output
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stitching.report.page.limits import Limits
+from stitching.report.limits import Limits
 from stitching.report.page.packing import Chunks, rounded
 from stitching.report.page.payload import Facts
 from stitching.report.page.views import View

@@ -10,8 +10,8 @@ from typing import Any
 
 from stitching.records.plan import Sweep
 from stitching.report import tables
+from stitching.report.limits import Limits
 from stitching.report.page.configs import Configs
-from stitching.report.page.limits import Limits
 from stitching.report.page.packing import href, rounded
 from stitching.report.page.views import View
 from stitching.results import formats

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stitching.report.page.limits import Limits
+from stitching.report.limits import Limits
 from stitching.report.page.packing import Chunks, href
 from stitching.report.page.views import View
 from stitching.results.output import FIGURES as FOLDER
