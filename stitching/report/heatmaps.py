@@ -19,8 +19,8 @@ from stitching.report.drawing.matrix import (
 )
 from stitching.report.drawing.sheet import QUIET, Sheet, page_style, width_of
 from stitching.results import formats
-from stitching.results.grid import Grid
-from stitching.results.marks import BEST, TIE, legend, marks
+from stitching.results.grid import Grid, Pair
+from stitching.results.marks import BEST, TIE, legend
 from stitching.results.measures import Measure
 
 FRAMED = "Framed: the decoder's own reconstruction, without a map."
@@ -148,23 +148,20 @@ class Panel:
 
 
 def _entries(grid: Grid, measure: Measure, signed: bool) -> list[list[Entry]]:
-    signs = marks(grid, measure)
-    values = tables.grid_values(grid, measure)
-    largest = max(abs(v) for row in values for v in row if not isinstance(v, str))
+    values = {pair: cell.number(measure.key) for pair, cell in grid.cells.items()}
+    largest = max(abs(value) for value in values.values() if value is not None)
 
-    def entry(encoder: str, decoder: str, value: float | str) -> Entry:
-        cell = grid.cells.get((encoder, decoder))
-        if isinstance(value, str) or cell is None:
-            return Entry(None, (str(value),), kind="absent")
-        found = signs[encoder, decoder]
-        text, interval = tables.cell_texts(cell, measure)
+    def entry(pair: Pair, text: str, interval: str, found: str) -> Entry:
+        value = values.get(pair)
+        if value is None:
+            return Entry(None, (text,), kind="absent")
         if abs(value) < _ROUNDING * largest:
             text, interval = formats.with_interval(0.0, (0.0, 0.0) if interval else None, measure)
         texts = (text + found if signed else text, f"{value:.2g}")
         best = BEST in found or TIE in found
-        return Entry(value, texts, interval, bold=best, framed=cell.diagonal)
+        return Entry(value, texts, interval, bold=best, framed=pair in grid.own)
 
     return [
-        [entry(encoder, decoder, value) for decoder, value in zip(grid.decoders, row, strict=True)]
-        for encoder, row in zip(grid.encoders, values, strict=True)
+        [entry((encoder, decoder), *x) for decoder, x in zip(grid.decoders, row, strict=True)]
+        for encoder, row in zip(grid.encoders, tables.grid_texts(grid, measure), strict=True)
     ]
