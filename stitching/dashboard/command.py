@@ -16,8 +16,6 @@ from stitching.dashboard.target import Target, target_of
 from stitching.dashboard.workspace import build_workspace
 from stitching.tracking.server import check_server
 
-__all__ = ["main", "specification"]
-
 #: Longest wait for the server's first answer, in seconds.
 _TIMEOUT_S = 15.0
 

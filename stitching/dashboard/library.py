@@ -6,8 +6,6 @@ import importlib
 import warnings
 from typing import Any
 
-__all__ = ["filter_of", "reports", "workspaces"]
-
 #: The library turns filters into text and parses it, and does not escape these.
 _SYNTAX = "'\"\\=<>"
 

@@ -9,8 +9,6 @@ from stitching.dashboard.library import filter_of, reports
 from stitching.dashboard.target import FAMILIES, Target
 from stitching.dashboard.workspace import measure_plot
 
-__all__ = ["build_report"]
-
 #: Columns of a report's grid of panels.
 _WIDTH = 24
 

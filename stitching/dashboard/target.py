@@ -13,8 +13,6 @@ from stitching.results.output import picture_name
 from stitching.results.reading import read_cells
 from stitching.results.variants import split
 
-__all__ = ["FAMILIES", "Target", "target_of"]
-
 #: Sections of a dashboard, by the first parts of their measures' keys.
 FAMILIES = {
     "Latents": ("latent",),

@@ -9,8 +9,6 @@ from stitching.dashboard.target import FAMILIES, Target
 from stitching.results.formats import direction
 from stitching.results.measures import Measure
 
-__all__ = ["MOST_BARS", "build_workspace", "measure_plot"]
-
 #: Runs that a bar plot of W&B shows at most.
 MOST_BARS = 100
 

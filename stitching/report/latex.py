@@ -11,8 +11,6 @@ from stitching.results.grid import Grid
 from stitching.results.marks import BEST, BIAS, FLOOR, TIE, legend
 from stitching.results.measures import Measure
 
-__all__ = ["latex"]
-
 _CHARACTERS = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",

@@ -12,8 +12,6 @@ from stitching.results.measures import Measure, headline
 from stitching.results.protocols import Comparison, Effect
 from stitching.results.variants import Variant
 
-__all__ = ["markdown", "raw", "summary"]
-
 _COLUMNS = (
     "measure", "protocol", "seeds", "encoder", "decoder", "value", "low", "high",
     "difference", "difference_low", "difference_high", "paired",

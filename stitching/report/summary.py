@@ -10,8 +10,6 @@ from stitching.report.limits import LARGEST_SIDE
 from stitching.results.formats import aligned
 from stitching.results.reading import Cell, listed, read_cells
 
-__all__ = ["summary_lines", "summary_of"]
-
 #: In the order in which they are counted; the first is good, the worst comes last.
 _WORDS = {
     "done": "succeeded",

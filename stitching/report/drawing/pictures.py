@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["picture_grid", "render_reconstructions"]
-
 #: Images shown by `render_reconstructions` at most.
 MAX_COLUMNS = 12
 

@@ -17,8 +17,6 @@ from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
 from stitching.results.reading import Cell
 
-__all__ = ["FIGURES", "draw_figures", "missing_figures", "write_figures"]
-
 #: Fewest models whose probes are compared.
 _MODELS = 2
 

@@ -10,8 +10,6 @@ from stitching.report.figures.readings import Row, Table, attributes_of, reasons
 from stitching.results.grid import Grid
 from stitching.results.reading import BASELINES, Cell
 
-__all__ = ["draw_accuracy", "draw_agreement", "mapped_cells", "own_cells"]
-
 OWN, MAJORITY = "probe/accuracy_own", "probe/majority"
 MATCH, DELTA = "probe/consistency", "probe/percent_delta"
 

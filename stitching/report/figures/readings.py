@@ -22,8 +22,6 @@ from stitching.results.formats import format_value, with_interval
 from stitching.results.measures import measure_of
 from stitching.results.reading import Cell
 
-__all__ = ["MEAN", "Row", "Table", "attributes_of", "reasons"]
-
 #: Column of the mean over attributes.
 MEAN = "mean"
 

@@ -17,8 +17,6 @@ from stitching.results.reading import Cell
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Course", "courses", "draw_training"]
-
 _OWN, _MAJORITY = "probe/accuracy_own", "probe/majority"
 
 _SEEN = "weights/decoder_images_seen"

@@ -29,8 +29,6 @@ from stitching.results.output import PAGE, VARIANTS, Output
 from stitching.results.reading import Cell, listed
 from stitching.results.variants import Variant
 
-__all__ = ["write_page"]
-
 #: How notes of grids end that name a pair of models without a cell.
 _NOT_STARTED = "missing: it was not started"
 

@@ -10,8 +10,6 @@ from stitching.report.limits import Limits
 from stitching.results.formats import with_interval
 from stitching.results.output import CLAIMS, Output
 
-__all__ = ["read_claims"]
-
 
 def read_claims(folder: Path, limits: Limits) -> tuple[list[dict[str, Any]], str]:
     """Read the answers, with numbers as texts.

@@ -14,8 +14,6 @@ from stitching.report.tables import cell_texts
 from stitching.results.measures import Measure, measure_of
 from stitching.results.reading import Cell
 
-__all__ = ["Attributes", "add_details"]
-
 #: Files of curves, and the columns that the page draws; a file has those that were measured.
 CURVES = {
     "penalty_curve": ("alpha", "cv_mse", "dof", "chosen"),

@@ -13,8 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
-__all__ = ["Chunks", "as_script", "escape", "href", "rounded"]
-
 # In JSON these only occur in strings, where the escapes mean the same.
 _UNSAFE = {ord(x): f"\\u{ord(x):04x}" for x in "<>&\u2028\u2029"}
 

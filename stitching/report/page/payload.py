@@ -20,8 +20,6 @@ from stitching.results.marks import BEST, BIAS, FLOOR, TIE, legend
 from stitching.results.measures import MEASURES, Measure, headline
 from stitching.results.reading import Cell
 
-__all__ = ["Facts", "columns", "describe", "grouped", "meanings", "measures_of"]
-
 
 def measures_of(views: Sequence[View]) -> list[Measure]:
     """Return the measures that at least one cell has, in the order of reports."""

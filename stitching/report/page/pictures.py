@@ -15,8 +15,6 @@ from stitching.report.page.views import View
 from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
 
-__all__ = ["add_figures", "add_pictures"]
-
 _NAME = re.compile(r"figure(?P<number>\d+)(?P<rest>.*)")
 
 
