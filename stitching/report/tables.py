@@ -147,7 +147,7 @@ def _caveats(grid: Grid, measure: Measure) -> list[str]:
         notes.append(f"mean over {_words(attributes)} attributes")
         if constant and constant[1] and key in ("probe/consistency", "probe/kappa"):
             notes.append(
-                f"up to {constant[1]:g} of them uninformative: a probe gives one answer to all"
+                f"up to {constant[1]:g} of them uninformative: a probe predicts one label for all"
             )
     return notes + _chance(grid, measure) + _reasons(frame, measure)
 

@@ -1,4 +1,4 @@
-"""Tables whose cells are coloured by their numbers."""
+"""Matrices of numbers: coloured cells, names of columns and the scale of colours."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ BAR = 0.5  # inches, length of a scale of colours
 
 @dataclass(frozen=True)
 class Entry:
-    """What a cell of the table shows.
+    """A cell of a matrix.
 
     Attributes:
         value: Number that colours it; None where there is none.
-        texts: The number as text, from the longest way of writing it to the shortest.
+        texts: The number as text, from the longest form to the shortest.
         small: Its interval as text, "" for none.
-        kind: `usual`; `quiet`, a number that carries no information, without a colour; `absent`,
-            where `texts` hold a word instead of a number.
-        bold: Whether it stands out.
-        italic: Whether it is not told apart from what it is compared with.
-        framed: Whether it is of another kind than its neighbours.
+        kind: `usual`; `quiet`, a number without information, hatched instead of coloured;
+            `absent`, where `texts` hold a word instead of a number.
+        bold: Bold letters.
+        italic: Slanted letters.
+        framed: A frame around the cell.
     """
 
     value: float | None
@@ -52,7 +52,7 @@ class Scale:
 
     Attributes:
         cmap: Name of a colour map of matplotlib.
-        low: Number at its beginning.
+        low: Number at its start.
         high: Number at its end.
     """
 
@@ -62,11 +62,11 @@ class Scale:
 
     @classmethod
     def over(cls, values: Sequence[float], cmap: str) -> Scale:
-        """Return the scale from the lowest to the highest number, of which there may be none."""
+        """Return the scale from the lowest to the highest number; from 0 to 0 of no numbers."""
         return cls(cmap, min(values, default=0.0), max(values, default=0.0))
 
     def colour(self, value: float) -> tuple[float, ...]:
-        """Return the colour of a number; without spread that of the middle."""
+        """Return the colour of a number in RGB; of the middle where the scale has no width."""
         from matplotlib import colormaps
 
         spread = self.high - self.low
@@ -87,18 +87,18 @@ def draw_matrix(
     gaps: Sequence[float] = (),
     last: float = 0.0,
 ) -> None:
-    """Draw the cells of a table.
+    """Draw the cells of a matrix.
 
     Args:
-        sheet: What is drawn on.
+        sheet: Sheet to draw on.
         x: Left end in inches.
-        y: Upper end.
+        y: Upper end in inches.
         rows: Entries, the same number in each row.
         scales: Colours by column.
         width: Of a column, in inches.
-        height: Of a row.
-        gaps: Free space in front of each row, in inches; none if left out.
-        last: Likewise in front of the last column.
+        height: Of a row, in inches.
+        gaps: Space in front of each row, in inches; none if left out.
+        last: Space in front of the last column, in inches.
     """
     entries = [entry for row in rows for entry in row]
     level, size = _fitting_size([e.texts for e in entries if e.kind != "absent"], width - 2 * GAP)

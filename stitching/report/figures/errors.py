@@ -1,4 +1,4 @@
-"""Figure 3: what is lost on the way through a map, by four measures."""
+"""Figure 3: errors of mapped latents and decoded images, by four measures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stitching.results.measures import Measure, measure_of
 
 _KEYS = ("latent/mse", "image/rmse", "image/lpips")
 
-#: The Fréchet distances there may be, the paper's first.
+#: Fréchet distances, the paper's first.
 _FRECHET = ("image/fid", "image/fd_effnet")
 
 _NAMES = {
@@ -29,7 +29,7 @@ _HALF = 6
 
 
 def error_measures(grid: Grid) -> list[Measure]:
-    """Return the measures of the figure that cells have: of Fréchet distances the commoner."""
+    """Return the measures of the figure that cells have; one Fréchet distance, that of most."""
 
     def count(key: str) -> int:
         return sum(cell.number(key) is not None for cell in grid.cells.values())
@@ -70,8 +70,8 @@ def _notes(sheet: Sheet, grid: Grid, panels: list[Panel]) -> None:
         notes.append(FRAMED)
     if any(entry.bold for entry in entries):
         notes.append(
-            "Bold: the best of its column (the diagonal aside), and what the paired 95 % interval "
-            "of the difference does not tell from it."
+            "Bold: the best of its column (the diagonal aside), and entries whose paired 95 % "
+            "interval of the difference to it contains 0."
         )
     if any(entry.small for entry in entries):
         notes.append(INTERVAL)

@@ -1,4 +1,4 @@
-"""Figure 6: what probes read off a model's own latents in the course of its training."""
+"""Figure 6: accuracy of probes on a model's own latents in the course of its training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OWN, _MAJORITY = "probe/accuracy_own", "probe/majority"
 
 _SEEN = "weights/decoder_images_seen"
 
-#: Fewest checkpoints that make a course.
+#: Fewest checkpoints of a course.
 _CHECKPOINTS = 2
 
 #: Options of a model in which checkpoints of one training differ.
@@ -47,13 +47,10 @@ class Course:
 
 
 def courses(grid: Grid) -> list[Course]:
-    """Return the trainings of which cells show two or more checkpoints, the longest first.
+    """Return the trainings with two or more checkpoints as decoders, the longest first.
 
-    Checkpoints belong to one training if their configurations differ in nothing else. Different
-    weights after the same number of images are of several trainings, which are left out.
-
-    Args:
-        grid: Finished cells.
+    Checkpoints belong to one training if their configurations differ in nothing else. Trainings
+    with different weights after the same number of images are left out.
     """
     kinds: dict[str, list[Cell]] = {}
     for cell in grid.cells.values():
@@ -71,7 +68,7 @@ def courses(grid: Grid) -> list[Course]:
 
 
 def _checkpoints(cells: Sequence[Cell]) -> dict[int, Cell]:
-    """Return a cell by images seen; none if there are too few, or two of different weights."""
+    """Return cells by images seen; none if they are few, or two have different weights."""
     found: dict[int, Cell] = {}
     for cell in cells:
         other = found.setdefault(int(cell.number(_SEEN) or 0), cell)
@@ -81,7 +78,7 @@ def _checkpoints(cells: Sequence[Cell]) -> dict[int, Cell]:
 
 
 def _training(cell: Cell) -> str:
-    """Return what the checkpoints of a training have in common."""
+    """Return the settings that the checkpoints of a training share."""
     model = cell.config.get("decoder")
     if not isinstance(model, dict):
         return f"{cell.kinds[1]} {cell.values.get('d_target')}"
@@ -135,7 +132,7 @@ def _key(key: str, name: str) -> str:
 
 
 def _lowest(course: Course, names: Sequence[str]) -> float:
-    """Return where the axes of all panels begin: the full ten percent below all they show."""
+    """Return the low end of all axes: the next full ten percent below all numbers."""
     values: list[float | None] = []
     for cell in course.cells.values():
         for name in names:
