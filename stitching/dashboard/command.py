@@ -1,4 +1,4 @@
-"""The command: build the workspace and the report, and save them or write them down."""
+"""The command: build the workspace and the report, and save them or write them to a file."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError("give --dir or --group: the folder of a sweep names its group")
     if options.dry_run and os.path.lexists(options.dry_run):
         raise FileExistsError(f"{options.dry_run} exists: remove it, or give --dry-run a new file")
-    workspaces()  # says what is missing before anything is read
+    workspaces()  # raises if the library is missing, before anything is read
     target = (
         target_of(options.dir, options.project, options.entity)
         if options.dir

@@ -1,4 +1,4 @@
-"""What the page shows of one cell: its attributes, curves, facts and failure."""
+"""Details of cells on the page: attributes, curves, facts and failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stitching.report.tables import cell_texts
 from stitching.results.measures import Measure, measure_of
 from stitching.results.reading import Cell
 
-#: Files of curves, and the columns that the page draws; a file has those that were measured.
+#: Files of curves, and the columns that the page draws, as far as a file has them.
 CURVES = {
     "penalty_curve": ("alpha", "cv_mse", "dof", "chosen"),
     "rank_curve": ("rank", "latent/r2", "image/lpips", "image/rmse"),
@@ -28,7 +28,7 @@ class Attributes:
     """Finds the measures of single attributes among the keys of cells.
 
     Args:
-        measures: Whose keys the names of attributes follow, as in `probe/kappa/Male`.
+        measures: Measures whose keys an attribute may follow, as in `probe/kappa/Male`.
     """
 
     def __init__(self, measures: Sequence[Measure]) -> None:
@@ -54,10 +54,10 @@ def add_details(
     views: Sequence[View], measures: Sequence[Measure], facts: Facts, chunks: Chunks,
     limits: Limits,
 ) -> int:  # fmt: skip
-    """Pack what there is of each cell, a chunk for each row of a grid, while there is room.
+    """Pack the details of cells, a chunk for each row of a grid, while there is room.
 
     Returns:
-        How many cells it left out.
+        How many cells were left out.
     """
     attributes = Attributes(measures)
     room, left_out = limits.details_bytes, 0
@@ -69,7 +69,7 @@ def add_details(
             if room > 0:
                 entries = [x and _details(x, attributes, facts, limits) for x in cells]
                 used = chunks.add(f"detail-{number}-{row}", entries, room)
-                room = room - used if used else 0  # no gaps: what follows is left out, too
+                room = room - used if used else 0  # no gaps: all that follows is left out, too
             left_out += 0 if used else sum(x is not None and x.state != "missing" for x in cells)
     return left_out
 

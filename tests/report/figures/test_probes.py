@@ -121,7 +121,7 @@ def test_hatching_and_missing_probes_are_explained(tmp_path, written):
     grid = make_grid(tmp_path, **facts)
     draw_agreement(grid, mapped_cells(grid))
     notes = " ".join(words(written))
-    assert "Hatched: uninformative, the probe predicts one label for all own or all mapped" in notes
+    assert "the probe predicts one label for all own or all mapped latents" in notes
     assert "No probe of Bald: no such attribute." in notes
     assert "n/a" in words(written)
 
