@@ -11,20 +11,12 @@ _SYNTAX = "'\"\\=<>"
 
 
 def workspaces() -> Any:
-    """Return the module of workspaces.
-
-    Raises:
-        ModuleNotFoundError: wandb-workspaces is not installed.
-    """
+    """Return the module of workspaces; raise ModuleNotFoundError without wandb-workspaces."""
     return _module("wandb_workspaces.workspaces")
 
 
 def reports() -> Any:
-    """Return the module of reports.
-
-    Raises:
-        ModuleNotFoundError: wandb-workspaces is not installed.
-    """
+    """Return the module of reports; raise ModuleNotFoundError without wandb-workspaces."""
     return _module("wandb_workspaces.reports.v2")
 
 

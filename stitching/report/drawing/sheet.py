@@ -131,18 +131,9 @@ class Sheet:
         bold: bool = False,
         italic: bool = False,
     ) -> None:
-        """Write a number with its middle at a point.
+        """Write a number with its middle at (x, y), without kerning.
 
         Equal signs are drawn together, in a tenth of the time: tables have thousands of them.
-
-        Args:
-            x: In inches.
-            y: In inches.
-            text: The number; letters are not kerned.
-            size: In points.
-            colour: Of the signs.
-            bold: Heavy signs.
-            italic: Slanted signs.
         """
         advances = [_advance(sign, bold, italic) * size * POINT for sign in text]
         x -= sum(advances) / 2

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from stitching.report.drawing.sheet import WIDE, Sheet, width_of
+from stitching.report.drawing.matrix import Panel, label_width
+from stitching.report.drawing.sheet import WIDE, Sheet
 from stitching.report.figures.facts import INTERVAL
-from stitching.report.heatmaps import FRAMED, Panel
+from stitching.report.heatmaps import FRAMED, measure_panel
 from stitching.report.tables import caveats
 from stitching.results.formats import setting
 from stitching.results.grid import Grid
@@ -45,26 +46,26 @@ def draw_errors(grid: Grid) -> Sheet:
     names = ", ".join(_NAMES[measure.key] for measure in measures)
     sheet.title(f"Errors of what goes through a map: {names}", setting(grid.frame))
     side_by_side = 2 if len(grid.decoders) <= _HALF and len(measures) > 1 else 1
-    label = max(width_of(name, 7) for name in (*grid.encoders, "decoder")) + 0.22
+    label = label_width(grid.encoders, "decoder")
     space = 0.25
     wide = (sheet.width - 0.1 - label - space * (side_by_side - 1)) / side_by_side
     column = min(wide / len(grid.decoders), 1.1)
-    panels = [Panel(grid, measure, column, title=measure.label) for measure in measures]
+    panels = [measure_panel(grid, measure, column, title=measure.label) for measure in measures]
     head = max(panel.head for panel in panels)
     for start in range(0, len(panels), side_by_side):
         row = panels[start : start + side_by_side]
-        tallest = max(panel.row for panel in row)  # so that the names of encoders fit all of them
+        height = max(panel.height for panel in row)  # the names of encoders stand on the left only
         for k, panel in enumerate(row):
-            panel.row = tallest
+            panel.height = height
             left = 0.05 + label + k * (wide + space)
-            panel.draw(sheet, left, "abcd"[start + k], head=head, row_labels=k == 0)
-        sheet.y += head + row[0].height + 0.14
-    _notes(sheet, grid, panels)
+            end = panel.draw(sheet, "abcd"[start + k], x=left, head=head, named=k == 0)
+        sheet.y = end + 0.14
+    _notes(sheet, grid, dict(zip(measures, panels, strict=True)))
     return sheet
 
 
-def _notes(sheet: Sheet, grid: Grid, panels: list[Panel]) -> None:
-    entries = [entry for panel in panels for row in panel.rows for entry in row]
+def _notes(sheet: Sheet, grid: Grid, panels: dict[Measure, Panel]) -> None:
+    entries = [entry for panel in panels.values() for row in panel.rows for entry in row]
     notes = ["Yellow is the better end."]
     if any(entry.framed for entry in entries):
         notes.append(FRAMED)
@@ -76,7 +77,7 @@ def _notes(sheet: Sheet, grid: Grid, panels: list[Panel]) -> None:
     if any(entry.small for entry in entries):
         notes.append(INTERVAL)
     lines = [" ".join(notes)]
-    for measure in [panel.measure for panel in panels]:
+    for measure in panels:
         facts = caveats(grid, measure)
         facts += [x[2:] for x in legend(marks(grid, measure).values()) if x.startswith(BIAS)]
         if measure.by_column:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stitching.report.drawing.matrix import Panel
 from stitching.report.drawing.sheet import WIDE, Sheet
 from stitching.report.figures.facts import INTERVAL, probe_setting
-from stitching.report.figures.readings import Row, Table, attributes_of, reasons
+from stitching.report.figures.readings import Row, attribute_panel, attributes_of, reasons
 from stitching.results.grid import Grid
 from stitching.results.reading import BASELINES, Cell
 
@@ -35,15 +36,15 @@ def draw_accuracy(grid: Grid, cells: dict[str, Cell]) -> Sheet:
     """Draw figure 4: models by attributes, from one cell for each decoder."""
     used = list(cells.values())
     rows = [Row(name, cell, OWN, MAJORITY, ("own",)) for name, cell in cells.items()]
-    table = Table(rows + _majorities(cells), attributes_of(used, OWN))
+    rows += _majorities(cells)
+    panel = attribute_panel("Accuracy (%), by attribute", rows, attributes_of(used, OWN))
     sheet = Sheet(WIDE)
     sheet.title(
         "Probe accuracy on each model's own latents", probe_setting(grid, used, maps=False)
     )
-    table.draw(sheet, "Accuracy (%), by attribute")
-    sheet.y += 0.1
+    sheet.y = panel.draw(sheet) + 0.1
     notes = ["majority: accuracy of always giving the more frequent label."]
-    notes += _signs(table, "not distinguishable from majority", "own latents")
+    notes += _signs(panel, "not distinguishable from majority", "own latents")
     sheet.notes([" ".join(notes), *reasons(used)])
     return sheet
 
@@ -74,21 +75,19 @@ def draw_agreement(grid: Grid, cells: Sequence[Cell]) -> Sheet:
     title = "The target's probes on mapped latents, against its own latents"
     sheet.title(title, probe_setting(grid, cells))
     attributes = attributes_of(cells, MATCH)
-    tables = []
-    for key, against in ((MATCH, None), (DELTA, 0.0)):
+    for letter, title, key, against in (
+        ("a", "Percent match: equal predictions from own and mapped latents (%)", MATCH, None),
+        ("b", "Percent delta: change of accuracy from own to mapped (%)", DELTA, 0.0),
+    ):
         rows = []
         for i, cell in enumerate(cells):
             gap = _GROUP if i and cell.decoder != cells[i - 1].decoder else 0.0
             name = f"{cell.encoder} → {cell.decoder}"
             rows.append(Row(name, cell, key, against, ("own", "mapped"), gap))
         few = 2 * len(rows) <= _ROWS_WITH_INTERVALS
-        diverging = key == DELTA
-        tables.append(Table(rows, attributes, diverging=diverging, intervals=few))
-    tables[0].draw(sheet, "Percent match: equal predictions from own and mapped latents (%)", "a")
-    sheet.y += 0.12
-    tables[1].draw(sheet, "Percent delta: change of accuracy from own to mapped (%)", "b")
-    sheet.y += 0.1
-    notes = _signs(tables[1], "not distinguishable from 0", "own or all mapped latents")
+        panel = attribute_panel(title, rows, attributes, diverging=key == DELTA, intervals=few)
+        sheet.y = panel.draw(sheet, letter) + 0.12
+    notes = _signs(panel, "not distinguishable from 0", "own or all mapped latents")
     rare = (
         "Percent match is high by chance where one label is rare: compare with baselines, or use "
         "kappa."
@@ -97,12 +96,12 @@ def draw_agreement(grid: Grid, cells: Sequence[Cell]) -> Sheet:
     return sheet
 
 
-def _signs(table: Table, level: str, constant: str) -> list[str]:
-    """Return the meanings of the signs that occur in a table."""
-    entries = [entry for row in table.entries for entry in row]
+def _signs(panel: Panel, level: str, constant: str) -> list[str]:
+    """Return the meanings of the signs that occur in a panel."""
+    entries = [entry for row in panel.rows for entry in row]
     hatched = f"Hatched: uninformative, the probe predicts one label for all {constant}; the mean"
     notes = {
-        INTERVAL: table.intervals and any(entry.small for entry in entries),
+        INTERVAL: panel.intervals,
         f"Slanted: {level} (95 %).": any(entry.italic for entry in entries),
         f"{hatched} includes it.": any(entry.kind == "quiet" for entry in entries),
     }

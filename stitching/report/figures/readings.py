@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stitching.report.drawing.matrix import (
-    BAR,
-    COLOURS,
-    GAP,
-    SMALL_SIZES,
-    ColumnLabels,
-    Entry,
-    Scale,
-    draw_matrix,
-    scale_bar,
-)
-from stitching.report.drawing.sheet import WIDE, Sheet, width_of
+from stitching.report.drawing.matrix import COLOURS, Entry, Panel, Scale, label_width
+from stitching.report.drawing.sheet import WIDE
 from stitching.results.differences import combine
 from stitching.results.formats import format_value, with_interval
 from stitching.results.measures import measure_of
@@ -28,7 +18,7 @@ MEAN = "mean"
 #: Text where an attribute has no probe.
 ABSENT = "n/a"
 
-_ROW, _LOW_ROW = 0.22, 0.165  # inches, with and without intervals
+_HEIGHTS = (0.22, 0.165)  # inches, of a row with and without intervals
 
 _LAST = 0.05  # inches in front of the mean
 
@@ -115,84 +105,49 @@ def _with_sign(text: str, plus: bool) -> str:
     return sign + text.replace("-", _MINUS)
 
 
-class Table:
-    """Rows by attribute, and their mean, over the width of a sheet.
+def attribute_panel(
+    title: str,
+    rows: Sequence[Row],
+    attributes: Sequence[str],
+    *,
+    width: float = WIDE - 0.1,
+    diverging: bool = False,
+    intervals: bool = True,
+) -> Panel:
+    """Return rows by attribute, and their mean.
 
     Args:
-        rows: At least one.
+        title: Measure and unit of the numbers.
+        rows: At least one, of one measure first.
         attributes: Columns; the mean is added.
-        diverging: Whether 0 is the middle of the colours.
+        width: Of names and numbers, in inches.
+        diverging: Whether 0 is the middle of the colours, and numbers above it have a sign.
         intervals: Whether to show intervals where there is room.
-
-    Attributes:
-        entries: By row and column.
-        intervals: Whether intervals are shown.
     """
-
-    def __init__(
-        self,
-        rows: Sequence[Row],
-        attributes: Sequence[str],
-        *,
-        diverging: bool = False,
-        intervals: bool = True,
-    ) -> None:
-        names = [*attributes, MEAN]
-        self._rows = rows
-        self.entries = [[row.entry(name, signed=diverging) for name in names] for row in rows]
-        for entries in self.entries:
-            if all(entry.kind == "quiet" for entry in entries[:-1]):
-                entries[-1] = replace(entries[-1], kind="quiet")
-        self._label = max(width_of(row.name, 7) for row in rows) + 0.06
-        self._column = min((WIDE - 0.1 - self._label - _LAST) / len(names), _WIDEST)
-        self._labels = ColumnLabels([x.replace("_", " ") for x in names], self._column)
-        small = [e.small for row in self.entries for e in row if e.small]
-        widest = max((width_of(text, SMALL_SIZES[-1]) for text in small), default=0.0)
-        self.intervals = intervals and 0 < widest <= self._column - 2 * GAP
-        self._row = _ROW if self.intervals else _LOW_ROW
-        values = [e.value for row in self.entries for e in row if e.kind == "usual"]
-        known = [value for value in values if value is not None]
-        end = max(map(abs, known), default=0.0)
-        self._scale = Scale("RdBu", -end, end) if diverging else Scale.over(known, COLOURS)
-        self._signed = diverging
-
-    def draw(self, sheet: Sheet, title: str, letter: str = "") -> None:
-        """Draw it below the height that the sheet has reached.
-
-        Args:
-            sheet: Sheet to draw on.
-            title: Measure and unit of its numbers.
-            letter: Its name among several.
-        """
-        x, y = 0.05 + self._label, sheet.y
-        if letter:
-            sheet.text(0.05, y + 0.06, letter, 8, bold=True)
-        sheet.text(x, y + 0.06, title, 7)
-        measure = measure_of(self._rows[0].key)
-        low, high = (
-            _with_sign(format_value(end, measure), self._signed)
-            for end in (self._scale.low, self._scale.high)
-        )
-        columns = len(self.entries[0])
-        taken = width_of(title, 7) + width_of(low + high, 6) + BAR + 0.3
-        right = x + max(columns * self._column + _LAST, taken)
-        scale_bar(sheet, right, y + 0.06, self._scale, (low, high))
-        y += 0.16
-        self._labels.draw(sheet, x, y, _LAST)
-        y += self._labels.height
-        draw_matrix(
-            sheet,
-            x,
-            y,
-            self.entries,
-            [self._scale] * columns,
-            width=self._column,
-            height=self._row,
-            gaps=[row.gap for row in self._rows],
-            last=_LAST,
-        )
-        for row in self._rows:
-            y += row.gap
-            sheet.text(x - 0.04, y + self._row / 2, row.name, 7, at="right")
-            y += self._row
-        sheet.y = y
+    names = [*attributes, MEAN]
+    entries = [[row.entry(name, signed=diverging) for name in names] for row in rows]
+    for row in entries:
+        if all(entry.kind == "quiet" for entry in row[:-1]):
+            row[-1] = replace(row[-1], kind="quiet")
+    known = [e.value for row in entries for e in row if e.kind == "usual" and e.value is not None]
+    end = max(map(abs, known), default=0.0)
+    scale = Scale("RdBu", -end, end) if diverging else Scale.over(known, COLOURS)
+    measure = measure_of(rows[0].key)
+    labels = [row.name for row in rows]
+    return Panel(
+        title,
+        entries,
+        labels,
+        [name.replace("_", " ") for name in names],
+        [scale] * len(names),
+        scale,
+        (
+            _with_sign(format_value(scale.low, measure), diverging),
+            _with_sign(format_value(scale.high, measure), diverging),
+        ),
+        width=min((width - label_width(labels) - _LAST) / len(names), _WIDEST),
+        heights=_HEIGHTS,
+        intervals=intervals,
+        gaps=[row.gap for row in rows],
+        last=_LAST,
+    )

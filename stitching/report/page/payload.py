@@ -158,12 +158,8 @@ class Facts:
     def of(self, cell: Cell) -> dict[str, object]:
         """Return the facts of a cell that differ from `common`; None for a key that it lacks."""
         own = self._facts(cell)
-        gone: dict[str, object] = {key: None for key in self.common if key not in own}
-        return gone | {
-            key: value
-            for key, value in own.items()
-            if key not in self.common or self.common[key] != value
-        }
+        gone: dict[str, object] = dict.fromkeys(key for key in self.common if key not in own)
+        return gone | {k: v for k, v in own.items() if k not in self.common or self.common[k] != v}
 
     def _facts(self, cell: Cell) -> dict[str, object]:
         keys = tuple(cell.values)
