@@ -52,18 +52,13 @@ def courses(grid: Grid) -> list[Course]:
     Checkpoints belong to one training if their configurations differ in nothing else. Trainings
     with different weights after the same number of images are left out.
     """
-    kinds: dict[str, list[Cell]] = {}
+    trainings: dict[tuple[str, str], list[Cell]] = {}
     for cell in grid.cells.values():
         if cell.number(_SEEN) is not None and cell.number(_OWN) is not None:
-            kinds.setdefault(cell.kinds[1], []).append(cell)
-    found = []
-    for kind, cells in kinds.items():
-        if len({cell.number(_SEEN) for cell in cells}) < _CHECKPOINTS:
-            continue
-        trainings: dict[str, list[Cell]] = {}
-        for cell in cells:
-            trainings.setdefault(_training(cell), []).append(cell)
-        found += [Course(kind, points) for x in trainings.values() if (points := _checkpoints(x))]
+            trainings.setdefault((cell.kinds[1], _training(cell)), []).append(cell)
+    found = [
+        Course(kind, x) for (kind, _), cells in trainings.items() if (x := _checkpoints(cells))
+    ]
     return sorted(found, key=lambda course: -len(course.cells))
 
 
