@@ -24,12 +24,12 @@ from stitching.results.output import Output, picture_name
 
 @dataclass
 class Page:
-    """What a report wrote.
+    """Text and files of a report.
 
     Attributes:
         heading: One line: how many cells finished, and the settings that they share.
         body: Tables for the console.
-        notes: What was left out.
+        notes: Notes on what was left out.
         paths: Files.
         swept: Whether every pair has several cells, which curves show instead of tables.
     """

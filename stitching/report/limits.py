@@ -24,7 +24,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a sweep the page holds; the page links what is beyond a limit, and says so.
+    """Limits of the page. Files beyond a limit are linked, and a note on the page names it.
 
     Sizes are those in the file, in bytes. The defaults keep the page of 10,000 cells below
     15 MiB, and all of a grid of 12 x 12 inside.

@@ -1,4 +1,4 @@
-"""Whatever others put into the folder of a sweep stays there, byte for byte."""
+"""Files of other origin in the folder of a sweep stay there, byte for byte."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What is left out of the report of a large sweep."""
+"""Parts that the report of a large sweep leaves out."""
 
 import pytest
 

@@ -206,7 +206,7 @@ class Panel:
         width: Of a column, in inches.
         heights: Of a row, in inches, with and without intervals.
         intervals: Whether to show intervals where all fit; after that, whether they are shown.
-        axes: What rows and columns are; "" is not written.
+        axes: Titles of rows and columns, or "".
         gaps: Space in front of each row, in inches; none if left out.
         last: Space in front of the last column, in inches.
     """
@@ -250,7 +250,7 @@ class Panel:
             letter: Its name among several.
             x: Left end of the matrix, in inches; 0 for that beside the names of rows.
             head: Largest `head` of the panels beside it; 0 for none.
-            named: Whether to write the names of rows and what rows and columns are.
+            named: Whether to write the names of rows and the axes.
         """
         y, x, head = sheet.y, x or 0.05 + self.label, head or self.head
         sheet.text(x - 0.16, y + 0.06, letter, 8, bold=True)
@@ -284,7 +284,7 @@ class Panel:
 
 
 def label_width(names: Sequence[str], axis: str = "") -> float:
-    """Return the width of the names of a panel's rows in inches, with what columns are."""
+    """Return the width of the names of a panel's rows in inches, and of the title of columns."""
     return max(width_of(name, 7) for name in (*names, axis)) + (0.22 if axis else 0.06)
 
 

@@ -29,7 +29,7 @@ class Figure:
     """One of the paper's figures.
 
     Attributes:
-        title: What it shows.
+        title: Its contents, in words.
         draw: Draws it.
         lacks: Returns what a grid lacks for it, or "".
     """
@@ -43,12 +43,12 @@ def write_figures(grid: Grid, out: Path) -> list[Path]:
     """Write the figures that a grid allows, remove those of an earlier call, and return the files.
 
     Args:
-        grid: As `draw_figures`.
+        grid: Cells of one protocol and seed, as for `draw_figures`.
         out: A folder for figures alone; its `report.json` lists them.
 
     Raises:
         ForeignFilesError: A file of other origin has the name of a figure.
-        ValueError: As `draw_figures`.
+        ValueError: Cells of one pair of models differ, or show different test images.
     """
     output = Output(out)
     paths = output.write(draw_figures(grid))

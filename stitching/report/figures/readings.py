@@ -89,7 +89,7 @@ class Row:
         )
 
     def _resolved(self, key: str, end: str) -> bool:
-        """Whether the interval of the difference, if there is one, does not contain 0."""
+        """Return False where the interval of the difference contains 0."""
         if self.against is None:
             return True
         parts = [self.cell.quantity(key)]

@@ -56,7 +56,7 @@ def write_page(
     Args:
         folder: Of the sweep, or of a single cell.
         cells: Its cells in any state, at least one, as from `results.reading.read_cells`.
-        notes: What was left out while reading.
+        notes: Notes on what was left out while reading.
         grids: `results.variants.split(cells)` as grids; made if None.
         out: The file, which `report.json` beside it lists; `report.html` in the folder if None.
         limits: Limits of what the page holds.
