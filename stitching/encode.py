@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from stitching import config
 from stitching.compute import devices
@@ -55,8 +55,8 @@ def shard_places(n: int, shards: int, shard: int, block: int) -> range:
     return range(min(start, n), min(stop, n))
 
 
-def run(cfg: DictConfig) -> Iterator[str]:
-    """Encode what the configuration says; yield a line per model and split once it is done.
+def run(composed: config.Composed) -> Iterator[str]:
+    """Encode as configured; yield a line per model and split once it is done.
 
     Raises:
         ValueError: An option is wrong, two of them do not go together, or a latent is not finite.
@@ -66,8 +66,7 @@ def run(cfg: DictConfig) -> Iterator[str]:
     from stitching.config.compatibility import check_test_images
     from stitching.pipeline.encoding import BLOCK_IMAGES, fit_frozen_model
 
-    config.check_keys(cfg, "encode")
-    plain = config.to_plain(cfg)
+    plain = composed.settings
     splits = _checked_splits(plain["splits"])
     if plain["batch_size"] < 1:
         raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
@@ -77,11 +76,11 @@ def run(cfg: DictConfig) -> Iterator[str]:
             "run this once more with shards=1 shard=0"
         )
     shard_places(1, plain["shards"], plain["shard"], BLOCK_IMAGES)  # before anything long
-    data = config.build_data(cfg.data, cfg.cache)
+    data = config.build_data(plain["data"], plain["cache"])
     protocol = config.build_protocol(plain["protocol"])
     check_test_images(protocol, data)
     data.check()
-    frozen_models = _frozen_models(cfg, data, protocol)
+    frozen_models = _frozen_models(composed, data, protocol)
     cache = config.open_cache(plain["cache"])
     set_numerics(plain["seed"])
     for frozen in frozen_models:
@@ -105,38 +104,24 @@ def _checked_splits(splits: object) -> list[str]:
 
 
 def _frozen_models(
-    cfg: DictConfig, data: "ImageData", protocol: "Protocol"
+    composed: config.Composed, data: "ImageData", protocol: "Protocol"
 ) -> "list[FrozenModel]":
     """Build and check all models before the first image is encoded."""
     from stitching.config.compatibility import check_role
     from stitching.config.compose import job_number
     from stitching.pipeline.encoding import FrozenModel
 
-    device = devices.pick_device(cfg.device, job_number())
-    dtype = devices.check_dtype(cfg.dtype)
+    settings = composed.settings
+    device = devices.pick_device(settings["device"], job_number())
+    dtype = devices.check_dtype(settings["dtype"])
     devices.warn_of_slow_dtype(device, dtype)
-    drawn_with = cfg.seed if protocol.latents == "sampled" else None
+    drawn_with = settings["seed"] if protocol.latents == "sampled" else None
     frozen_models = []
-    for role, node in _nodes(cfg):
-        model = config.build_model(node, str(device), dtype, role)
-        check_role(role, model, data)
+    for chosen in composed.models.values():
+        model = config.build_model(chosen.node, str(device), dtype, chosen.role)
+        check_role(chosen.role, model, data)
         frozen_models.append(FrozenModel(model, model.options, dtype, drawn_with))
     return frozen_models
-
-
-def _nodes(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
-    """Return what to call each model in messages, and its configuration."""
-    if cfg.models is None:
-        return [(role, config.role_node(cfg, role)) for role in config.ROLES]
-    if not OmegaConf.is_list(cfg.models) or not cfg.models:
-        raise ValueError(f"models={cfg.models}: use a list of names, such as [vae,nf], or null")
-    nodes = []
-    for name in cfg.models:
-        named = cfg.copy()
-        with open_dict(named):
-            named.encoder = config.model_node(str(name), cfg)
-        nodes.append(("models", config.role_node(named, "encoder")))
-    return nodes
 
 
 def _encode(
@@ -182,7 +167,7 @@ def _reconstruct(
 def main(cfg: DictConfig) -> None:
     """Encode what Hydra composed; leave with exit code 1 where that is not possible."""
     try:
-        for line in run(cfg):
+        for line in run(config.resolve(cfg, "encode")):
             print(line, flush=True)
     except config.USER_ERRORS as error:
         log.error("%s", error)

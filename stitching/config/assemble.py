@@ -7,12 +7,11 @@ check at the start of a sweep builds the same parts, each distinct one once.
 import functools
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from stitching import config
 from stitching.compute import devices
@@ -29,8 +28,9 @@ from stitching.config.compatibility import (
     say_selection,
     warn_of_crop,
 )
-from stitching.config.compose import CHOICE, ROLES, job_number, model_node, role_node, to_plain
-from stitching.config.labels import changed_options, check_penalty_names, label_models, model_name
+from stitching.config.compose import CHOICE, ROLES, job_number
+from stitching.config.labels import check_penalty_names
+from stitching.config.plain import Composed, RoleModel
 from stitching.config.values import check_values
 from stitching.pipeline.encoding import FrozenModel
 
@@ -51,7 +51,7 @@ __all__ = ["Setting", "build_cell", "build_frozen_model", "build_setting"]
 log = logging.getLogger(__name__)
 
 #: Builds the model of a role from its configuration, or returns one that was built before.
-Models = Callable[[DictConfig, str], "GenerativeModel"]
+Models = Callable[[dict[str, Any], str], "GenerativeModel"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,31 +89,30 @@ class Setting:
         return seed if self.protocol.latents == "sampled" else None
 
 
-def build_setting(cfg: DictConfig) -> Setting:
+def build_setting(plain: dict[str, Any]) -> Setting:
     """Build and check what does not depend on the models of a cell.
+
+    Args:
+        plain: The resolved configuration.
 
     Raises:
         ValueError: An option is wrong, or two of them do not go together.
         FileNotFoundError: Data are missing.
     """
-    config.check_keys(cfg)
-    plain = to_plain(cfg)
     check_values(plain)
     device = devices.pick_device(plain["device"], job_number())
     dtype = devices.check_dtype(plain["dtype"])
     devices.warn_of_slow_dtype(device, dtype)
-    drawn = isinstance(cfg.data.get("model"), DictConfig)
-    data = (
-        _drawn_data(json.dumps(to_plain(cfg.data)))
-        if drawn
-        else config.build_data(cfg.data, cfg.cache)
-    )
+    if isinstance(plain["data"].get("model"), dict):
+        data = _drawn_data(json.dumps(plain["data"]))
+    else:
+        data = config.build_data(plain["data"], plain["cache"])
     protocol = config.build_protocol(plain["protocol"])
     check_measures(protocol.measures, plain["metric"])
     check_penalty_names(protocol)
     check_picture(plain["picture"], check_test_images(protocol, data))
     data.check()
-    template = config.build(cfg.map, "map")
+    template = config.build(plain["map"], "map")
     check_penalty(protocol, template)
     return Setting(
         plain=plain,
@@ -129,38 +128,35 @@ def build_setting(cfg: DictConfig) -> Setting:
     )
 
 
-def build_frozen_model(
-    cfg: DictConfig, role: str, setting: Setting, models: Models
-) -> FrozenModel:
-    """Build the model of a role: `encoder`, `decoder` or `via`; check it with the setting.
+def build_frozen_model(chosen: RoleModel, setting: Setting, models: Models) -> FrozenModel:
+    """Build the model of a role, and check it with the setting.
 
     Args:
-        cfg: Labelled, see `labels.label_models`.
-        role: The role.
-        setting: Of the same configuration.
+        chosen: Its configuration.
+        setting: Of the same cell.
         models: Builds or finds the model.
 
     Raises:
         ValueError: An option is wrong, or the model does not go with the role or the data.
         FileNotFoundError: Weights are missing.
     """
-    node = model_node(str(cfg.via), cfg) if role == "via" else role_node(cfg, role)
-    model = models(node, role)
-    check_role(role, model, setting.data)
-    if role == "via":
+    model = models(chosen.node, chosen.role)
+    check_role(chosen.role, model, setting.data)
+    if chosen.role == "via":
         return FrozenModel(model, model.options, setting.dtype, setting.drawn_with)
-    warn_of_crop(model.name, node.get("trained_crop"), setting.plain["data"].get("crop"))
+    trained_crop = chosen.node.get("trained_crop")
+    warn_of_crop(model.name, trained_crop, setting.plain["data"].get("crop"))
     return FrozenModel(
         model,
         model.options,
         setting.dtype,
         setting.drawn_with,
-        yaml_name=model_name(cfg[role]),
-        changed=changed_options(cfg, role),
+        yaml_name=chosen.yaml_name,
+        changed=chosen.changed,
     )
 
 
-def build_cell(cfg: DictConfig) -> "Cell":
+def build_cell(composed: Composed) -> "Cell":
     """Build and check all of a cell before any image is encoded.
 
     Raises:
@@ -171,22 +167,24 @@ def build_cell(cfg: DictConfig) -> "Cell":
     from stitching.pipeline.cell import Cell
     from stitching.pipeline.fitting import Fitting
 
-    label_models(cfg)
-    setting = build_setting(cfg)
+    setting = build_setting(composed.settings)
     plain, protocol, cache = setting.plain, setting.protocol, setting.cache
     if setting.device.type == "cuda":
         # Whose memory is recorded, and where libraries allocate.
         torch.cuda.set_device(setting.device)
     models: dict[str, GenerativeModel] = {}
 
-    def shared(node: DictConfig, role: str) -> "GenerativeModel":
+    def shared(node: dict[str, Any], role: str) -> "GenerativeModel":
         key = node_key(node)
         if key not in models:
             models[key] = config.build_model(node, str(setting.device), setting.dtype, role)
         return models[key]
 
-    encoder, decoder = (build_frozen_model(cfg, role, setting, shared) for role in ROLES)
-    via = None if plain["via"] is None else build_frozen_model(cfg, "via", setting, shared)
+    built = {
+        role: build_frozen_model(chosen, setting, shared)
+        for role, chosen in composed.models.items()
+    }
+    encoder, decoder = (built[role] for role in ROLES)
     check_pair(setting.template, encoder, decoder)
     set_numerics(plain["seed"])
     return Cell(
@@ -205,7 +203,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         cache=cache,
         batch_size=plain["batch_size"],
         seed=plain["seed"],
-        via=via,
+        via=built.get("via"),
         round_trip=plain["round_trip"],
         geometry=plain["geometry"],
         rank_curve=setting.rank_curve,
@@ -213,16 +211,15 @@ def build_cell(cfg: DictConfig) -> "Cell":
     )
 
 
-def node_key(node: DictConfig) -> str:
+def node_key(node: Mapping[str, Any]) -> str:
     """Return a text that is equal for equal models, whatever they are called."""
-    found = {k: v for k, v in to_plain(node).items() if k != CHOICE}
-    return json.dumps(found, sort_keys=True)
+    return json.dumps({k: v for k, v in node.items() if k != CHOICE}, sort_keys=True)
 
 
 @functools.lru_cache(maxsize=1)
 def _drawn_data(text: str) -> "ImageData":
     """Drawn images of this process, so that cells of a sweep share what was drawn."""
-    return config.build_data(OmegaConf.create(json.loads(text)))
+    return config.build_data(json.loads(text))
 
 
 @functools.lru_cache(maxsize=32)

@@ -1,12 +1,8 @@
-"""Composes configurations: Hydra's folders, the roles of models, plain values.
-
-Keys, values and names of models are checked elsewhere in this package.
-"""
+"""Composes configurations: Hydra's folders, options of the roles, models by name."""
 
 import functools
 import json
 import os
-import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,7 +17,7 @@ from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from stitching.config.refusals import name_nearest, unknown_key
+from stitching.config.refusals import name_nearest
 
 ROLES = ("encoder", "decoder")
 #: The group of `data=drawn`, with a dot so that the option reads like any other of the data.
@@ -150,46 +146,6 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def check_keys(cfg: DictConfig, name: str = "config") -> None:
-    """Check that a configuration has no keys at its top that nothing reads.
-
-    A key that some value refers to as `${KEY}` is read. A primary configuration of the user's own
-    may have any.
-
-    Args:
-        cfg: What was composed.
-        name: The primary configuration that the program starts from.
-
-    Raises:
-        ValueError: It has such a key; the message names the nearest known one.
-    """
-    if HydraConfig.initialized() and HydraConfig.get().job.config_name not in (name, None):
-        return
-    text = json.dumps(OmegaConf.to_container(cfg, resolve=False), default=str)
-    for key in map(str, cfg):
-        read = key in _top_keys(name) or re.search(rf"\$\{{{re.escape(key)}[.}}\[]", text)
-        if not read:
-            raise ValueError(
-                f"{unknown_key(key, cfg)}. Nothing reads it: leave it out, or refer to it "
-                f"as ${{{key}}}"
-            )
-
-
-@functools.cache
-def _top_keys(name: str) -> frozenset[str]:
-    """Keys at the top of one of this project's primary configurations."""
-    plain = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{name}.yaml"), resolve=False)
-    assert isinstance(plain, dict)
-    found = {str(key) for key in plain} | {"hydra"}
-    for entry in plain["defaults"]:
-        if not isinstance(entry, dict):
-            found |= _top_keys(entry) if (conf_dir() / f"{entry}.yaml").is_file() else set()
-            continue
-        group = str(next(iter(entry)))
-        found.add(group.rpartition(" ")[2].rpartition("@")[2])
-    return frozenset(found - {"defaults", "experiment"})
-
-
 def absolute(path: str) -> str:
     """Return a path of the user's relative to the folder the command was started in."""
     path = os.path.expanduser(path)
@@ -210,18 +166,6 @@ def cache_root(path: str | None) -> Path:
         return Path(absolute(chosen))
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "stitching"
-
-
-def model_options(node: DictConfig) -> dict[str, Any]:
-    """Return the options of a model that its constructor takes, plus `_target_`.
-
-    Raises:
-        ValueError: The node is not a model's configuration.
-    """
-    plain = to_plain(node) if isinstance(node, DictConfig) else {}
-    if "_target_" not in plain or "name" not in plain:
-        raise ValueError(f"not a model: {node!r}; a model YAML has at least _target_ and name")
-    return {key: value for key, value in plain.items() if key not in NOT_OPTIONS}
 
 
 def model_node(name: str, cfg: DictConfig) -> DictConfig:
@@ -260,27 +204,3 @@ def _model_alone(name: str, folders: tuple[str, ...]) -> dict[str, Any]:
     found = OmegaConf.to_container(named, resolve=False)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
-
-
-def role_node(cfg: DictConfig, role: str) -> DictConfig:
-    """Return the configuration of the model in a role.
-
-    What has no class but names another model, as `untrained` does, becomes that model with an
-    `init_seed`, under its own name; further keys replace options.
-
-    Raises:
-        ValueError: There is no model of this name, or it is itself of this kind.
-    """
-    node: DictConfig = cfg[role]
-    if not isinstance(node, DictConfig) or "_target_" in node or "of" not in node:
-        return node
-    named = model_node(node.of, cfg)
-    if "_target_" not in named:
-        raise ValueError(f"{role}.of={node.of}: give a model of its own, such as {role}.of=vae")
-    if node.seed < 0:
-        raise ValueError(f"{role}.seed must be >= 0, got {node.seed}")
-    for key, value in node.items():
-        if key not in ("of", "seed", "weights"):
-            named[key] = value
-    named.init_seed = node.seed
-    return named

@@ -1,16 +1,12 @@
-"""Builds and checks what Hydra composed; by `_target_`, with Hydra's `instantiate`.
-
-Everything is built and checked before the first image is encoded, so that wrong input costs
-seconds and one message.
-"""
+"""Builds objects from plain configurations, by `_target_`, with Hydra's `instantiate`."""
 
 import functools
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig
 
 from stitching.compute.devices import check_dtype, pick_device
 from stitching.config.arguments import check_arguments
@@ -20,11 +16,7 @@ from stitching.config.compose import (
     NOT_OPTIONS,
     absolute,
     cache_root,
-    compose_with_choices,
-    model_options,
-    to_plain,
 )
-from stitching.config.labels import label_models
 
 if TYPE_CHECKING:
     import torch
@@ -41,22 +33,7 @@ log = logging.getLogger(__name__)
 USER_ERRORS = (ValueError, TypeError, OSError, ModuleNotFoundError)
 
 
-def compose_config(overrides: list[str], config_name: str = "config") -> DictConfig:
-    """Compose the configuration from Python, without a command line.
-
-    Args:
-        overrides: As on the command line, such as `["encoder=nf", "data.n_test=64"]`.
-        config_name: `config` (a cell) or `train`.
-
-    Raises:
-        ValueError: An override does not fit, or a name belongs to another model.
-    """
-    cfg, choices = compose_with_choices(overrides, config_name)
-    label_models(cfg, choices)
-    return cfg
-
-
-def build(node: DictConfig | dict[str, Any], where: str = "", /, **extra: Any) -> Any:
+def build(node: Mapping[str, Any], where: str = "", /, **extra: Any) -> Any:
     """Instantiate `_target_`; the one call site. Errors of constructors keep their own type.
 
     Args:
@@ -69,7 +46,7 @@ def build(node: DictConfig | dict[str, Any], where: str = "", /, **extra: Any) -
     """
     from hydra.errors import InstantiationException
 
-    check_arguments(to_plain(node) if isinstance(node, DictConfig) else node, where)
+    check_arguments(node, where)
     try:
         return instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
@@ -79,25 +56,24 @@ def build(node: DictConfig | dict[str, Any], where: str = "", /, **extra: Any) -
         raise
 
 
-def build_data(node: DictConfig, cache: str | None = None) -> "ImageData":
+def build_data(node: Mapping[str, Any], cache: str | None = None) -> "ImageData":
     """Build the data set; a relative `root` is taken from the launch folder.
 
     Args:
         node: The configuration of the data set.
         cache: As `cache_root`: where a data set of files keeps what it found in them.
     """
-    plain = to_plain(node)
+    plain = dict(node)
     for key in ("root", "attributes"):
         if isinstance(plain.get(key), str):
             plain[key] = absolute(plain[key])
     extra = {}
-    if isinstance(node.get("model"), DictConfig):
+    if isinstance(node.get("model"), dict):
         # What draws is built on the CPU in float32, so that the images are the same wherever the
         # roles run.
         from stitching.pipeline.encoding import code_version
 
-        del plain["model"]
-        model = build_model(node.model, "cpu", role="data.model")
+        model = build_model(plain.pop("model"), "cpu", role="data.model")
         code = code_version(*{type(module) for module in model.modules()})
         extra = {"model": model, "code": code}
     data: ImageData = build(plain, "data", **extra)
@@ -105,7 +81,18 @@ def build_data(node: DictConfig, cache: str | None = None) -> "ImageData":
     return data
 
 
-def weight_file(node: DictConfig) -> "WeightFile | None":
+def model_options(node: Any) -> dict[str, Any]:
+    """Return the options of a model that its constructor takes, and `_target_`.
+
+    Raises:
+        ValueError: The node is not a model's configuration.
+    """
+    if not (isinstance(node, dict) and "_target_" in node and "name" in node):
+        raise ValueError(f"not a model: {node!r}; a model YAML has at least _target_ and name")
+    return {key: value for key, value in node.items() if key not in NOT_OPTIONS}
+
+
+def weight_file(node: Mapping[str, Any]) -> "WeightFile | None":
     """Find and read the weight file of a model's configuration, if it names one.
 
     With a `checkpoint` that is the file of its training after so many images.
@@ -129,7 +116,7 @@ def weight_file(node: DictConfig) -> "WeightFile | None":
 
 
 def build_model(
-    node: DictConfig, device: str = "auto", dtype: str = "float32", role: str = "encoder"
+    node: dict[str, Any], device: str = "auto", dtype: str = "float32", role: str = "encoder"
 ) -> "GenerativeModel":
     """Build a model, load its weights, freeze it and move it to its device.
 
@@ -147,13 +134,13 @@ def build_model(
     from stitching.weights.roles import naming_role
 
     place, dtype = pick_device(device), check_dtype(dtype)
-    name = node.get("name") if isinstance(node, DictConfig) else node
+    name = node.get("name") if isinstance(node, dict) else node
     with naming_role(role, name):
         return _built_model(node, place, dtype, role)
 
 
 def _built_model(
-    node: DictConfig, place: "torch.device", dtype: str, role: str
+    node: dict[str, Any], place: "torch.device", dtype: str, role: str
 ) -> "GenerativeModel":
     import torch
 
@@ -166,7 +153,7 @@ def _built_model(
     file, seed = None, node.get("init_seed")
     if seed is not None and node.get("checkpoint") is not None:
         raise ValueError(
-            f"model {node.name} is left untrained, so checkpoint={node.checkpoint} has no "
+            f"model {node['name']} is left untrained, so checkpoint={node['checkpoint']} has no "
             "meaning: set checkpoint=null, or choose the model itself"
         )
     if seed is None or None in options.values():

@@ -21,6 +21,7 @@ from stitching.config.assemble import Setting, build_frozen_model, build_setting
 from stitching.config.compatibility import check_pair
 from stitching.config.compose import ROLES
 from stitching.config.labels import changed_options, check_labels, label_models, model_name
+from stitching.config.plain import check_keys, role_model
 from stitching.pipeline.encoding import FrozenModel
 
 __all__ = ["Planned", "SweepError", "check_sweep"]
@@ -228,9 +229,10 @@ class _Check:
         if self.master.hydra.runtime.choices.get("hydra/launcher") not in _HERE:
             check_device_name(cfg.device)
             cfg.device = "cpu"  # that of the cells is on another machine, or another process's
-        setting = build_setting(cfg)
+        check_keys(cfg)
+        setting = build_setting(config.to_plain(cfg))
         if cfg.via is not None:
-            build_frozen_model(cfg, "via", setting, self._builder(setting))
+            build_frozen_model(role_model(cfg, "via"), setting, self._builder(setting))
         return setting
 
     def _model(self, cfg: DictConfig, role: str, name: str, job: _Job) -> _Model:
@@ -238,13 +240,14 @@ class _Check:
         facts = changed_options(cfg, role) | {"weights": node.get("weights")}
         if setting is not None:
             with self.faults.caught(lambda: self._like(job, role)):
-                frozen = build_frozen_model(cfg, role, setting, self._builder(setting))
+                chosen = role_model(cfg, role)
+                frozen = build_frozen_model(chosen, setting, self._builder(setting))
         return _Model(name, str(node.name), (model_name(node), facts), frozen)
 
-    def _builder(self, setting: Setting) -> Callable[[DictConfig, str], Any]:
+    def _builder(self, setting: Setting) -> Callable[[dict[str, Any], str], Any]:
         """Return a function that builds each distinct model once, and keeps no weights."""
 
-        def build(node: DictConfig, role: str) -> Any:
+        def build(node: dict[str, Any], role: str) -> Any:
             key = node_key(node), setting.dtype
             if key not in self._built:
                 model = config.build_model(node, "cpu", setting.dtype, role)

@@ -143,7 +143,7 @@ def _run(cfg: DictConfig, job: _Job) -> str:
     check_values(plain)
     name = "-to-".join(_model_name(plain[role]) for role in config.ROLES)
     index = status.Index(config.cache_root(plain["cache"]))
-    with config.build(cfg.tracker, "tracker") as tracker:
+    with config.build(plain["tracker"], "tracker") as tracker:
 
         def begin(*tags: str) -> None:
             tracker.start(plain, name, job.group, folder, tags=tags)
@@ -151,7 +151,7 @@ def _run(cfg: DictConfig, job: _Job) -> str:
                 status.note_run(folder, tracker.place)
 
         try:
-            cell = assemble.build_cell(cfg)
+            cell = assemble.build_cell(config.resolve(cfg))
             key = cell_identity(plain, cell)
         except BaseException:
             if not status.holds_finished(folder):

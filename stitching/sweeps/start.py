@@ -310,7 +310,7 @@ def _summarise(folder: Path, tracker: DictConfig) -> None:
     from stitching.tracking.summary import write_summary
 
     try:
-        built = config.build(tracker)
+        built = config.build(config.to_plain(tracker))
     except config.USER_ERRORS:
         return  # each cell has failed for this reason and said so
     write_summary(folder, built)
