@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stitching.records.plan import read_json
+from stitching.records.files import read_json
 from stitching.tracking.server import check_server, is_installed, private_environment
 from stitching.tracking.stored import file_of, is_own
 

@@ -1,8 +1,6 @@
 """What every map between latent spaces can do: fit, predict, summarise, save and load."""
 
 import json
-import os
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from stitching.maps.factorisation import Factorisation
 from stitching.maps.matrix import Matrix, Rows, checked_matrix, working_dtype
+from stitching.records.files import replacing
 
 Summary = dict[str, float | int | str | None]
 
@@ -105,15 +104,11 @@ class Map(ABC):
         self._require_fit()
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        try:
-            tensors = {key: value.contiguous() for key, value in self._tensors.items()}
-            settings = {k: v for k, v in vars(self).items() if not k.startswith("_")}
-            card = json.dumps({"facts": self._facts, "settings": settings}, allow_nan=False)
+        tensors = {key: value.contiguous() for key, value in self._tensors.items()}
+        settings = {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        card = json.dumps({"facts": self._facts, "settings": settings}, allow_nan=False)
+        with replacing(path) as partial:
             save_file(tensors, partial, {"stitching.map": card})
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import logging
 import os
 import shutil
@@ -18,48 +17,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-__all__ = ["ForeignFilesError", "Ledger", "hashes_in", "partial_name", "replacing", "sha256_of"]
+from stitching.records.files import PARTIAL, partial_name, read_json, sha256_of, write_json
 
 log = logging.getLogger(__name__)
 
 #: Hashes by name; None stands for any content, of a file that changes while a process runs.
 Listed = dict[str, list[str] | None]
 
-_PARTIAL = ".partial"
-
 _ELSEWHERE = "use another folder"
 
 
 class ForeignFilesError(FileExistsError):
     """A folder holds files that this project did not write, under names that it needs."""
-
-
-def sha256_of(path: Path) -> str:
-    """Return SHA-256 (hex) of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Yield a new file to write to, which becomes `path` at the end; on an error it is removed.
-
-    A reader sees the old content or the new one.
-
-    Args:
-        path: The file; its folder exists.
-        durable: Whether that holds after a loss of power too: the file is then flushed to disk
-            before it is renamed, which takes milliseconds.
-    """
-    partial = _new_beside(path)
-    try:
-        yield partial
-        if durable:
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class Ledger:
@@ -89,12 +58,8 @@ class Ledger:
 
     def read(self) -> dict[str, Any]:
         """Return the record; empty where there is none, or one that is not this project's."""
-        try:
-            found = json.loads(self.record.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        mine = isinstance(found, dict) and all(key in found for key in self.ours)
-        return found if mine else {}
+        found = read_json(self.record)
+        return found if all(key in found for key in self.ours) else {}
 
     def listed(self) -> Listed:
         """Return hashes by name, of all files that the record lists."""
@@ -102,7 +67,7 @@ class Ledger:
         return {
             name: hashes
             for name, hashes in known.items()
-            if hashes is not None or not name.endswith(_PARTIAL) or self._exists(name)
+            if hashes is not None or not name.endswith(PARTIAL) or self._exists(name)
         }
 
     def foreign(self, names: Iterable[str]) -> list[str]:
@@ -304,10 +269,8 @@ class Ledger:
             name: known[0] if known is not None and len(known) == 1 else known
             for name, known in files.items()
         }
-        text = json.dumps({**facts, "files": listed}, indent=1, allow_nan=False) + "\n"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.record) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_json(self.record, {**facts, "files": listed})
 
     def _put(self, files: Mapping[str, str], fill: Callable[[str, Path], object]) -> None:
         """List files, and put each one into its place after `fill(name, partial)` wrote it.
@@ -375,18 +338,3 @@ def _counted(names: Collection[str]) -> str:
     """Return the first two names, and how many more there are."""
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return " and ".join([*names][:2]) + more
-
-
-def partial_name(name: str, number: int = 0) -> str:
-    """Return the name under which this process writes a file, before it takes its place."""
-    return f".{name}.{os.getpid()}.{number}{_PARTIAL}"
-
-
-def _new_beside(path: Path) -> Path:
-    """Create an empty file beside another one, under a name that nothing has."""
-    for number in itertools.count():
-        partial = path.with_name(partial_name(path.name, number))
-        with suppress(FileExistsError):
-            partial.touch(exist_ok=False)
-            return partial
-    raise AssertionError  # the count has no end

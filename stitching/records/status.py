@@ -5,62 +5,25 @@ short, or changed afterwards, is not taken for finished. An index in the cache n
 in which each identity was finished last.
 """
 
-import json
 import os
 import socket
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stitching.records.ledger import (
-    ForeignFilesError,
-    Ledger,
-    hashes_in,
-    partial_name,
-    replacing,
-    sha256_of,
-)
-from stitching.records.plan import read_json
+from stitching.records.files import now, partial_name, read_json, sha256_of, write_json
+from stitching.records.ledger import ForeignFilesError, Ledger, hashes_in
 
-STATUS = "status.json"
+STATUS, PROGRESS = "status.json", "progress.json"
 
 #: All files that a cell may write, but for Hydra's and its tracker's.
 NAMES = (
     "config.yaml", "metrics.json", "resources.json", "resamples.npz", "map.safetensors",
     "reconstructions.png", "picture.png", "picture_original.png",
     "penalty_curve.csv", "penalty_curve.png", "rank_curve.csv", "rank_curve.png",
-    "error.txt", "progress.json",
+    "error.txt", PROGRESS,
 )  # fmt: skip
-
-#: Listed by every record but those of earlier versions.
-_PROGRESS = "progress.json"
-
-
-def now() -> str:
-    """Return the time, in UTC, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def as_json(values: dict[str, Any]) -> bytes:
-    """Return values as JSON.
-
-    Raises:
-        ValueError: A value is NaN or infinite, which JSON does not have.
-    """
-    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as JSON, atomically.
-
-    Raises:
-        ValueError: A value is NaN or infinite, which JSON does not have.
-    """
-    data = as_json(values)
-    with replacing(path) as partial:
-        partial.write_bytes(data)
 
 
 def ledger_of(folder: Path) -> Ledger:
@@ -91,7 +54,7 @@ def require_free(folder: Path, beside: Sequence[str], remedy: str) -> None:
     if _is_earlier(ledger):
         return
     ledger.require_free([*NAMES, *beside], remedy)
-    heartbeat = folder / _PROGRESS
+    heartbeat = folder / PROGRESS
     # Its name stays listed when a cell has ended and the file is gone.
     if os.path.lexists(heartbeat) and "written" not in read_json(heartbeat):
         raise ForeignFilesError(
@@ -233,7 +196,7 @@ def _mark(folder: Path, facts: dict[str, Any]) -> None:
 
 def _changing(beside: Sequence[str]) -> Collection[str]:
     """Return names of files that change while a cell runs, and are not of its results."""
-    return [*beside, _PROGRESS, partial_name(_PROGRESS)]
+    return [*beside, PROGRESS, partial_name(PROGRESS)]
 
 
 def replaced(beside: Sequence[str]) -> list[str]:
@@ -244,7 +207,7 @@ def replaced(beside: Sequence[str]) -> list[str]:
 def _is_earlier(ledger: Ledger) -> bool:
     """Return whether a record was written by a version that listed only results."""
     found = ledger.read()
-    return bool(found) and _PROGRESS not in hashes_in(found)
+    return bool(found) and PROGRESS not in hashes_in(found)
 
 
 def _take_over(ledger: Ledger) -> None:

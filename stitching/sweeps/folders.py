@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from stitching.records import plan, status
+from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError, Ledger, hashes_in
 
 #: What Hydra writes into the folder of a sweep, and what its Optuna sweeper adds.
@@ -55,7 +56,7 @@ def check_run(config: DictConfig) -> None:
     folder, beside = Path(config.hydra.run.dir).absolute(), hydra_files(config.hydra)
     status.require_free(folder, beside, "set hydra.run.dir to another folder")
     status.set_edited_aside(folder, beside)
-    status.reserve(folder, folder.name, status.now(), beside)
+    status.reserve(folder, folder.name, now(), beside)
 
 
 def check_training(config: DictConfig) -> None:
@@ -69,7 +70,7 @@ def check_training(config: DictConfig) -> None:
     ledger.require_free(names, "set hydra.run.dir to another folder")
     ledger.set_edited_aside(status.replaced(names))
     folder.mkdir(parents=True, exist_ok=True)
-    ledger.save({"started": status.now()}, names)
+    ledger.save({"started": now()}, names)
 
 
 def note_training(config: DictConfig) -> None:
@@ -146,7 +147,7 @@ def end_sweep(folder: Path, how: str) -> None:
     ledger = sweep_ledger(folder)
     found = ledger.read()
     present = [name for name in (*_OF_SWEEP, *_OF_SEARCH) if name in hashes_in(found)]
-    ledger.save(found | {how: status.now()}, as_is=present)
+    ledger.save(found | {how: now()}, as_is=present)
 
 
 def _jobs(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

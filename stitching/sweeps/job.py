@@ -23,11 +23,13 @@ from stitching import config
 from stitching.compute import progress
 from stitching.config.values import check_values
 from stitching.records import status
+from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError
 from stitching.records.plan import read_manifest
 from stitching.records.text import as_utf8
 from stitching.sweeps import outputs
 from stitching.sweeps.folders import hydra_files
+from stitching.sweeps.heartbeat import follow
 from stitching.tracking.cells import log_cell
 
 if TYPE_CHECKING:
@@ -93,13 +95,13 @@ def run_job(cfg: DictConfig) -> float | None:
     multirun = hydra.mode == RunMode.MULTIRUN
     manifest = read_manifest(Path(hydra.runtime.cwd, hydra.sweep.dir)) if multirun else {}
     sweep, beside = manifest.get("id", folder.name), hydra_files(hydra)
-    job = _Job(folder, sweep, manifest.get("group", sweep), status.now(), beside)
+    job = _Job(folder, sweep, manifest.get("group", sweep), now(), beside)
     try:
         _log_in_utf8()
         # Hydra has written its files. Where that was checked before, this finds nothing.
         status.require_free(folder, (), "choose another folder")
         status.reserve(folder, job.sweep, job.started, beside)
-        with _warnings_to_log(), progress.follow(folder):
+        with _warnings_to_log(), follow(folder):
             line = _run(cfg, job)
     except BaseException as error:
         _fail(job, error)

@@ -1,11 +1,11 @@
 """The files that a cell leaves."""
 
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stitching.records.status import as_json, ledger_of
+from stitching.records.files import as_json, read_json
+from stitching.records.status import ledger_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,23 +42,20 @@ def write_result(result: "Result", folder: Path, sweep: str, picture: int) -> No
 
 def summary_line(folder: Path) -> str:
     """Return the most important numbers of a finished cell, and its time, in one line."""
-    metrics = json.loads((folder / "metrics.json").read_bytes())
+    metrics = read_json(folder / "metrics.json")
     values = "  ".join(
         f"{key.partition('/')[2]} {metrics[key]:.4f}"
         for key in _SHOWN
         if isinstance(metrics.get(key), float)
     )
-    resources = json.loads((folder / "resources.json").read_bytes())
+    resources = read_json(folder / "resources.json")
     name = f"{metrics['encoder']}-to-{metrics['decoder']}"
     return f"{name}: {values}  ({resources['time/total_s']:.1f} s)"
 
 
 def objective(folder: Path) -> float | None:
     """Return R2 on held-out fit images, where the cell was asked for it."""
-    found: float | None = json.loads((folder / "metrics.json").read_bytes()).get(
-        "latent/validation_r2"
-    )
-    return found
+    return read_json(folder / "metrics.json").get("latent/validation_r2")
 
 
 def _draws(draws: "dict[str, NDArray[np.float32]]") -> bytes:

@@ -25,8 +25,8 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
 from stitching.records import plan
+from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError
-from stitching.records.status import now
 from stitching.sweeps import folders
 from stitching.sweeps.folders import REMEDY, sweep_ledger
 

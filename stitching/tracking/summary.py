@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from stitching.records.plan import read_json, read_manifest
+from stitching.records.files import read_json
+from stitching.records.plan import read_manifest
 from stitching.results.grid import Grid, grid_of
 from stitching.results.measures import Measure
 from stitching.results.output import CLAIMS, Output

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stitching.records.ledger import ForeignFilesError, Ledger, replacing, sha256_of
+from stitching.records.files import replacing, sha256_of
+from stitching.records.ledger import ForeignFilesError, Ledger
 
 NAMES = ["a.png", "b.csv", "sub/c.txt", "record.json"]
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from stitching.records import status
+from stitching.records import files, status
 
 KEY = "ab" * 32
 
@@ -19,9 +19,9 @@ HYDRA = [".hydra/config.yaml", "launch.log"]
 def cell(tmp_path):
     """A finished cell."""
     folder = tmp_path / "vae-to-nf_0"
-    status.begin(folder, "s1", status.now(), HYDRA)
+    status.begin(folder, "s1", files.now(), HYDRA)
     status.ledger_of(folder).write_all(FILES)
-    status.mark_done(folder, KEY, "s1", status.now())
+    status.mark_done(folder, KEY, "s1", files.now())
     return folder
 
 
@@ -49,7 +49,7 @@ def test_a_damaged_status_makes_it_not_whole(cell, text):
 
 
 def test_a_running_cell_is_not_whole(cell):
-    status.begin(cell, "s2", status.now(), HYDRA)
+    status.begin(cell, "s2", files.now(), HYDRA)
     assert not status.is_whole(cell, KEY)
 
 
@@ -68,10 +68,10 @@ def test_a_kept_cell_belongs_to_the_present_sweep(cell):
 
 
 def test_a_failure_to_find_out_leaves_a_finished_cell_to_be_found_later(cell):
-    status.mark_failed(cell, "s2", status.now(), "OSError: the disk with weights is away")
+    status.mark_failed(cell, "s2", files.now(), "OSError: the disk with weights is away")
     assert status.read_status(cell)["state"] == "failed"
     assert status.is_whole(cell, KEY)
-    status.mark_failed(cell, "s3", status.now(), "OSError: still away")
+    status.mark_failed(cell, "s3", files.now(), "OSError: still away")
     assert status.is_whole(cell, KEY)
     status.keep(cell, "s4")
     record = status.read_status(cell)
@@ -82,9 +82,9 @@ def test_a_failure_to_find_out_leaves_a_finished_cell_to_be_found_later(cell):
 def test_a_copy_is_whole_and_leaves_the_tracker_behind(cell, tmp_path):
     (cell / "wandb").mkdir()
     copy = tmp_path / "copy"
-    status.begin(copy, "s2", status.now(), HYDRA)
+    status.begin(copy, "s2", files.now(), HYDRA)
     status.copy_files(cell, copy)
-    status.mark_done(copy, KEY, "s2", status.now(), reused=str(cell))
+    status.mark_done(copy, KEY, "s2", files.now(), reused=str(cell))
     assert status.is_whole(copy, KEY)
     assert not (copy / "wandb").exists()
     assert not list(copy.glob("*.partial"))
@@ -92,7 +92,7 @@ def test_a_copy_is_whole_and_leaves_the_tracker_behind(cell, tmp_path):
 
 def test_a_cell_that_changes_while_it_is_copied_is_an_error(cell, tmp_path):
     (cell / "picture.png").write_bytes(b"other")
-    status.begin(tmp_path, "s2", status.now(), HYDRA)
+    status.begin(tmp_path, "s2", files.now(), HYDRA)
     with pytest.raises(OSError, match="changed while it was copied"):
         status.copy_files(cell, tmp_path)
 
@@ -112,13 +112,13 @@ def test_a_new_attempt_removes_what_an_earlier_one_wrote_and_nothing_else(cell):
         (cell / name).parent.mkdir(parents=True, exist_ok=True)
         (cell / name).write_bytes(data)
     (cell / "launch.log").write_bytes(b"a line")
-    status.begin(cell, "s2", status.now(), HYDRA)
+    status.begin(cell, "s2", files.now(), HYDRA)
     assert contents(cell) == theirs | {"launch.log": b"a line"}
 
 
 def test_an_edited_file_of_a_finished_cell_is_kept_beside(cell):
     (cell / "picture.png").write_bytes(b"edited")
-    status.begin(cell, "s2", status.now(), HYDRA)
+    status.begin(cell, "s2", files.now(), HYDRA)
     assert contents(cell) == {"picture.png.kept-1": b"edited"}
 
 
@@ -134,14 +134,14 @@ def test_an_edited_file_of_a_finished_cell_is_kept_beside(cell):
 def test_folders_of_earlier_versions_go_on_and_lose_nothing(tmp_path, earlier, kept):
     (tmp_path / "picture.png").write_bytes(b"png")
     (tmp_path / "error.txt").write_bytes(b"why")
-    recorded = {"picture.png": status.sha256_of(tmp_path / "picture.png")}
+    recorded = {"picture.png": files.sha256_of(tmp_path / "picture.png")}
     for facts in (earlier, earlier.get("before", {})):
         if "files" in facts:
             facts["files"] = recorded
     (tmp_path / "status.json").write_text(json.dumps({"sweep": "s1", **earlier}))
     status.require_free(tmp_path, HYDRA, "")
-    status.reserve(tmp_path, "s2", status.now(), HYDRA)
-    status.begin(tmp_path, "s2", status.now(), HYDRA)
+    status.reserve(tmp_path, "s2", files.now(), HYDRA)
+    status.begin(tmp_path, "s2", files.now(), HYDRA)
     assert sorted(contents(tmp_path)) == [f"{name}.kept-1" for name in kept]
 
 
@@ -163,11 +163,11 @@ def test_a_file_that_has_the_heartbeats_name_and_is_none_is_refused(cell):
 
 
 def test_the_trackers_runs_are_recorded_until_a_new_attempt(cell):
-    status.begin(cell, "s2", status.now(), HYDRA)
+    status.begin(cell, "s2", files.now(), HYDRA)
     status.note_run(cell, "wandb/offline-run-1")
-    status.mark_failed(cell, "s2", status.now(), "E: x")
+    status.mark_failed(cell, "s2", files.now(), "E: x")
     assert status.read_status(cell)["runs"] == ["wandb/offline-run-1"]
-    status.begin(cell, "s3", status.now(), HYDRA)
+    status.begin(cell, "s3", files.now(), HYDRA)
     assert status.read_status(cell)["runs"] == []
 
 
@@ -206,7 +206,7 @@ def test_an_identity_is_claimed_by_one_process_at_a_time(tmp_path):
 
 def test_json_with_nan_is_refused_and_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        status.write_json(tmp_path / "x.json", {"a": float("nan")})
+        files.write_json(tmp_path / "x.json", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []
-    status.write_json(tmp_path / "x.json", {"a": 1})
+    files.write_json(tmp_path / "x.json", {"a": 1})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1}
