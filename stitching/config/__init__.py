@@ -1,4 +1,4 @@
-"""Composes configurations and builds what they describe; the only room that knows Hydra."""
+"""Composes configurations with Hydra, makes them plain, and builds what they describe."""
 
 from stitching.config.compose import (
     ROLES,

@@ -1,7 +1,7 @@
 """Builds and checks a cell from its configuration, before the first image is encoded.
 
-What cells of a sweep share is a `Setting`; models are built on top of it, and a cell of both. The
-check at the start of a sweep builds the same parts, each distinct one once.
+A `Setting` is what cells of a sweep have in common; a cell adds its models. The check at the start
+of a sweep builds the same parts, each distinct one once.
 """
 
 import functools
@@ -25,7 +25,7 @@ from stitching.config.compatibility import (
     check_role,
     check_size,
     check_test_images,
-    say_selection,
+    log_once,
     warn_of_crop,
 )
 from stitching.config.compose import CHOICE, ROLES, job_number
@@ -46,11 +46,9 @@ if TYPE_CHECKING:
     from stitching.pipeline.protocol import Protocol
     from stitching.probes import AttributeProbes
 
-__all__ = ["Setting", "build_cell", "build_frozen_model", "build_setting"]
-
 log = logging.getLogger(__name__)
 
-#: Builds the model of a role from its configuration, or returns one that was built before.
+#: Builds the model of a role from its configuration, or returns an equal one.
 Models = Callable[[dict[str, Any], str], "GenerativeModel"]
 
 
@@ -59,16 +57,10 @@ class Setting:
     """All of a cell but its models.
 
     Attributes:
-        plain: The resolved configuration.
-        device: Where networks run.
-        dtype: Their precision.
-        data: The data set, checked.
-        protocol: What is measured on what.
+        plain: All values of the configuration.
         template: The map, unfitted.
-        metrics: Image metrics by name.
-        probes: Of binary attributes, or None to do without.
-        rank_curve: As the cell takes it.
-        cache: Where latents are kept.
+        probes: Probes of binary attributes; None with `probe=none`.
+        rank_curve: Ranks, "auto" or None.
     """
 
     plain: dict[str, Any]
@@ -84,7 +76,7 @@ class Setting:
 
     @property
     def drawn_with(self) -> int | None:
-        """Seed of latents drawn from posteriors; None for their means."""
+        """Seed of latents drawn from posteriors; None for posterior means."""
         seed: int = self.plain["seed"]
         return seed if self.protocol.latents == "sampled" else None
 
@@ -93,7 +85,7 @@ def build_setting(plain: dict[str, Any]) -> Setting:
     """Build and check what does not depend on the models of a cell.
 
     Args:
-        plain: The resolved configuration.
+        plain: All values of the configuration.
 
     Raises:
         ValueError: An option is wrong, or two of them do not go together.
@@ -122,7 +114,7 @@ def build_setting(plain: dict[str, Any]) -> Setting:
         protocol=protocol,
         template=template,
         metrics=_metrics(plain["metric"], device, data.image_size),
-        probes=build_probes(plain["probe"], data),
+        probes=_probes(plain["probe"], data),
         rank_curve=check_rank_curve(plain["rank_curve"], template),
         cache=config.open_cache(plain["cache"]),
     )
@@ -132,8 +124,8 @@ def build_frozen_model(chosen: RoleModel, setting: Setting, models: Models) -> F
     """Build the model of a role, and check it with the setting.
 
     Args:
-        chosen: Its configuration.
-        setting: Of the same cell.
+        chosen: Configuration of the model.
+        setting: The rest of the cell.
         models: Builds or finds the model.
 
     Raises:
@@ -212,31 +204,27 @@ def build_cell(composed: Composed) -> "Cell":
 
 
 def node_key(node: Mapping[str, Any]) -> str:
-    """Return a text that is equal for equal models, whatever they are called."""
+    """Return a text that is equal for equal configurations, whatever YAML they come from."""
     return json.dumps({k: v for k, v in node.items() if k != CHOICE}, sort_keys=True)
 
 
 @functools.lru_cache(maxsize=1)
 def _drawn_data(text: str) -> "ImageData":
-    """Drawn images of this process, so that cells of a sweep share what was drawn."""
+    """Build drawn images once per process: cells of a sweep share them."""
     return config.build_data(json.loads(text))
 
 
 @functools.lru_cache(maxsize=32)
 def _metric(key: str, text: str, device: str) -> "ImageMetric":
-    """Build a metric once per process: its networks serve every cell of a sweep."""
+    """Build a metric once per process: cells of a sweep share its networks."""
     metric: ImageMetric = config.build(json.loads(text), f"metric.{key}")
     if metric.unavailable is not None:
         log.warning("image/%s will be absent: %s", metric.name, metric.unavailable)
     return metric.to(device)
 
 
-def build_probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | None":
-    """Build the probes of binary attributes; None with `probe=none`.
-
-    Raises:
-        ValueError: An option is wrong, or the data lack an attribute that is asked for.
-    """
+def _probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | None":
+    """Build the probes of binary attributes; None with `probe=none`."""
     if not node.get("_target_"):
         for key in node.keys() - {"_target_"}:
             raise ValueError(f"probe.{key}: probe=none has no options; choose another probe")
@@ -245,17 +233,13 @@ def build_probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | 
     names = data.split("train").attributes
     selected = probes.selected(names)
     if probes.attributes == "auto":
-        say_selection(probes.selection(names), ", ".join(selected))
+        shown = f" ({', '.join(selected)})" if selected else ""
+        log_once(logging.INFO, "probes of attributes: %s%s", probes.selection(names), shown)
     return probes
 
 
 def _probe_suite(setting: Setting, decoder: str) -> "ProbeSuite | None":
-    """Return all probes of a cell, with a penalty picked by hand for its decoder if there is one.
-
-    Args:
-        setting: Of the cell.
-        decoder: Name of the decoder's YAML.
-    """
+    """Return all probes of a cell, with the penalty picked by hand for its decoder, if any."""
     from stitching.pipeline.probing import ProbeSuite
     from stitching.probes import FactorProbes, LassoProbes, SoftmaxProbes
 
@@ -271,7 +255,7 @@ def _probe_suite(setting: Setting, decoder: str) -> "ProbeSuite | None":
 
 
 def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
-    """A metric's configuration, weight files of the user's relative to the launch folder."""
+    """Return a metric's configuration with absolute paths of weight files."""
     fixed = dict(node)
     if isinstance(node.get("weights"), str):
         fixed["weights"] = config.absolute(node["weights"])
@@ -294,7 +278,7 @@ def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[s
 
 @functools.lru_cache(maxsize=1)
 def _factorisations(cache: "Cache") -> "Factorisations":
-    """Factorisations in memory, so that the cells of a sweep share them."""
+    """Return the factorisations of this process: cells of a sweep share them."""
     from stitching.pipeline.fitting import Factorisations
 
     return Factorisations(cache)

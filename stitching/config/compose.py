@@ -1,4 +1,4 @@
-"""Composes configurations: Hydra's folders, options of the roles, models by name."""
+"""Composes configurations: folders, options of the roles, models by name."""
 
 import functools
 import json
@@ -23,7 +23,7 @@ ROLES = ("encoder", "decoder")
 #: The group of `data=drawn`, with a dot so that the option reads like any other of the data.
 DRAWING = "data.model"
 
-#: Key that `labels` adds to a role's model: the name of its YAML.
+#: Key that `labels` adds to a role's model: the name of its YAML file.
 CHOICE = "_model_"
 
 #: Keys of a model's YAML that its constructor does not take.
@@ -34,7 +34,7 @@ NOT_OPTIONS = (
 
 
 def conf_dir() -> Path:
-    """Return the folder of configurations: in an installed package, or beside it in a checkout."""
+    """Return the folder of configurations: in the installed package, or in the checkout."""
     package = Path(__file__).parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
@@ -44,7 +44,7 @@ class _Store(ConfigStore):
     """Hydra's store of configurations, without entries that `conf/hydra` has a file for.
 
     Hydra would check such a file against the entry that a plugin stores under the same name, and
-    warn of that in every process of a sweep. These are sent this store before they load plugins.
+    warn in every process of a sweep. Worker processes get this store before they load plugins.
     """
 
     def store(
@@ -55,17 +55,14 @@ class _Store(ConfigStore):
         package: str | None = None,
         provider: str | None = None,
     ) -> None:
-        """Store an entry, unless it is a plugin's and there is a preset of its name."""
-        if not _is_preset(group or "", name):
+        """Store an entry, unless it is a plugin's and a preset has its name."""
+        group = group or ""
+        if not (group.startswith("hydra/") and (conf_dir() / group / f"{name}.yaml").is_file()):
             super().store(name, node, group, package, provider)
 
 
-def _is_preset(group: str, name: str) -> bool:
-    return group.startswith("hydra/") and (conf_dir() / group / f"{name}.yaml").is_file()
-
-
 def _store() -> ConfigStore:
-    """Return Hydra's store, made to prefer presets."""
+    """Return Hydra's store of configurations, replaced by a `_Store`."""
     store = ConfigStore.instance()
     if isinstance(store, _Store):
         return store
@@ -73,22 +70,22 @@ def _store() -> ConfigStore:
     own.repo = store.repo
     for path in (conf_dir() / "hydra").glob("*/*.yaml"):  # of plugins that are loaded already
         own.repo.get("hydra", {}).get(path.parent.name, {}).pop(path.name, None)
-    Singleton._instances[ConfigStore] = own  # type: ignore[assignment]  # an instance it is
+    Singleton._instances[ConfigStore] = own  # type: ignore[assignment]
     return own
 
 
 def register_roles() -> None:
-    """Make models options of `encoder` and `decoder`, and those that draw of `data.model`.
+    """Make models options of `encoder` and `decoder`, and those that draw, of `data.model`.
 
-    The option itself is empty; what it selects is loaded by `model@encoder: ${encoder}`. Without
-    these entries `--help` would not list them and `encoder=glob(*)` would find none.
+    The option itself is empty; `model@encoder: ${encoder}` loads the model. Without these entries
+    `--help` would not list them and `encoder=glob(*)` would find none.
     """
     name_nearest()
     store = _store()
     for path in sorted((conf_dir() / "model").glob("*.yaml")):
         for role in ROLES:
             store.store(group=role, name=path.stem, node={})
-        # Others are found too, and refused when built.
+        # Other models are accepted too, and refused when built.
         if "models.gan.GAN" in path.read_text(encoding="utf-8"):
             store.store(group=DRAWING, name=path.stem, node={})
     # `${data.model}` would look for `model` inside `data`, not for the choice of that name.
@@ -96,7 +93,7 @@ def register_roles() -> None:
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str:
-    """What was chosen for a group, in a defaults list."""
+    """Return the option chosen for a group, in a defaults list."""
     chosen: str = _root_[group]
     return chosen
 
@@ -104,7 +101,7 @@ def _choice(group: str, *, _root_: DictConfig) -> str:
 def compose_with_choices(
     overrides: list[str], config_name: str = "config"
 ) -> tuple[DictConfig, dict[str, Any]]:
-    """Compose a configuration; return it, and which option was chosen for each group.
+    """Compose a configuration; return it, and the option chosen for each group.
 
     Raises:
         ValueError: An override does not fit.
@@ -126,14 +123,14 @@ def compose_with_choices(
 
 
 def _hydra() -> AbstractContextManager[object]:
-    """Hydra as it is running, or else of this project's folder: in Python, in a sweep's worker."""
+    """Return a context in which Hydra is initialised: it is not in Python and in workers."""
     if GlobalHydra.instance().is_initialized():
         return nullcontext()
     return initialize_config_dir(str(conf_dir().resolve()), version_base="1.3")
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
-    """Return nested plain dicts and lists, every interpolation resolved.
+    """Return a configuration as nested dicts and lists, every interpolation resolved.
 
     Raises:
         ValueError: A value is missing (`???`) or an interpolation fails; the message names it.
@@ -147,20 +144,20 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
 
 
 def absolute(path: str) -> str:
-    """Return a path of the user's relative to the folder the command was started in."""
+    """Return an absolute path; relative ones start where the command was started."""
     path = os.path.expanduser(path)
     return to_absolute_path(path) if HydraConfig.initialized() else os.path.abspath(path)
 
 
 def job_number() -> int | None:
-    """Return the place of this job in its sweep, from 0; None outside a sweep."""
+    """Return the number of this job in its sweep, from 0; None outside a sweep."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     return int(HydraConfig.get().job.num)
 
 
 def cache_root(path: str | None) -> Path:
-    """Return the cache folder: configured, `STITCHING_CACHE`, or the user's cache folder."""
+    """Return the cache folder: `path`, else `STITCHING_CACHE`, else in the user's cache folder."""
     chosen = path or os.environ.get("STITCHING_CACHE")
     if chosen:
         return Path(absolute(chosen))
@@ -171,8 +168,8 @@ def cache_root(path: str | None) -> Path:
 def model_node(name: str, cfg: DictConfig) -> DictConfig:
     """Return the configuration of a model by the name of its YAML file, in the context of `cfg`.
 
-    The file is looked for where `encoder=NAME` finds it: in this project, in `--config-dir` and
-    on `hydra.searchpath`. Values such as `${data.image_size}` are those of `cfg`.
+    The file is searched like that of `encoder=NAME`: in this project, in `--config-dir` and on
+    `hydra.searchpath`. Values such as `${data.image_size}` are those of `cfg`.
 
     Raises:
         ValueError: There is no such model.
@@ -186,7 +183,7 @@ def model_node(name: str, cfg: DictConfig) -> DictConfig:
     try:
         named = _model_alone(name, tuple(folders))
     except HydraException as error:
-        # Hydra lists the options, and then its folders, which do not help here.
+        # Hydra lists the options, and then its folders, which do not help.
         reason = " ".join(str(error).partition("Config search path")[0].split())
         raise ValueError(f"no model {name!r}: {reason}") from error
     node = OmegaConf.create(named, parent=cfg)
@@ -197,7 +194,7 @@ def model_node(name: str, cfg: DictConfig) -> DictConfig:
 @functools.lru_cache(maxsize=1024)
 def _model_alone(name: str, folders: tuple[str, ...]) -> dict[str, Any]:
     """Return the unresolved configuration of a model; composed once, since cells share it."""
-    # `train` is the configuration with one model, and Hydra itself knows defaults and packages.
+    # `train` is the configuration with one model; composing follows its defaults list.
     path = json.dumps([f"file://{folder}" for folder in folders])
     with _hydra():
         named = compose("train", [f"model={name}", f"hydra.searchpath={path}"]).model

@@ -76,7 +76,7 @@ def resolve(
         choices: The option chosen for each group; None takes those of the running Hydra.
 
     Raises:
-        ValueError: A key is read by nothing, a value is missing, or a model is unknown.
+        ValueError: A key is not used, a value is missing, or a model is unknown.
     """
     check_keys(cfg, config_name)
     if config_name == "config":
@@ -135,17 +135,17 @@ def _without_training(node: DictConfig, cfg: DictConfig, role: str) -> DictConfi
 
 
 def check_keys(cfg: DictConfig, name: str = "config") -> None:
-    """Check that a configuration has no keys at its top that nothing reads.
+    """Check that every key at the top of a configuration is used.
 
-    A key that some value refers to as `${KEY}` is read. A primary configuration of the user's own
-    may have any.
+    A key that some value refers to as `${KEY}` is used. A primary configuration of the user may
+    have any keys.
 
     Args:
-        cfg: What was composed.
+        cfg: A composed configuration.
         name: The primary configuration that the program starts from.
 
     Raises:
-        ValueError: It has such a key; the message names the nearest known one.
+        ValueError: A key is not used; the message names the nearest known one.
     """
     if HydraConfig.initialized() and HydraConfig.get().job.config_name not in (name, None):
         return
@@ -161,7 +161,7 @@ def check_keys(cfg: DictConfig, name: str = "config") -> None:
 
 @functools.cache
 def _top_keys(name: str) -> frozenset[str]:
-    """Keys at the top of one of this project's primary configurations."""
+    """Return the keys at the top of one of this project's primary configurations."""
     plain = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{name}.yaml"), resolve=False)
     assert isinstance(plain, dict)
     found = {str(key) for key in plain} | {"hydra"}

@@ -131,8 +131,3 @@ def test_a_constant_target_is_refused(pair, tmp_path):
 def test_ids_of_another_split_are_refused(pair, tmp_path):
     with pytest.raises(ValueError, match="source has 300 training latents but there are 299 ids"):
         r2(Ridge(), pair, Cache(tmp_path), IDS[1:])
-
-
-def test_what_is_given_is_not_chosen_again():
-    assert suggested({"map": "relative", "map.cutoff": 0.1}) == {"map.n_anchors"}
-    assert suggested({"map": "reduced_rank"}, {"map.rank": "8"}) == set()

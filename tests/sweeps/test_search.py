@@ -45,3 +45,8 @@ def test_a_trial_chooses_the_options_of_its_kind_of_map(kind, options):
 def test_the_kind_may_be_fixed_or_that_of_the_configuration():
     assert suggested({}, {"map": "reduced_rank"}) == {"map.rank"}
     assert suggested({}) == set()
+
+
+def test_what_is_given_is_not_chosen_again():
+    assert suggested({"map": "relative", "map.cutoff": 0.1}) == {"map.n_anchors"}
+    assert suggested({"map": "reduced_rank"}, {"map.rank": "8"}) == set()

@@ -158,7 +158,7 @@ def cell_of_crop(monkeypatch):
     faces = config.compose_config(["data.n_train=12", "data.n_test=4"]).settings["data"]
     build_data = config.build_data
     monkeypatch.setattr(config, "build_data", lambda node, cache: build_data(faces, cache))
-    compatibility._warn_of_crop.cache_clear()
+    compatibility.log_once.cache_clear()
 
     def build(crop, trained):
         overrides = ["encoder=random", "decoder=pixels", "metric=[rmse]", "tracker=none"]
