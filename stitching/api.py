@@ -1,4 +1,4 @@
-"""The few functions for use from Python; `import stitching` offers them."""
+"""Functions for use from Python, as `stitching.load_model` and `stitching.load_images`."""
 
 from typing import TYPE_CHECKING
 

@@ -1,8 +1,8 @@
 """Fill the cache ahead of a sweep: `python -m stitching.encode models=[vae,nf] data=celeba`.
 
-The entries are the ones that cells with the same settings ask for. With `shards=8 shard=3` one of
-eight parts is encoded, so that eight machines share a large set, and none reads the images of
-another. What was there already is not encoded again, so a run that was stopped is just repeated.
+The entries are those of cells with the same settings. With `shards=8 shard=3` one of eight parts
+is encoded, so that eight machines share a large data set, each reading its own images only.
+Existing entries are not encoded again: repeat a run that was stopped.
 """
 
 import logging
@@ -32,16 +32,15 @@ SPLITS = ("train", "test")
 
 
 def shard_places(n: int, shards: int, shard: int, block: int) -> range:
-    """Return the places of n items that belong to a shard; the shards cover all, in order.
+    """Return the places of a shard among n items; the shards cover all places, in order.
 
-    Borders lie between blocks, so that no block is in two shards. Where there are fewer blocks
-    than shards, some have no places.
+    No block is in two shards. With fewer blocks than shards, some shards are empty.
 
     Args:
         n: Number of items.
         shards: Number of shards.
-        shard: Which one, from 0.
-        block: Items of a block.
+        shard: Number of the shard, from 0.
+        block: Items per block.
 
     Raises:
         ValueError: shards < 1, or there is no such shard.
@@ -67,7 +66,9 @@ def run(composed: config.Composed) -> Iterator[str]:
     from stitching.pipeline.encoding import BLOCK_IMAGES, fit_frozen_model
 
     plain = composed.settings
-    splits = _checked_splits(plain["splits"])
+    splits = plain["splits"]
+    if not isinstance(splits, list) or not splits or not set(splits) <= set(SPLITS):
+        raise ValueError(f"splits={splits}: use a list of {' and '.join(SPLITS)}")
     if plain["batch_size"] < 1:
         raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
     if plain["reconstructions"] and plain["shards"] != 1:
@@ -84,7 +85,7 @@ def run(composed: config.Composed) -> Iterator[str]:
     cache = config.open_cache(plain["cache"])
     set_numerics(plain["seed"])
     for frozen in frozen_models:
-        # The one step that needs all images of `train`; other shards wait for its result.
+        # This step alone needs all images of `train`; other shards wait for its result.
         fit_frozen_model(frozen, data.split("train"), cache, plain["batch_size"])
         for split in splits:
             images = data.split(split)
@@ -95,12 +96,6 @@ def run(composed: config.Composed) -> Iterator[str]:
             yield _encode(frozen, images, places, cache, plain["batch_size"], finite)
             if split == "test" and plain["reconstructions"] and frozen.model.can_decode:
                 yield _reconstruct(frozen, images, cache, plain["batch_size"], finite)
-
-
-def _checked_splits(splits: object) -> list[str]:
-    if not isinstance(splits, list) or not splits or not set(splits) <= set(SPLITS):
-        raise ValueError(f"splits={splits}: use a list of {' and '.join(SPLITS)}")
-    return splits
 
 
 def _frozen_models(
@@ -165,7 +160,7 @@ def _reconstruct(
 
 @hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="encode")
 def main(cfg: DictConfig) -> None:
-    """Encode what Hydra composed; leave with exit code 1 where that is not possible."""
+    """Encode what Hydra composed; exit with code 1 if that is not possible."""
     try:
         for line in run(config.resolve(cfg, "encode")):
             print(line, flush=True)

@@ -34,7 +34,7 @@ USER_ERRORS = (ValueError, TypeError, OSError, ModuleNotFoundError)
 
 
 def build(node: Mapping[str, Any], where: str = "", /, **extra: Any) -> Any:
-    """Instantiate `_target_`; the one call site. Errors of constructors keep their own type.
+    """Return what `_target_` makes of a configuration; errors of constructors are kept.
 
     Args:
         node: A configuration with `_target_`.
@@ -42,7 +42,7 @@ def build(node: Mapping[str, Any], where: str = "", /, **extra: Any) -> Any:
         extra: Further arguments.
 
     Raises:
-        ValueError: The constructor has no such argument, or not of this type.
+        ValueError: The constructor has no such argument, or the value has another type.
     """
     from hydra.errors import InstantiationException
 
@@ -57,11 +57,11 @@ def build(node: Mapping[str, Any], where: str = "", /, **extra: Any) -> Any:
 
 
 def build_data(node: Mapping[str, Any], cache: str | None = None) -> "ImageData":
-    """Build the data set; a relative `root` is taken from the launch folder.
+    """Build a data set; a relative `root` starts where the command was started.
 
     Args:
-        node: The configuration of the data set.
-        cache: As `cache_root`: where a data set of files keeps what it found in them.
+        node: Configuration of the data set.
+        cache: Folder for facts about image files, see `cache_root`.
     """
     plain = dict(node)
     for key in ("root", "attributes"):
@@ -69,8 +69,7 @@ def build_data(node: Mapping[str, Any], cache: str | None = None) -> "ImageData"
             plain[key] = absolute(plain[key])
     extra = {}
     if isinstance(node.get("model"), dict):
-        # What draws is built on the CPU in float32, so that the images are the same wherever the
-        # roles run.
+        # On the CPU in float32, so that the images are the same wherever the roles run.
         from stitching.pipeline.encoding import code_version
 
         model = build_model(plain.pop("model"), "cpu", role="data.model")
@@ -93,9 +92,9 @@ def model_options(node: Any) -> dict[str, Any]:
 
 
 def weight_file(node: Mapping[str, Any]) -> "WeightFile | None":
-    """Find and read the weight file of a model's configuration, if it names one.
+    """Return the weight file of a model's configuration; None without `weights`.
 
-    With a `checkpoint` that is the file of its training after so many images.
+    With a `checkpoint`, it is the file of the training after so many images.
 
     Raises:
         ValueError: It is damaged, or loading it would run code.
@@ -121,11 +120,11 @@ def build_model(
     """Build a model, load its weights, freeze it and move it to its device.
 
     Args:
-        node: A model's configuration. With an `init_seed` it is left at its initialisation, and
-            a weight file is at most asked for the options that are null.
-        device: See `pick_device`.
+        node: Configuration of the model. With an `init_seed` the model stays untrained, and a
+            weight file is read only for options that are null.
+        device: `auto`, `spread`, `cpu`, `cuda` or `cuda:N`.
         dtype: `float32`, `bfloat16` (float32 weights, autocast in the networks) or `float64`.
-        role: What precedes an option of the model on the command line; messages name it.
+        role: Key of the model on the command line, for messages.
 
     Raises:
         ValueError: An option, the device, or the weight file is wrong.
@@ -147,7 +146,7 @@ def _built_model(
     from stitching.weights.loading import load_weights, parameters_hash
 
     options = model_options(node)
-    # Those that are null may still be taken from the weight file.
+    # Options that are null may be taken from the weight file.
     given = {key: value for key, value in options.items() if value is not None}
     check_arguments(given, role, [key for key in NOT_OPTIONS if key != CHOICE])
     file, seed = None, node.get("init_seed")
@@ -162,14 +161,14 @@ def _built_model(
         family: type[Any] = get_class(options["_target_"])
         options = family.complete_options(options, file)
     with torch.random.fork_rng(devices=[]):
-        # An untrained model is the same wherever in a sweep it is built.
+        # An untrained model does not depend on what was built before.
         torch.manual_seed(seed or 0)
         model: GenerativeModel = build(options, role)
     model.options = options
     if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
         raise ValueError(f"{model.name}: there are no weights to leave untrained; use it as it is")
     if file is None or seed is not None:
-        # What is still to be fitted has no values to go by.
+        # A model that is still to be fitted has no values yet.
         model.weights_hash = None if model.needs_fit else parameters_hash(model)
     else:
         load_weights(model, file, options)
@@ -188,7 +187,7 @@ def build_protocol(node: dict[str, Any]) -> "Protocol":
     """Build and check the measuring protocol.
 
     Raises:
-        ValueError: A switch has a value that is not allowed.
+        ValueError: A value is not allowed.
     """
     from stitching.pipeline.protocol import Protocol
 
@@ -199,13 +198,13 @@ def build_protocol(node: dict[str, Any]) -> "Protocol":
 
 
 def open_cache(path: str | None) -> "Cache":
-    """Return the cache below `cache_root`."""
+    """Return the cache of a configured folder, see `cache_root`."""
     return _cache(cache_root(path))
 
 
 @functools.lru_cache(maxsize=1)
 def _cache(root: Path) -> "Cache":
-    """The cache of this process, so that cells of a sweep share what is in memory."""
+    """Return the cache of this process: cells of a sweep share its memory."""
     from stitching.pipeline.cache import Cache
 
     return Cache(root)

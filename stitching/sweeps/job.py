@@ -1,6 +1,6 @@
-"""One Hydra job: build a cell, find it finished or run it, write its files.
+"""One Hydra job: builds a cell, finds it finished or runs it, and writes its files.
 
-A job leaves a `status.json` whatever happens, so that a report can tell a failed cell from one
+A job writes `status.json` in any case, so that a report can distinguish a failed cell from one
 that never ran.
 """
 
@@ -42,12 +42,12 @@ _shown: set[str] = set()
 
 
 class Terminated(KeyboardInterrupt):
-    """The process received SIGTERM, as from a queueing system: its cell ends as interrupted."""
+    """The process received SIGTERM, as from a batch system: its cell ends as interrupted."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Make `Terminated` of SIGTERM, unless something else handles it."""
+    """Raise `Terminated` on SIGTERM, unless something else handles it."""
 
     def stop(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
@@ -60,15 +60,7 @@ def terminable() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Job:
-    """Where one job writes, and what it belongs to.
-
-    Attributes:
-        folder: Of the cell.
-        sweep: Which start of a sweep it belongs to.
-        group: What the tracker calls the sweep.
-        started: When it began.
-        beside: Names of files that Hydra writes into the folder.
-    """
+    """Arguments of `records.status` for one job, and the tracker's name of the sweep."""
 
     folder: Path
     sweep: str
@@ -84,11 +76,11 @@ def run_job(cfg: DictConfig) -> float | None:
     """Run one cell and write its files into the job's output folder.
 
     Returns:
-        What a sweeper such as Optuna's maximises: `latent/validation_r2`, where it was asked for.
+        `latent/validation_r2` or None: what a sweeper such as Optuna's maximises.
 
     Raises:
-        Exception: Whatever the cell raised, inside a sweep; Hydra goes on with the next cell.
-        SystemExit: The same outside a sweep, after its message.
+        Exception: Any error of the cell, inside a sweep; Hydra goes on with the next cell.
+        SystemExit: Outside a sweep, after an error of the user's was logged.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
@@ -98,7 +90,7 @@ def run_job(cfg: DictConfig) -> float | None:
     job = _Job(folder, sweep, manifest.get("group", sweep), now(), beside)
     try:
         _log_in_utf8()
-        # Hydra has written its files. Where that was checked before, this finds nothing.
+        # Hydra has written its files; this is for folders that were not checked before.
         status.require_free(folder, (), "choose another folder")
         status.reserve(folder, job.sweep, job.started, beside)
         with _warnings_to_log(), follow(folder):
@@ -121,7 +113,7 @@ def run_job(cfg: DictConfig) -> float | None:
 
 
 def _fail(job: _Job, error: BaseException) -> None:
-    """Write down why a cell has failed; what cannot be written is logged."""
+    """Record why a cell has failed; log it if that cannot be written."""
     if isinstance(error, ForeignFilesError):
         return  # the folder is not this project's
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -131,7 +123,7 @@ def _fail(job: _Job, error: BaseException) -> None:
     try:
         status.mark_failed(job.folder, job.sweep, job.started, text, state)
         status.ledger_of(job.folder).write("error.txt", trace)
-    except OSError as problem:  # a full disk must not hide what went wrong before
+    except OSError as problem:  # a full disk must not hide the first error
         log.error("%s: its failure cannot be written down: %s", job.folder.name, problem)
 
 
@@ -200,7 +192,7 @@ def _model_name(node: Any) -> str:
 
 
 def _log_in_utf8() -> None:
-    """Let the log file of this cell hold any text, whatever the locale."""
+    """Let the log file of this cell take any text, whatever the locale."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler) and handler.stream is not None:
             handler.stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -208,7 +200,7 @@ def _log_in_utf8() -> None:
 
 @contextmanager
 def _warnings_to_log() -> Iterator[None]:
-    """Log warnings as one line each: the first time as such, in later cells at debug level."""
+    """Log warnings as one line each, repeated ones at debug level."""
 
     def show(message: Warning | str, *place: object, **more: object) -> None:
         level = logging.DEBUG if str(message) in _shown else logging.WARNING

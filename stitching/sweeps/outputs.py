@@ -1,4 +1,4 @@
-"""The files that a cell leaves."""
+"""Writes the files of a cell."""
 
 import io
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from stitching.pipeline.cell import Pictures, Result
 
-#: What the line of a finished cell shows.
+#: Measures in the line of a finished cell.
 _SHOWN = (
     "latent/validation_r2", "latent/r2", "image/rmse", "image/lpips", "image/fid",
     "probe/consistency",
@@ -25,10 +25,10 @@ def write_result(result: "Result", folder: Path, sweep: str, picture: int) -> No
     """Write all files of a cell but its map.
 
     Args:
-        result: What the cell found.
-        folder: Where to write; its `status.json` lists the files.
-        sweep: Which start of a sweep it belongs to.
-        picture: Test image that the grid of pictures shows.
+        result: Result of the cell.
+        folder: Its folder, whose `status.json` lists the files.
+        sweep: Id of the start of a sweep.
+        picture: Index of the test image that the grid of pictures shows.
     """
     files = {
         "metrics.json": as_json(result.metrics),
@@ -41,7 +41,7 @@ def write_result(result: "Result", folder: Path, sweep: str, picture: int) -> No
 
 
 def summary_line(folder: Path) -> str:
-    """Return the most important numbers of a finished cell, and its time, in one line."""
+    """Return the main measures of a finished cell, and its time, in one line."""
     metrics = read_json(folder / "metrics.json")
     values = "  ".join(
         f"{key.partition('/')[2]} {metrics[key]:.4f}"
@@ -54,12 +54,12 @@ def summary_line(folder: Path) -> str:
 
 
 def objective(folder: Path) -> float | None:
-    """Return R2 on held-out fit images, where the cell was asked for it."""
+    """Return R2 on held-out fit images; None if the cell did not measure it."""
     return read_json(folder / "metrics.json").get("latent/validation_r2")
 
 
 def _draws(draws: "dict[str, NDArray[np.float32]]") -> bytes:
-    """Return measures on every resample by key; numpy reads them without unpickling."""
+    """Return an `.npz` file of measures on every resample."""
     import numpy as np
 
     file = io.BytesIO()
@@ -68,7 +68,6 @@ def _draws(draws: "dict[str, NDArray[np.float32]]") -> bytes:
 
 
 def _pictures(pictures: "Pictures", picture: int) -> dict[str, bytes]:
-    """Return PNG files by name."""
     from PIL import Image
 
     from stitching.report import render_reconstructions
