@@ -15,15 +15,7 @@ from typing import Any
 
 
 class Bar:
-    """Work of which a known part is done; made by `bar`.
-
-    Args:
-        total: Units in all; None if unknown.
-        text: Description of the work, such as "vae encodes train".
-        unit: Name of a unit, singular: "image".
-        even: Whether all units take about equally long.
-        begun: Units done before.
-    """
+    """Progress of some work; made by `bar`, with its arguments."""
 
     def __init__(
         self, total: float | None, text: str, unit: str, even: bool, begun: float
@@ -46,11 +38,7 @@ class Bar:
 
 
 class _Now:
-    """The stage of this process, and its open bars, the innermost last.
-
-    Args:
-        silent: Whether to leave the terminal alone.
-    """
+    """The stage of this process, and its open bars, the innermost last; `silent` draws none."""
 
     def __init__(self, silent: bool = False) -> None:
         self.lock = threading.RLock()
@@ -119,7 +107,7 @@ def bar(
 
     Args:
         total: Units in all. 0 shows nothing, None the elapsed time.
-        text: Description of the work.
+        text: Description of the work, such as "vae encodes train".
         unit: Name of a unit, singular; "B" for bytes, "%" for percent.
         even: Whether all units take about equally long. If not, rate and time left are not shown:
             they would mislead.

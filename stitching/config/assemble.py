@@ -17,13 +17,10 @@ from stitching import config
 from stitching.compute import devices
 from stitching.config.compatibility import (
     check_measures,
-    check_metrics,
     check_pair,
     check_penalty,
-    check_picture,
     check_rank_curve,
     check_role,
-    check_size,
     check_test_images,
     log_once,
     warn_of_crop,
@@ -33,6 +30,7 @@ from stitching.config.labels import check_penalty_names
 from stitching.config.plain import Composed, RoleModel
 from stitching.config.values import check_values
 from stitching.pipeline.encoding import FrozenModel
+from stitching.records.words import nearest
 
 if TYPE_CHECKING:
     from stitching.data.base import ImageData
@@ -102,7 +100,7 @@ def build_setting(plain: dict[str, Any]) -> Setting:
     protocol = config.build_protocol(plain["protocol"])
     check_measures(protocol.measures, plain["metric"])
     check_penalty_names(protocol)
-    check_picture(plain["picture"], check_test_images(protocol, data))
+    check_test_images(protocol, data, plain["picture"])
     data.check()
     template = config.build(plain["map"], "map")
     check_penalty(protocol, template)
@@ -266,13 +264,22 @@ def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
 
 def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[str, "ImageMetric"]:
     """Build the metrics and check that they can measure images of this size."""
-    check_metrics(nodes)
+    for key, node in nodes.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ValueError(
+                f"metric.{key} is not a metric{nearest(key, nodes.keys() - {key}, 'metric.')}; "
+                "metrics are chosen as in metric=[rmse,lpips]"
+            )
     metrics = {
         key: _metric(key, json.dumps(_metric_options(node)), str(device))
         for key, node in nodes.items()
     }
     for key, metric in metrics.items():
-        check_size(key, metric, size)
+        if metric.unavailable is None and size < metric.smallest_image:
+            raise ValueError(
+                f"metric {key} needs images of at least {metric.smallest_image} pixels a side, "
+                f"but data.image_size={size}: leave it out with '~metric.{key}'"
+            )
     return metrics
 
 

@@ -14,7 +14,6 @@ from stitching.records.words import nearest
 if TYPE_CHECKING:
     from stitching.data.base import ImageData
     from stitching.maps import Map
-    from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
     from stitching.pipeline.encoding import FrozenModel
     from stitching.pipeline.protocol import Protocol
@@ -110,22 +109,18 @@ def check_rank_curve(wanted: Any, template: "Map") -> str | list[int] | None:
     return ranks or "auto"
 
 
-def check_test_images(protocol: "Protocol", data: "ImageData") -> int:
-    """Return the number of test images that are measured on."""
+def check_test_images(protocol: "Protocol", data: "ImageData", picture: int = 0) -> None:
+    """Check that there are the test images to measure on, and that the picture is one of them."""
     wanted = protocol.test_images
     if wanted is not None and wanted > data.n_test:
         raise ValueError(
             f"protocol.test_images={wanted}, but data.n_test={data.n_test}: raise data.n_test, or "
             "set protocol.test_images=null"
         )
-    return data.n_test if wanted is None else wanted
-
-
-def check_picture(picture: int, n_test: int) -> None:
-    """Check that the picture is one of the test images that are measured on."""
-    if not 0 <= picture < n_test:
+    measured = data.n_test if wanted is None else wanted
+    if not 0 <= picture < measured:
         raise ValueError(
-            f"picture={picture} is not a test image: use 0 to {n_test - 1}, as {n_test} are "
+            f"picture={picture} is not a test image: use 0 to {measured - 1}, as {measured} are "
             "measured on (data.n_test, protocol.test_images)"
         )
 
@@ -158,25 +153,6 @@ def check_penalty(protocol: "Protocol", template: "Map") -> None:
         raise ValueError(
             f"protocol.penalty=by_hand is for map=ridge, got map={template.name}: set "
             "protocol.penalty=chosen, or map=ridge"
-        )
-
-
-def check_metrics(nodes: Mapping[str, Any]) -> None:
-    """Check that all entries of `metric` are configurations of metrics."""
-    for key, node in nodes.items():
-        if not isinstance(node, dict) or "_target_" not in node:
-            raise ValueError(
-                f"metric.{key} is not a metric{nearest(key, nodes.keys() - {key}, 'metric.')}; "
-                "metrics are chosen as in metric=[rmse,lpips]"
-            )
-
-
-def check_size(key: str, metric: "ImageMetric", image_size: int) -> None:
-    """Check that a metric can measure images of this size."""
-    if metric.unavailable is None and image_size < metric.smallest_image:
-        raise ValueError(
-            f"metric {key} needs images of at least {metric.smallest_image} pixels a side, but "
-            f"data.image_size={image_size}: leave it out with '~metric.{key}'"
         )
 
 

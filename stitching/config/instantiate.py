@@ -19,8 +19,6 @@ from stitching.config.compose import (
 )
 
 if TYPE_CHECKING:
-    import torch
-
     from stitching.data.base import ImageData
     from stitching.models.base import GenerativeModel
     from stitching.pipeline.cache import Cache
@@ -130,57 +128,51 @@ def build_model(
         ValueError: An option, the device, or the weight file is wrong.
         FileNotFoundError: No such weight file.
     """
-    from stitching.weights.roles import naming_role
-
-    place, dtype = pick_device(device), check_dtype(dtype)
-    name = node.get("name") if isinstance(node, dict) else node
-    with naming_role(role, name):
-        return _built_model(node, place, dtype, role)
-
-
-def _built_model(
-    node: dict[str, Any], place: "torch.device", dtype: str, role: str
-) -> "GenerativeModel":
     import torch
 
     from stitching.weights.loading import load_weights, parameters_hash
+    from stitching.weights.roles import naming_role
 
-    options = model_options(node)
-    # Options that are null may be taken from the weight file.
-    given = {key: value for key, value in options.items() if value is not None}
-    check_arguments(given, role, [key for key in NOT_OPTIONS if key != CHOICE])
-    file, seed = None, node.get("init_seed")
-    if seed is not None and node.get("checkpoint") is not None:
-        raise ValueError(
-            f"model {node['name']} is left untrained, so checkpoint={node['checkpoint']} has no "
-            "meaning: set checkpoint=null, or choose the model itself"
-        )
-    if seed is None or None in options.values():
-        file = weight_file(node)
-    if file is not None and "architecture" not in file.card:
-        family: type[Any] = get_class(options["_target_"])
-        options = family.complete_options(options, file)
-    with torch.random.fork_rng(devices=[]):
-        # An untrained model does not depend on what was built before.
-        torch.manual_seed(seed or 0)
-        model: GenerativeModel = build(options, role)
-    model.options = options
-    if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
-        raise ValueError(f"{model.name}: there are no weights to leave untrained; use it as it is")
-    if file is None or seed is not None:
-        # A model that is still to be fitted has no values yet.
-        model.weights_hash = None if model.needs_fit else parameters_hash(model)
-    else:
-        load_weights(model, file, options)
-    warn_of_low_precision(model, dtype)
-    if dtype == "float64":
-        model = model.double()
-    elif dtype == "bfloat16":
-        model.autocast_dtype = torch.bfloat16
-    if place.type == "cuda":
-        # Convolutions on tensor cores read channels last; elsewhere the layout is the family's.
-        model = model.to(memory_format=torch.channels_last)
-    return model.to(place).freeze()
+    place, dtype = pick_device(device), check_dtype(dtype)
+    with naming_role(role, node.get("name") if isinstance(node, dict) else node):
+        options = model_options(node)
+        # Options that are null may be taken from the weight file.
+        given = {key: value for key, value in options.items() if value is not None}
+        check_arguments(given, role, [key for key in NOT_OPTIONS if key != CHOICE])
+        file, seed = None, node.get("init_seed")
+        if seed is not None and node.get("checkpoint") is not None:
+            raise ValueError(
+                f"model {node['name']} is left untrained, so checkpoint={node['checkpoint']} has "
+                "no meaning: set checkpoint=null, or choose the model itself"
+            )
+        if seed is None or None in options.values():
+            file = weight_file(node)
+        if file is not None and "architecture" not in file.card:
+            family: type[Any] = get_class(options["_target_"])
+            options = family.complete_options(options, file)
+        with torch.random.fork_rng(devices=[]):
+            # An untrained model does not depend on what was built before.
+            torch.manual_seed(seed or 0)
+            model: GenerativeModel = build(options, role)
+        model.options = options
+        if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
+            raise ValueError(
+                f"{model.name}: there are no weights to leave untrained; use it as it is"
+            )
+        if file is None or seed is not None:
+            # A model that is still to be fitted has no values yet.
+            model.weights_hash = None if model.needs_fit else parameters_hash(model)
+        else:
+            load_weights(model, file, options)
+        warn_of_low_precision(model, dtype)
+        if dtype == "float64":
+            model = model.double()
+        elif dtype == "bfloat16":
+            model.autocast_dtype = torch.bfloat16
+        if place.type == "cuda":
+            # Convolutions on tensor cores read channels last; elsewhere the family chooses.
+            model = model.to(memory_format=torch.channels_last)
+        return model.to(place).freeze()
 
 
 def build_protocol(node: dict[str, Any]) -> "Protocol":

@@ -57,7 +57,7 @@ class Entry:
         The first damaged one in a process is warned of. Its bytes are read once per process.
         """
         try:
-            self._check(tensorfiles.head(self.path))
+            self._check(tensorfiles.read(self.path, head=True))
         except FileNotFoundError:
             return False
         except DamagedFile as problem:

@@ -51,7 +51,7 @@ class Content(NamedTuple):
     """Content of a file.
 
     Attributes:
-        tensors: By name, on the CPU; empty from `head`.
+        tensors: By name, on the CPU; empty with `head`.
         shapes: Their shapes by name.
         parts: What the content depends on.
     """
@@ -96,22 +96,17 @@ def write(path: Path, tensors: Mapping[str, Tensor], parts: Mapping[str, Any]) -
         os.fsync(file.fileno())
 
 
-def read(path: Path) -> Content:
+def read(path: Path, *, head: bool = False) -> Content:
     """Check a file and return its content.
+
+    Args:
+        path: The file.
+        head: Whether to leave the tensors out.
 
     Raises:
         DamagedFile: It is damaged, or was truncated meanwhile.
         FileNotFoundError: There is no such file.
     """
-    return _content(path, head=False)
-
-
-def head(path: Path) -> Content:
-    """Check a file and return its content without the tensors; errors as in `read`."""
-    return _content(path, head=True)
-
-
-def _content(path: Path, head: bool) -> Content:
     from safetensors import SafetensorError, safe_open
 
     verify(path)
