@@ -3,15 +3,13 @@
 The record of a finished cell has the cell's identity and the SHA-256 of every file, so that a
 truncated or edited cell does not count as finished. An index in the cache names the folder in
 which each identity was finished last.
-
-In all functions `folder` is that of the cell, `sweep` the id of the start of a sweep, `started`
-the time at which the cell began, and `beside` the names of files that Hydra writes there.
 """
 
 import os
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,91 +37,9 @@ def read_status(folder: Path) -> dict[str, Any]:
     return ledger_of(folder).read()
 
 
-def require_free(folder: Path, beside: Sequence[str], remedy: str) -> None:
-    """Check that a cell may write into a folder, which need not exist.
-
-    Earlier versions did not list all files: in the folder of such a cell, those with a name that
-    is needed are set aside later. `remedy` is advice for the message.
-
-    Raises:
-        ForeignFilesError: Files of other origin have names that the cell needs.
-    """
-    ledger = ledger_of(folder)
-    if _is_earlier(ledger):
-        return
-    ledger.require_free([*NAMES, *beside], remedy)
-    heartbeat = folder / PROGRESS
-    # Its name stays listed after the end of the cell.
-    if os.path.lexists(heartbeat) and "written" not in read_json(heartbeat):
-        raise ForeignFilesError(
-            f"{heartbeat} was not written by this project: {remedy}, or move it away"
-        )
-
-
-def reserve(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None:
-    """List the files that Hydra and the heartbeat write, before the identity is known.
-
-    Called before Hydra writes, and again after it, to record the content of its files. The record
-    of a finished cell is kept: it may have the same identity.
-
-    Raises:
-        OSError: The folder cannot be written, or `status.json` is of other origin.
-    """
-    ledger = ledger_of(folder)
-    if _is_earlier(ledger):
-        _take_over(ledger)
-    found = ledger.read()
-    if _finished(folder) or (found.get("state"), found.get("pid")) == ("running", os.getpid()):
-        ledger.save(found, _changing(beside), as_is=replaced(beside))
-    else:
-        begin(folder, sweep, started, beside)
-
-
-def set_edited_aside(folder: Path, beside: Sequence[str]) -> None:
-    """Set aside edited files of Hydra before it replaces them."""
-    ledger_of(folder).set_edited_aside(replaced(beside))
-
-
-def begin(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None:
-    """Begin a cell: remove the files of an earlier attempt, and set the state "running".
-
-    Raises:
-        OSError: The folder cannot be written, or `status.json` is of other origin.
-    """
-    ledger, others = ledger_of(folder), _changing(beside)
-    ledger.remove([name for name in ledger.listed() if name not in others])
-    facts = _facts("running", sweep, started, runs=[])
-    ledger.save(facts, others, as_is=replaced(beside))
-
-
-def note_run(folder: Path, run: str) -> None:
-    """Record the folder of the tracker's run, below the cell's or elsewhere."""
-    ledger = ledger_of(folder)
-    found = ledger.read()
-    ledger.save(found | {"runs": [*found.get("runs", ()), run]})
-
-
-def mark_done(folder: Path, key: str, sweep: str, started: str, **facts: Any) -> None:
-    """Record that a cell is finished, with its identity and further facts."""
-    _mark(folder, _facts("done", sweep, started, finished=now(), key=key, **facts))
-
-
-def mark_failed(folder: Path, sweep: str, started: str, error: str, state: str = "failed") -> None:
-    """Record that a cell has failed.
-
-    The record of a finished cell is kept inside: it may have the same identity, if the failure
-    came before that was known.
-
-    Args:
-        folder: Folder of the cell.
-        sweep: Id of the start of a sweep.
-        started: Time at which the cell began.
-        error: The reason, in one line.
-        state: "failed", or "interrupted" if the user stopped it.
-    """
-    before = _finished(folder)
-    more = {"before": before} if before else {}
-    _mark(folder, _facts(state, sweep, started, finished=now(), error=error, **more))
+def holds_finished(folder: Path) -> bool:
+    """Return whether a folder has a finished cell, intact or not, of any identity."""
+    return bool(_finished(folder))
 
 
 def is_whole(folder: Path, key: str) -> bool:
@@ -142,43 +58,123 @@ def is_whole(folder: Path, key: str) -> bool:
         return False
 
 
-def holds_finished(folder: Path) -> bool:
-    """Return whether a folder has a finished cell, intact or not, of any identity."""
-    return bool(_finished(folder))
+@dataclass(frozen=True)
+class CellFolder:
+    """The folder of a cell, as one attempt at the cell writes to it.
 
-
-def keep(folder: Path, sweep: str) -> None:
-    """Make a finished cell part of the present sweep, and of no other."""
-    found = _finished(folder)
-    ledger = ledger_of(folder)
-    ledger.remove(["error.txt"])
-    ledger.save(found | {"sweep": sweep, "kept": True})
-
-
-def copy_files(source: Path, folder: Path) -> None:
-    """Copy the results of a finished cell into a folder, without its tracker's files.
-
-    Raises:
-        OSError: A file cannot be copied, or is being replaced.
+    Attributes:
+        folder: The folder; it need not exist.
+        sweep: Id of the start of a sweep.
+        beside: Names of files that Hydra writes there.
+        started: Time at which the cell began.
     """
-    files = hashes_in(_finished(source)).items()
-    results = {name: hashes[0] for name, hashes in files if hashes and name in NAMES}
-    ledger_of(folder).copy(source, results)
+
+    folder: Path
+    sweep: str = ""
+    beside: Sequence[str] = ()
+    started: str = field(default_factory=now)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the folder."""
+        return ledger_of(self.folder)
+
+    def require_free(self, remedy: str) -> None:
+        """Check that the cell may write here.
+
+        Earlier versions did not list all files: in the folder of such a cell, those with a name
+        that is needed are set aside later. `remedy` is advice for the message.
+
+        Raises:
+            ForeignFilesError: Files of other origin have names that the cell needs.
+        """
+        if _is_earlier(self.ledger):
+            return
+        self.ledger.require_free([*NAMES, *self.beside], remedy)
+        heartbeat = self.folder / PROGRESS
+        # Its name stays listed after the end of the cell.
+        if os.path.lexists(heartbeat) and "written" not in read_json(heartbeat):
+            raise ForeignFilesError(
+                f"{heartbeat} was not written by this project: {remedy}, or move it away"
+            )
+
+    def set_edited_aside(self) -> None:
+        """Set aside edited files of Hydra before it replaces them."""
+        self.ledger.set_edited_aside(replaced(self.beside))
+
+    def reserve(self) -> None:
+        """List the files that Hydra and the heartbeat write, before the identity is known.
+
+        Called before Hydra writes, and again after it, to record the content of its files. The
+        record of a finished cell is kept: it may have the same identity.
+
+        Raises:
+            OSError: The folder cannot be written, or `status.json` is of other origin.
+        """
+        if _is_earlier(self.ledger):
+            _take_over(self.ledger)
+        found = self.ledger.read()
+        running = (found.get("state"), found.get("pid")) == ("running", os.getpid())
+        if running or holds_finished(self.folder):
+            self.ledger.save(found, _changing(self.beside), as_is=replaced(self.beside))
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Remove the files of an earlier attempt, and set the state "running".
+
+        Raises:
+            OSError: The folder cannot be written, or `status.json` is of other origin.
+        """
+        others = _changing(self.beside)
+        self.ledger.remove([name for name in self.ledger.listed() if name not in others])
+        self.ledger.save(self._facts("running", runs=[]), others, as_is=replaced(self.beside))
+
+    def note_run(self, run: str) -> None:
+        """Record the folder of the tracker's run, below the cell's or elsewhere."""
+        found = self.ledger.read()
+        self.ledger.save(found | {"runs": [*found.get("runs", ()), run]})
+
+    def mark_done(self, key: str, **facts: Any) -> None:
+        """Record that the cell is finished, with its identity and further facts."""
+        self._mark("done", key=key, **facts)
+
+    def mark_failed(self, error: str, state: str = "failed") -> None:
+        """Record that the cell is "failed" or "interrupted", and the reason in one line.
+
+        The record of a finished cell is kept inside: it may have the same identity, if the failure
+        came before that was known.
+        """
+        before = _finished(self.folder)
+        self._mark(state, error=error, **({"before": before} if before else {}))
+
+    def keep(self) -> None:
+        """Make the finished cell part of this sweep, and of no other."""
+        found = _finished(self.folder)
+        self.ledger.remove(["error.txt"])
+        self.ledger.save(found | {"sweep": self.sweep, "kept": True})
+
+    def copy_from(self, source: Path) -> None:
+        """Copy the results of a finished cell, without its tracker's files.
+
+        Raises:
+            OSError: A file cannot be copied, or is being replaced.
+        """
+        files = hashes_in(_finished(source)).items()
+        results = {name: hashes[0] for name, hashes in files if hashes and name in NAMES}
+        self.ledger.copy(source, results)
+
+    def _facts(self, state: str, **facts: Any) -> dict[str, Any]:
+        where = {"host": socket.gethostname(), "pid": os.getpid(), "started": self.started}
+        return {"state": state, "sweep": self.sweep, **where, **facts}
+
+    def _mark(self, state: str, **facts: Any) -> None:
+        found = self.ledger.read()
+        runs = {"runs": found["runs"]} if "runs" in found else {}
+        self.ledger.save(self._facts(state, finished=now(), **facts) | runs, _changing(()))
 
 
-def _facts(state: str, sweep: str, started: str, **facts: Any) -> dict[str, Any]:
-    where = {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
-    return {"state": state, "sweep": sweep, **where, **facts}
-
-
-def _mark(folder: Path, facts: dict[str, Any]) -> None:
-    ledger = ledger_of(folder)
-    found = ledger.read()
-    runs = {"runs": found["runs"]} if "runs" in found else {}
-    ledger.save(facts | runs, _changing(()))
-
-
-def _changing(beside: Sequence[str]) -> Collection[str]:
+def _changing(beside: Sequence[str]) -> list[str]:
     """Return names of files that change while a cell runs, and are no results."""
     return [*beside, PROGRESS, partial_name(PROGRESS)]
 

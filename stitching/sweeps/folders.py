@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from stitching.records import plan, status
 from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError, Ledger, hashes_in
+from stitching.records.status import CellFolder
 
 #: Files of Hydra in the folder of a sweep, and those of its Optuna sweeper.
 _OF_SWEEP, _OF_SEARCH = ("multirun.yaml",), ("optimization_results.yaml",)
@@ -49,10 +50,11 @@ def check_run(config: DictConfig) -> None:
         OSError: Files of other origin have names that the cell needs, or the folder cannot be
             written.
     """
-    folder, beside = Path(config.hydra.run.dir).absolute(), hydra_files(config.hydra)
-    status.require_free(folder, beside, "set hydra.run.dir to another folder")
-    status.set_edited_aside(folder, beside)
-    status.reserve(folder, folder.name, now(), beside)
+    folder = Path(config.hydra.run.dir).absolute()
+    cell = CellFolder(folder, folder.name, hydra_files(config.hydra))
+    cell.require_free("set hydra.run.dir to another folder")
+    cell.set_edited_aside()
+    cell.reserve()
 
 
 def check_training(config: DictConfig) -> None:
@@ -110,7 +112,7 @@ def check_sweep(config: DictConfig, folder: Path) -> Found:
         if cell.name in planned and not status.read_status(cell):
             found.lost.append(cell)
         else:
-            status.require_free(cell, beside, REMEDY)
+            CellFolder(cell, beside=beside).require_free(REMEDY)
             found.cells.append(cell)
     return found
 
@@ -119,9 +121,8 @@ def prepare_sweep(config: DictConfig, folder: Path, found: Found) -> None:
     """Set aside the files of cells whose record is lost, and edited files of Hydra."""
     for cell in found.lost:
         status.ledger_of(cell).set_aside([status.STATUS, *status.NAMES])
-    beside = hydra_files(config.hydra)
     for cell in found.cells:
-        status.set_edited_aside(cell, beside)
+        CellFolder(cell, beside=hydra_files(config.hydra)).set_edited_aside()
     sweep_ledger(folder).set_edited_aside(sweep_files(config))
 
 

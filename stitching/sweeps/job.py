@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +23,9 @@ from stitching import config
 from stitching.compute import progress
 from stitching.config.values import check_values
 from stitching.records import status
-from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError
 from stitching.records.plan import read_manifest
+from stitching.records.status import CellFolder
 from stitching.records.text import as_utf8
 from stitching.sweeps import outputs
 from stitching.sweeps.folders import hydra_files
@@ -58,20 +58,6 @@ def terminable() -> Iterator[None]:
     yield
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Arguments of `records.status` for one job, and the tracker's name of the sweep."""
-
-    folder: Path
-    sweep: str
-    group: str
-    started: str
-    beside: list[str]
-
-    def begin(self) -> None:
-        status.begin(self.folder, self.sweep, self.started, self.beside)
-
-
 def run_job(cfg: DictConfig) -> float | None:
     """Run one cell and write its files into the job's output folder.
 
@@ -86,17 +72,16 @@ def run_job(cfg: DictConfig) -> float | None:
     folder = Path(hydra.runtime.output_dir)
     multirun = hydra.mode == RunMode.MULTIRUN
     manifest = read_manifest(Path(hydra.runtime.cwd, hydra.sweep.dir)) if multirun else {}
-    sweep, beside = manifest.get("id", folder.name), hydra_files(hydra)
-    job = _Job(folder, sweep, manifest.get("group", sweep), now(), beside)
+    record = CellFolder(folder, manifest.get("id", folder.name), hydra_files(hydra))
     try:
         _log_in_utf8()
         # Hydra has written its files; this is for folders that were not checked before.
-        status.require_free(folder, (), "choose another folder")
-        status.reserve(folder, job.sweep, job.started, beside)
+        replace(record, beside=()).require_free("choose another folder")
+        record.reserve()
         with _warnings_to_log(), follow(folder):
-            line = _run(cfg, job)
+            line = _run(cfg, record, manifest.get("group", record.sweep))
     except BaseException as error:
-        _fail(job, error)
+        _fail(record, error)
         if not isinstance(error, Exception):
             raise
         known = isinstance(error, config.USER_ERRORS)
@@ -112,7 +97,7 @@ def run_job(cfg: DictConfig) -> float | None:
     return outputs.objective(folder)
 
 
-def _fail(job: _Job, error: BaseException) -> None:
+def _fail(record: CellFolder, error: BaseException) -> None:
     """Record why a cell has failed; log it if that cannot be written."""
     if isinstance(error, ForeignFilesError):
         return  # the folder is not this project's
@@ -121,28 +106,28 @@ def _fail(job: _Job, error: BaseException) -> None:
     trace = as_utf8(traceback.format_exc())
     state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
-        status.mark_failed(job.folder, job.sweep, job.started, text, state)
-        status.ledger_of(job.folder).write("error.txt", trace)
+        record.mark_failed(text, state)
+        record.ledger.write("error.txt", trace)
     except OSError as problem:  # a full disk must not hide the first error
-        log.error("%s: its failure cannot be written down: %s", job.folder.name, problem)
+        log.error("%s: its failure cannot be written down: %s", record.folder.name, problem)
 
 
-def _run(cfg: DictConfig, job: _Job) -> str:
+def _run(cfg: DictConfig, record: CellFolder, group: str) -> str:
     """Find the cell finished, or run it; return the line to show for it."""
     from stitching.config import assemble  # which imports torch
     from stitching.sweeps.cell_key import cell_identity
 
     config.label_models(cfg)
-    plain, folder = config.to_plain(cfg), job.folder
+    plain, folder = config.to_plain(cfg), record.folder
     check_values(plain)
     name = "-to-".join(_model_name(plain[role]) for role in config.ROLES)
     index = status.Index(config.cache_root(plain["cache"]))
     with config.build(plain["tracker"], "tracker") as tracker:
 
         def begin(*tags: str) -> None:
-            tracker.start(plain, name, job.group, folder, tags=tags)
+            tracker.start(plain, name, group, folder, tags=tags)
             if tracker.place is not None:
-                status.note_run(folder, tracker.place)
+                record.note_run(tracker.place)
 
         try:
             cell = assemble.build_cell(config.resolve(cfg))
@@ -153,30 +138,30 @@ def _run(cfg: DictConfig, job: _Job) -> str:
             raise
         with index.claim(key):
             if plain["resume"] and status.is_whole(folder, key):
-                status.keep(folder, job.sweep)
+                record.keep()
                 return f"{name}: finished before, kept"
             source = index.find(key) if plain["resume"] else None
-            job.begin()
+            record.begin()
             facts = {}
             if source is None:
                 begin()
-                _compute(cell, plain, job)
+                _compute(cell, plain, record)
             else:
                 begin("reused")
-                status.copy_files(source, folder)
+                record.copy_from(source)
                 facts["reused"] = str(source)
             with progress.stage("track"):
                 log_cell(tracker, folder)
                 tracker.finish()
-            status.mark_done(folder, key, job.sweep, job.started, **facts)
+            record.mark_done(key, **facts)
             index.record(key, folder)
     if source is not None:
         return f"{name}: taken from {source}"
     return outputs.summary_line(folder)
 
 
-def _compute(cell: "Cell", plain: dict[str, Any], job: _Job) -> None:
-    ledger = status.ledger_of(job.folder)
+def _compute(cell: "Cell", plain: dict[str, Any], record: CellFolder) -> None:
+    ledger = record.ledger
     # Kept apart from Hydra's own copy in .hydra, which has the interpolations unresolved.
     ledger.write("config.yaml", as_utf8(OmegaConf.to_yaml(OmegaConf.create(plain))))
     result = cell.run()
@@ -184,7 +169,7 @@ def _compute(cell: "Cell", plain: dict[str, Any], job: _Job) -> None:
         with ledger.writing("map.safetensors") as partial:
             result.fitted.save(partial)
     with progress.stage("write"):
-        outputs.write_result(result, job.folder, job.sweep, plain["picture"])
+        outputs.write_result(result, ledger, record.sweep, plain["picture"])
 
 
 def _model_name(node: Any) -> str:

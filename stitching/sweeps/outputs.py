@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stitching.records.files import as_json, read_json
-from stitching.records.status import ledger_of
+from stitching.records.ledger import Ledger
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +21,12 @@ _SHOWN = (
 )  # fmt: skip
 
 
-def write_result(result: "Result", folder: Path, sweep: str, picture: int) -> None:
+def write_result(result: "Result", ledger: Ledger, sweep: str, picture: int) -> None:
     """Write all files of a cell but its map.
 
     Args:
         result: Result of the cell.
-        folder: Its folder, whose `status.json` lists the files.
+        ledger: The ledger of its folder.
         sweep: Id of the start of a sweep.
         picture: Index of the test image that the grid of pictures shows.
     """
@@ -37,7 +37,7 @@ def write_result(result: "Result", folder: Path, sweep: str, picture: int) -> No
         **_pictures(result.pictures, picture),
         **_curves(result.curves),
     }
-    ledger_of(folder).write_all(files)
+    ledger.write_all(files)
 
 
 def summary_line(folder: Path) -> str:
