@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,8 @@ def find_runs(folder: Path) -> list[OfflineRun]:
         cell = place.parent if inside else place
         named = _named(cell)
         # If wandb cannot write to the folder of a cell, it takes another one.
-        runs = place.glob("offline-run-*/") if inside else _away(cell, named or ())
+        away = (run for run in named or () if run.parent != (cell / "wandb").resolve())
+        runs = place.glob("offline-run-*/") if inside else away
         found += [
             OfflineRun(
                 run,
@@ -201,10 +202,6 @@ def _named(folder: Path) -> set[Path] | None:
     records = [read_json(folder / name) for name in (STATUS, "report.json")]
     lists = [runs for record in records if isinstance(runs := record.get("runs"), list)]
     return {(folder / str(run)).resolve() for runs in lists for run in runs} if lists else None
-
-
-def _away(folder: Path, runs: Collection[Path]) -> list[Path]:
-    return [run for run in runs if run.parent != (folder / "wandb").resolve()]
 
 
 def _at_work(cell: Path) -> bool:

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.types import RunMode
 from hydra.utils import to_absolute_path
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stitching.config.refusals import name_nearest
@@ -98,34 +98,8 @@ def _choice(group: str, *, _root_: DictConfig) -> str:
     return chosen
 
 
-def compose_with_choices(
-    overrides: list[str], config_name: str = "config"
-) -> tuple[DictConfig, dict[str, Any]]:
-    """Compose a configuration; return it, and the option chosen for each group.
-
-    Raises:
-        ValueError: An override does not fit.
-    """
-    from hydra.errors import HydraException
-
-    register_roles()
-    if GlobalHydra.instance().is_initialized():
-        raise ValueError("stitching's Python functions cannot compose inside a Hydra application")
-    try:
-        with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
-            cfg = compose(config_name, overrides, return_hydra_config=True)
-    except HydraException as error:
-        raise ValueError(str(error)) from error
-    choices = {str(key): value for key, value in cfg.hydra.runtime.choices.items()}
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg, choices
-
-
-def _hydra() -> AbstractContextManager[object]:
-    """Return a context in which Hydra is initialised: it is not in Python and in workers."""
-    if GlobalHydra.instance().is_initialized():
-        return nullcontext()
+def initialized() -> AbstractContextManager[object]:
+    """Return a context in which Hydra is initialised with this project's folder."""
     return initialize_config_dir(str(conf_dir().resolve()), version_base="1.3")
 
 
@@ -196,7 +170,8 @@ def _model_alone(name: str, folders: tuple[str, ...]) -> dict[str, Any]:
     """Return the unresolved configuration of a model; composed once, since cells share it."""
     # `train` is the configuration with one model; composing follows its defaults list.
     path = json.dumps([f"file://{folder}" for folder in folders])
-    with _hydra():
+    # In Python, and in workers of a sweep, Hydra is not initialised.
+    with nullcontext() if GlobalHydra.instance().is_initialized() else initialized():
         named = compose("train", [f"model={name}", f"hydra.searchpath={path}"]).model
     found = OmegaConf.to_container(named, resolve=False)
     assert isinstance(found, dict)

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stitching.config.compose import (
     ROLES,
-    compose_with_choices,
     conf_dir,
+    initialized,
     model_node,
+    register_roles,
     to_plain,
 )
 from stitching.config.labels import changed_options, label_models, model_name
@@ -26,10 +30,10 @@ class RoleModel:
     """Configuration of the model in a role.
 
     Attributes:
-        role: `encoder`, `decoder`, `via`, or `models` where an option of that name lists it.
-        node: Its configuration. For `untrained`, that of the model it names, with an `init_seed`.
-        yaml_name: Name of its YAML file, whatever its label.
-        changed: Options that differ from those in the file, by dotted names.
+        role: `encoder`, `decoder`, `via`, or `models` for those listed by that option.
+        node: The configuration; for `untrained`, that of the model it names, with an `init_seed`.
+        yaml_name: Name of the YAML file, whatever the label.
+        changed: Options that differ from the file, by dotted names.
     """
 
     role: str
@@ -61,7 +65,17 @@ def compose_config(overrides: list[str], config_name: str = "config") -> Compose
     Raises:
         ValueError: An override does not fit, or a name belongs to another model.
     """
-    cfg, choices = compose_with_choices(overrides, config_name)
+    register_roles()
+    if GlobalHydra.instance().is_initialized():
+        raise ValueError("stitching's Python functions cannot compose inside a Hydra application")
+    try:
+        with initialized():
+            cfg = compose(config_name, overrides, return_hydra_config=True)
+    except HydraException as error:
+        raise ValueError(str(error)) from error
+    choices = {str(key): value for key, value in cfg.hydra.runtime.choices.items()}
+    with open_dict(cfg):
+        del cfg["hydra"]
     return resolve(cfg, config_name, choices)
 
 

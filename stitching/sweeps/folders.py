@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -83,9 +82,8 @@ def _training_ledger(folder: Path) -> Ledger:
     return Ledger(folder, "training.json", ours=("started", "files"))
 
 
-@dataclass(frozen=True)
-class Found:
-    """Folders of cells in the folder of a sweep: those whose record is lost, and the others."""
+class Found(NamedTuple):
+    """Existing folders of cells where a sweep starts: those whose record is lost, and others."""
 
     lost: list[Path]
     cells: list[Path]

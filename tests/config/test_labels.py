@@ -1,11 +1,12 @@
 """Labels of models say what is in a row or column, and no label stands for two models."""
 
 import pytest
+from hydra import compose
 from omegaconf import OmegaConf
 
 from stitching import config
 from stitching.config import assemble
-from stitching.config.compose import compose_with_choices
+from stitching.config.compose import initialized
 from stitching.config.labels import check_labels, label_models
 
 SMALL = ["data.n_train=12", "data.n_test=4", "metric=[rmse]", "tracker=none"]
@@ -52,8 +53,12 @@ def test_a_long_path_is_shown_by_its_end():
 
 
 def test_a_configuration_is_labelled_once():
-    cfg, choices = compose_with_choices([*SMALL, "encoder=dm", "encoder.n_steps=5"])
+    config.register_roles()
+    with initialized():
+        cfg = compose("config", [*SMALL, "encoder=dm", "encoder.n_steps=5"])
+    choices = {"encoder": "dm", "decoder": "nf", "data": "faces"}
     label_models(cfg, choices)
+    assert cfg.encoder.name == "dm[n_steps=5]"
     before = OmegaConf.to_container(cfg)
     label_models(cfg, choices)
     assert OmegaConf.to_container(cfg) == before
