@@ -96,11 +96,7 @@ def check_name(key: str, name: str, choice: str | None = None, group: str = "") 
 
 
 def check_penalty_names(protocol: Protocol) -> None:
-    """Check the names of models in a protocol's penalties picked by hand.
-
-    Raises:
-        ValueError: A name is unknown.
-    """
+    """Raise ValueError if a protocol's penalties picked by hand are of unknown models."""
     known = {
         name.partition("-")[0] for folder in _folders() for name in _options((folder,), "model")
     }
@@ -133,13 +129,9 @@ def changed_options(cfg: DictConfig, role: str) -> dict[str, Any]:
 
 
 def check_labels(models: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
-    """Check that equal labels mean equal models.
+    """Raise ValueError if a label stands for two models.
 
-    Args:
-        models: Label, name of the YAML file, and changed options, of each role of each cell.
-
-    Raises:
-        ValueError: A label stands for two models.
+    Each is given as its label, the name of its YAML file, and its changed options.
     """
     known: dict[str, tuple[str, str]] = {}
     for label, name, options in models:
@@ -153,8 +145,12 @@ def check_labels(models: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
 
 
 def _shown(name: str, options: str) -> str:
-    found = ", ".join(f"{key}={_text(value)}" for key, value in json.loads(options).items())
+    found = _listed(json.loads(options), ", ")
     return f"{name} with {found}" if found else f"{name} as it is"
+
+
+def _listed(options: Mapping[str, Any], separator: str) -> str:
+    return separator.join(f"{key}={_text(value)}" for key, value in options.items())
 
 
 def _label(cfg: DictConfig, role: str) -> str:
@@ -177,8 +173,7 @@ def _label(cfg: DictConfig, role: str) -> str:
     # Options that the name refers to are not repeated: `untrained-nf` for of=nf.
     inside = set(re.findall(r"\$\{\.(\w+)\}", raw))
     changed = {key: v for key, v in changed_options(cfg, role).items() if key not in inside}
-    options = ",".join(f"{key}={_text(value)}" for key, value in changed.items())
-    return f"{name}[{options}]" if options else name
+    return f"{name}[{_listed(changed, ',')}]" if changed else name
 
 
 def _own_node(cfg: DictConfig, role: str) -> DictConfig | None:

@@ -84,14 +84,10 @@ class Ledger:
         return there
 
     def require_free(self, names: Iterable[str], remedy: str) -> None:
-        """Check that names may be written.
+        """Raise ForeignFilesError if files of other origin have some of these names.
 
-        Args:
-            names: Paths below the folder, with "/".
-            remedy: Advice for the message, such as "choose another hydra.run.dir".
-
-        Raises:
-            ForeignFilesError: Files of other origin have some of these names.
+        Names are paths below the folder, with "/"; `remedy` is advice for the message, such as
+        "choose another hydra.run.dir".
         """
         there = self.foreign(names)
         if there:
@@ -113,7 +109,7 @@ class Ledger:
             facts: All keys but `files`.
             listing: Names to add, of files with any content: a library writes them.
             earlier: Names to add, of files that an earlier version wrote without a record: they
-                are set aside before something else takes their place.
+                are set aside before they are replaced.
             as_is: Names to add, with their present content: a library has written them, and
                 will replace them.
 
@@ -127,11 +123,7 @@ class Ledger:
         self._store(self.listed() | dict.fromkeys(listing) | more, facts)
 
     def write(self, name: str, data: bytes | Iterable[bytes]) -> Path:
-        """Write a file atomically, in place of the listed one; return its path.
-
-        Raises:
-            ForeignFilesError: A file of other origin has that name.
-        """
+        """Replace the listed file of a name; return its path. Errors as in `require_free`."""
         if isinstance(data, bytes):
             self.write_all({name: data})
         else:
@@ -160,11 +152,7 @@ class Ledger:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Yield a path to write to, which becomes the named file at the end.
-
-        Raises:
-            ForeignFilesError: A file of other origin has that name.
-        """
+        """Yield a path to write to, which becomes the named file at the end, like `write`."""
         self.require_free([name], _ELSEWHERE)
         partial = self._beside(name)
         self.claim({partial: None})
@@ -185,11 +173,7 @@ class Ledger:
     def claim(self, names: Mapping[str, str | None]) -> None:
         """List names with their coming content, and set aside files that were changed.
 
-        Args:
-            names: SHA-256 by name; None where the content will change.
-
-        Raises:
-            ForeignFilesError: A file of other origin has one of these names.
+        Values are SHA-256, or None where the content will change; errors as in `require_free`.
         """
         self.require_free(names, _ELSEWHERE)
         found, listed, changed = self.read(), self.listed(), []
