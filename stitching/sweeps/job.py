@@ -117,6 +117,7 @@ def _run(cfg: DictConfig, record: CellFolder, group: str) -> str:
     from stitching.config import assemble  # which imports torch
     from stitching.sweeps.cell_key import cell_identity
 
+    # Values first, for the tracker: what fails after this has its failed run there.
     config.label_models(cfg)
     plain, folder = config.to_plain(cfg), record.folder
     check_values(plain)
@@ -134,7 +135,7 @@ def _run(cfg: DictConfig, record: CellFolder, group: str) -> str:
             key = cell_identity(plain, cell)
         except BaseException:
             if not status.holds_finished(folder):
-                begin()  # so that a cell that fails early has its failed run
+                begin()
             raise
         with index.claim(key):
             if plain["resume"] and status.is_whole(folder, key):

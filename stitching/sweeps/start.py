@@ -19,11 +19,16 @@ from os import getpid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
+from stitching.config import USER_ERRORS, build, label_models, to_plain
 from stitching.records import plan
 from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError
@@ -32,7 +37,6 @@ from stitching.sweeps.folders import REMEDY, sweep_ledger
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
-    from hydra.core.override_parser.types import Override
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +80,6 @@ class SweepStart(Callback):
         Raises:
             SystemExit: The folder has files of other origin, or cannot be written.
         """
-        from stitching.config.labels import label_models
-
         try:
             label_models(copy.deepcopy(config), config.hydra.runtime.choices)
             folders.check_run(config)
@@ -192,8 +194,6 @@ def _manifest(
 
 def _checked_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
     """Check the cells of a sweep; return its jobs, or None if they are not fixed."""
-    from hydra.errors import HydraException
-
     from stitching.config import preflight
 
     jobs = planned_jobs(config)
@@ -223,9 +223,6 @@ def planned_jobs(config: DictConfig) -> list[Sequence[str]] | None:
     """
     if config.hydra.runtime.choices.get("hydra/sweeper") != "basic":
         return None
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.errors import HydraException
-
     params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
     assert isinstance(params, dict)
     texts = [f"{key!s}={value}" for key, value in params.items()]
@@ -243,9 +240,7 @@ def _fixed(config: DictConfig) -> list[str]:
     return [x.input_line for x in parsed if x.input_line and not x.is_sweep_override()]
 
 
-def _parsed(texts: Sequence[str]) -> "list[Override]":
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
+def _parsed(texts: Sequence[str]) -> list[Override]:
     hydra = GlobalHydra.instance()
     # A glob() looks for options in the loader's folders.
     loader = hydra.config_loader() if hydra.is_initialized() else None
@@ -296,11 +291,10 @@ def _report(folder: Path) -> bool:
 
 
 def _summarise(folder: Path, tracker: DictConfig) -> None:
-    from stitching import config
     from stitching.tracking.summary import write_summary
 
     try:
-        built = config.build(config.to_plain(tracker))
-    except config.USER_ERRORS:
+        built = build(to_plain(tracker))
+    except USER_ERRORS:
         return  # each cell has failed with this message
     write_summary(folder, built)
