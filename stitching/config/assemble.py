@@ -132,18 +132,11 @@ def build_frozen_model(chosen: RoleModel, setting: Setting, models: Models) -> F
     """
     model = models(chosen.node, chosen.role)
     check_role(chosen.role, model, setting.data)
-    if chosen.role == "via":
-        return FrozenModel(model, model.options, setting.dtype, setting.drawn_with)
-    trained_crop = chosen.node.get("trained_crop")
-    warn_of_crop(model.name, trained_crop, setting.plain["data"].get("crop"))
-    return FrozenModel(
-        model,
-        model.options,
-        setting.dtype,
-        setting.drawn_with,
-        yaml_name=chosen.yaml_name,
-        changed=chosen.changed,
-    )
+    if chosen.role != "via":
+        trained_crop = chosen.node.get("trained_crop")
+        warn_of_crop(model.name, trained_crop, setting.plain["data"].get("crop"))
+    names = chosen.yaml_name, chosen.changed
+    return FrozenModel(model, model.options, setting.dtype, setting.drawn_with, *names)
 
 
 def build_cell(composed: Composed) -> "Cell":
