@@ -139,6 +139,12 @@ def cache_root(path: str | None) -> Path:
     return Path(base) / "stitching"
 
 
+def config_folders() -> tuple[str, ...]:
+    """Return the folders that the running Hydra reads; none in Python."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ()
+    return tuple(source.path for source in sources if source.schema == "file")
+
+
 def model_node(name: str, cfg: DictConfig) -> DictConfig:
     """Return the configuration of a model by the name of its YAML file, in the context of `cfg`.
 
@@ -150,12 +156,8 @@ def model_node(name: str, cfg: DictConfig) -> DictConfig:
     """
     from hydra.errors import HydraException
 
-    folders = []
-    if HydraConfig.initialized():
-        sources = HydraConfig.get().runtime.config_sources
-        folders = [s.path for s in sources if s.provider != "hydra" and s.schema == "file"]
     try:
-        named = _model_alone(name, tuple(folders))
+        named = _model_alone(name, config_folders())
     except HydraException as error:
         # Hydra lists the options, and then its folders, which do not help.
         reason = " ".join(str(error).partition("Config search path")[0].split())

@@ -16,7 +16,14 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from stitching.config.compose import CHOICE, ROLES, conf_dir, model_node, to_plain
+from stitching.config.compose import (
+    CHOICE,
+    ROLES,
+    conf_dir,
+    config_folders,
+    model_node,
+    to_plain,
+)
 from stitching.pipeline.protocol import Protocol
 from stitching.records.words import nearest
 
@@ -190,11 +197,7 @@ def _raw_name(node: DictConfig) -> str:
 
 def _folders() -> tuple[str, ...]:
     """Return the folders of configurations: the user's, and this project's."""
-    own = str(conf_dir())
-    if not HydraConfig.initialized():
-        return (own,)
-    sources = HydraConfig.get().runtime.config_sources
-    return tuple(dict.fromkeys([*(str(s.path) for s in sources if s.schema == "file"), own]))
+    return tuple(dict.fromkeys([*config_folders(), str(conf_dir())]))
 
 
 @functools.cache

@@ -16,16 +16,8 @@ _NOT_RESULTS = frozenset({"tracker", "cache", "resume", "batch_size", "device"})
 
 #: Packages of this project that results depend on.
 _COMPUTING = (
-    "compute",
-    "config",
-    "data",
-    "maps",
-    "metrics",
-    "models",
-    "pipeline",
-    "probes",
-    "weights",
-)
+    "compute", "config", "data", "maps", "metrics", "models", "pipeline", "probes", "weights",
+)  # fmt: skip
 
 
 def cell_identity(settings: dict[str, Any], cell: Cell) -> str:
