@@ -203,11 +203,3 @@ def test_an_identity_is_claimed_by_one_process_at_a_time(tmp_path):
     with status.Index(tmp_path).claim(KEY), pytest.raises(Timeout):
         FileLock(tmp_path / "cells" / f"{KEY}.lock").acquire(blocking=False)
     FileLock(tmp_path / "cells" / f"{KEY}.lock").acquire(blocking=False).lock.release()
-
-
-def test_json_with_nan_is_refused_and_leaves_no_file(tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        files.write_json(tmp_path / "x.json", {"a": float("nan")})
-    assert list(tmp_path.iterdir()) == []
-    files.write_json(tmp_path / "x.json", {"a": 1})
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1}
