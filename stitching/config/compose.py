@@ -56,8 +56,8 @@ class _Store(ConfigStore):
         provider: str | None = None,
     ) -> None:
         """Store an entry, unless it is a plugin's and a preset has its name."""
-        group = group or ""
-        if not (group.startswith("hydra/") and (conf_dir() / group / f"{name}.yaml").is_file()):
+        preset = conf_dir() / (group or "") / f"{name}.yaml"
+        if not ((group or "").startswith("hydra/") and preset.is_file()):
             super().store(name, node, group, package, provider)
 
 

@@ -32,8 +32,8 @@ def test_the_new_file_may_be_elsewhere_and_is_gone_after_an_error(tmp_path):
     with replacing(path, partial=partial, durable=False):
         partial.write_bytes(b"new")
     assert contents(tmp_path) == {"a": b"new"}
-    with pytest.raises(TypeError), replacing(path, partial=partial):
-        partial.write_bytes(b"half" + None)
+    with pytest.raises(ZeroDivisionError), replacing(path, partial=partial):
+        _ = 1 / (partial.write_bytes(b"half") - 4)
     assert contents(tmp_path) == {"a": b"new"}
 
 
