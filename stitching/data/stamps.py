@@ -21,7 +21,7 @@ import orjson
 import PIL
 
 from stitching.data.decoding import READER_VERSION, Facts, inspect, reason
-from stitching.records.ledger import replacing
+from stitching.records.files import replacing
 
 log = logging.getLogger(__name__)
 

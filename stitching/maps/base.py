@@ -15,7 +15,7 @@ from torch import Tensor
 from stitching.maps.factorisation import Factorisation
 from stitching.maps.facts import Fact, Summary, measured_facts
 from stitching.maps.matrix import Rows, blocks, checked_matrix, working_dtype
-from stitching.records.ledger import replacing
+from stitching.records.files import replacing
 
 
 class Map(ABC):

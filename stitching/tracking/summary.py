@@ -14,7 +14,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
-from stitching.records.plan import read_json, read_manifest
+from stitching.records.files import read_json
+from stitching.records.plan import read_manifest
 from stitching.results.grid import Grid, grid_of
 from stitching.results.output import CLAIMS, Output
 from stitching.results.reading import Cell, read_cells

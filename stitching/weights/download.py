@@ -6,7 +6,6 @@ must not start anew. The checksum decides what is kept, so redirects and mirrors
 
 import contextlib
 import functools
-import hashlib
 import http.client
 import logging
 import queue
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stitching.compute import progress
+from stitching.records.files import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,12 @@ class ChecksumError(DownloadError):
     """A file came whole but is not the one that was asked for."""
 
 
-def sha256_of(path: Path) -> str:
+def remembered_sha256(path: Path) -> str:
     """Return SHA-256 (hex) of a file, remembered while the file stays as it is."""
     stat = path.stat()
     # The time of the last change of any kind, which no copying tool sets back.
     if time.time() - stat.st_ctime < _RESTED_S:
-        return _sha256(path)
+        return sha256_of(path)
     times = stat.st_mtime_ns, stat.st_ctime_ns
     return _remembered_sha256(path, (stat.st_dev, stat.st_ino), stat.st_size, times)
 
@@ -155,7 +155,7 @@ class Network:
         try:
             if not target.is_file():  # the other process may have brought it
                 self._download(url, target, sha256, budget_s)
-            found = sha256_of(target)
+            found = remembered_sha256(target)
             if not found.startswith(sha256):
                 raise ChecksumError(f"{target} has sha256 {found} instead of {sha256}")
             return found
@@ -179,7 +179,7 @@ class Network:
                     raise
                 log.warning("%s broke off after %d bytes: resuming", url, _size(partial))
                 log.debug("it broke off with", exc_info=error)
-        found = _sha256(partial)
+        found = sha256_of(partial)
         if not found.startswith(sha256):
             partial.unlink()
             raise ChecksumError(f"what came has sha256 {found} instead of {sha256}")
@@ -233,14 +233,9 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 @functools.lru_cache(maxsize=64)
 def _remembered_sha256(
     path: Path, inode: tuple[int, int], size: int, times_ns: tuple[int, int]
 ) -> str:
     del inode, size, times_ns  # they are there to tell one state of the file from another
-    return _sha256(path)
+    return sha256_of(path)

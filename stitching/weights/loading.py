@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from stitching.records.ledger import replacing
+from stitching.records.files import replacing
 from stitching.weights.containers import WeightFile
 from stitching.weights.locations import ZOO, resolve
 from stitching.weights.roles import ROLE

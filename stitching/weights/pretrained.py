@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from stitching.weights.download import DownloadError, damaged_part, sha256_of
+from stitching.weights.download import DownloadError, damaged_part, remembered_sha256
 from stitching.weights.download import Network as _Network
 
 #: Seconds that one process spends, over all its attempts, on finding out that there is no
@@ -84,7 +84,7 @@ def given_file(path: str | Path) -> WeightFile:
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"no weight file at {file}: correct the metric's `weights`")
-    return WeightFile(file, sha256_of(file), "given path")
+    return WeightFile(file, remembered_sha256(file), "given path")
 
 
 def cached_file(public: PublishedFile) -> WeightFile | None:
@@ -96,7 +96,7 @@ def cached_file(public: PublishedFile) -> WeightFile | None:
     for name in public.names:
         path = _cache_folder() / name
         if path.is_file():
-            sha256 = sha256_of(path)
+            sha256 = remembered_sha256(path)
             _require_checksum(path, sha256, public.sha256)
             return WeightFile(path, sha256, "torch hub cache")
     return None
@@ -119,7 +119,7 @@ def packaged_file(package: str, relative: str, sha256: str) -> WeightFile | None
     for folder in spec.submodule_search_locations or ():
         path = Path(folder) / relative
         if path.is_file():
-            found = sha256_of(path)
+            found = remembered_sha256(path)
             _require_checksum(path, found, sha256)
             return WeightFile(path, found, f"{package} {importlib.metadata.version(package)}")
     return None

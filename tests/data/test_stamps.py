@@ -279,12 +279,14 @@ def test_the_configured_cache_holds_the_tables(
 ) -> None:
     root = write(tmp_path / "images", 10)
     settings = [f"data.root={root}", "data.n_train=3", "data.n_test=1", "data.image_size=8"]
-    cfg = config.compose_config(["data=folder", *settings, f"cache={tmp_path / 'mine'}"])
-    config.build_data(cfg.data, cfg.cache).split("train")
+    found = config.compose_config(
+        ["data=folder", *settings, f"cache={tmp_path / 'mine'}"]
+    ).settings
+    config.build_data(found["data"], found["cache"]).split("train")
     (table,) = (tmp_path / "mine" / "stamps").iterdir()
     assert stat.S_ISREG(table.stat().st_mode)
     monkeypatch.setenv("STITCHING_CACHE", str(tmp_path / "theirs"))
-    config.build_data(cfg.data).split("train")
+    config.build_data(found["data"]).split("train")
     assert (tmp_path / "theirs" / "stamps").is_dir()
 
 
