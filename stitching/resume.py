@@ -1,8 +1,8 @@
-"""Go on with a sweep that was stopped: `python -m stitching.resume DIR [OVERRIDE ...]`.
+"""Resume a sweep that was stopped: `python -m stitching.resume DIR [OVERRIDE ...]`.
 
-The command that started the sweep is run again, in the folder it was started in, with DIR as the
-folder of the sweep. Finished cells are kept, all others are run. Overrides are added to it, such
-as `hydra/launcher=joblib`.
+Runs the command that started the sweep again, in the same working directory, with DIR as the
+folder of the sweep. Finished cells are kept, all others are run. Overrides such as
+`hydra/launcher=joblib` are added to the command.
 """
 
 import argparse
@@ -18,14 +18,14 @@ _OWN = ("hydra.sweep.dir=", "resume=")
 
 
 def command(folder: Path, extra: Sequence[str] = ()) -> tuple[list[str], Path]:
-    """Return the command that goes on with a sweep, and the folder to start it in.
+    """Return the command that resumes the sweep of a folder, and its working directory.
 
     Args:
-        folder: Of the sweep.
+        folder: Folder of the sweep.
         extra: Overrides to add.
 
     Raises:
-        FileNotFoundError: No sweep was started there, or what started it is gone.
+        FileNotFoundError: `sweep.json` is missing or damaged, or the program is gone.
     """
     manifest = read_manifest(folder)
     if not manifest.get("command"):
@@ -37,18 +37,14 @@ def command(folder: Path, extra: Sequence[str] = ()) -> tuple[list[str], Path]:
     started_in = Path(manifest["cwd"])
     if not (started_in / program).is_file():
         raise FileNotFoundError(f"{started_in / program}, which started the sweep, is gone")
-    # Quoted, because Hydra gives a meaning to spaces, commas and brackets.
+    # Quoted, because spaces, commas and brackets have a meaning for Hydra.
     quoted = str(folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
     kept = [text for text in arguments if not text.startswith(_OWN)]
     return [program, *kept, f"hydra.sweep.dir='{quoted}'", *extra], started_in
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Replace this process by the sweep.
-
-    Raises:
-        FileNotFoundError: See `command`.
-    """
+    """Replace this process by the sweep; errors as in `command`."""
     parser = argparse.ArgumentParser(
         "python -m stitching.resume", description="Go on with a sweep that was stopped."
     )

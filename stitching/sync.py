@@ -1,11 +1,10 @@
 """Send offline runs of a sweep to Weights & Biases: `python -m stitching.sync DIR [DIR ...]`.
 
-DIR is the folder of a sweep, or one above several. Sent are the runs that the records of cells and
-sweeps name (`runs` in `status.json` and `report.json`); where a record names none, as in those of
-earlier versions, the runs with an identity, a kind and a group as this project gives them. Runs of
-other origin, and those that a later one replaced, are left alone. So are runs that were sent
-before, which wandb marks by a file `*.synced`, and those of cells that are still at work;
-`wandb sync` sends the others. Files of cells are only read.
+DIR is the folder of a sweep, or one above several. The command sends, by `wandb sync`, the runs in
+the records of cells and sweeps (`runs` in `status.json` and `report.json`); if a record has none,
+as in earlier versions, the runs with an identity, a kind and a group of this project's form. It
+skips runs of other origin, runs that a later one replaced, runs sent before (wandb marks them by a
+file `*.synced`), and those of cells at work. Files of cells are only read.
 """
 
 from __future__ import annotations
@@ -16,26 +15,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stitching.records.plan import read_json
-from stitching.tracking.server import check_server, is_installed, private_environment
-from stitching.tracking.stored import file_of, is_own
-
-__all__ = ["OfflineRun", "find_runs", "main"]
+from stitching.records.files import read_json
+from stitching.records.status import PROGRESS, STATUS
+from stitching.tracking import environment
+from stitching.tracking.stored import file_of
+from stitching.tracking.weights_and_biases import check_server, is_own
 
 #: Longest wait for the server's first answer, in seconds.
 _TIMEOUT_S = 15.0
 
-#: Runs per call of `wandb sync`, and how many of them it sends at a time.
+#: Runs per call of `wandb sync`, and runs that it sends at a time.
 _BATCH, _AT_A_TIME = 16, 4
 
-#: Longest time for a call, in seconds: per run, as long as wandb retries a request, and some.
+#: Longest time for a call, in seconds per run: a little longer than wandb retries a request.
 _RUN_TIMEOUT_S = 60.0
 
-#: A cell at work rewrites its `progress.json` every 10 s.
+#: A cell at work rewrites its `progress.json` every 5 s.
 _ALIVE_S = 60.0
 
 
@@ -45,8 +44,8 @@ class OfflineRun:
 
     Attributes:
         path: Its folder, `offline-run-*`.
-        label: What it is of, relative to the folder searched: a cell, or "." for a summary.
-        own: Whether it is to be sent at all: neither of other origin nor replaced by a later one.
+        label: Folder of its cell, relative to the folder searched; "." for a summary.
+        own: Whether it is neither of other origin nor replaced by a later one.
         sent: Whether it was sent.
         at_work: Whether its cell is still running.
     """
@@ -71,8 +70,9 @@ def find_runs(folder: Path) -> list[OfflineRun]:
         inside = place.name == "wandb"
         cell = place.parent if inside else place
         named = _named(cell)
-        # Where wandb cannot write to the folder of a cell it takes another one.
-        runs = place.glob("offline-run-*/") if inside else _away(cell, named or ())
+        # If wandb cannot write to the folder of a cell, it takes another one.
+        away = (run for run in named or () if run.parent != (cell / "wandb").resolve())
+        runs = place.glob("offline-run-*/") if inside else away
         found += [
             OfflineRun(
                 run,
@@ -95,14 +95,14 @@ def _folders(folder: Path) -> Iterator[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Send what was not sent, with one line per run.
+    """Send runs that were not sent, with one line per run.
 
     Args:
-        argv: Command line arguments without the program's name; None takes those of the process.
+        argv: Command line arguments; by default those of the process.
 
     Returns:
-        0 where all was sent or there was nothing to send; 1 where wandb is not installed, no key
-        is configured, the server does not answer within 15 s, or a run could not be sent.
+        0 if all was sent or there was nothing to send; 1 if wandb is not installed, no key is
+        configured, the server does not answer within 15 s, or a run could not be sent.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -117,13 +117,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--entity", help="user or team to send to, instead of that of the runs")
     parser.add_argument("--dry-run", action="store_true", help="list runs, send nothing")
     options = parser.parse_args(argv)
-    if not is_installed():
+    if not environment.is_installed():
         print("error: sending runs needs wandb: run `pip install wandb`", file=sys.stderr)
         return 1
     found = {run.path.resolve(): run for folder in options.dirs for run in find_runs(folder)}
     runs = [*found.values()]
     waiting = [run for run in runs if run.own and not run.sent and not run.at_work]
-    _say_what_is_left_alone(runs)
+    _print_skipped(runs)
     if not waiting:
         print("nothing to send")
         return 0
@@ -133,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return _send(waiting, options.project, options.entity)
 
 
-def _say_what_is_left_alone(runs: Sequence[OfflineRun]) -> None:
+def _print_skipped(runs: Sequence[OfflineRun]) -> None:
     own = [run for run in runs if run.own]
     sent, at_work = sum(run.sent for run in own), sum(run.at_work for run in own)
     if len(own) < len(runs):
@@ -145,7 +145,7 @@ def _say_what_is_left_alone(runs: Sequence[OfflineRun]) -> None:
 
 
 def _send(runs: Sequence[OfflineRun], project: str | None, entity: str | None) -> int:
-    with tempfile.TemporaryDirectory() as home, private_environment(Path(home)):
+    with tempfile.TemporaryDirectory() as home, environment.private(Path(home)):
         try:
             url = check_server(_TIMEOUT_S)
         except ConnectionError as error:
@@ -168,14 +168,14 @@ def _send_batch(command: Sequence[str], runs: Sequence[OfflineRun], url: str, ho
     # WANDB_MODE is meant for cells and would keep their runs from being sent; WANDB_SERVICE would
     # make the command share the service of this process, and its end.
     left_out = ("WANDB_MODE", "WANDB_SERVICE")
-    environment = {key: value for key, value in os.environ.items() if key not in left_out}
-    environment["WANDB_BASE_URL"] = url
+    variables = {key: value for key, value in os.environ.items() if key not in left_out}
+    variables["WANDB_BASE_URL"] = url
     try:
         done = subprocess.run(
-            # Of a folder it would send all runs that are in it.
+            # Given a folder, wandb would send all runs in it.
             [*command, *(str(file_of(run.path).resolve()) for run in runs)],
-            env=environment,
-            cwd=home,  # it writes a folder of logs to where it is started
+            env=variables,
+            cwd=home,  # wandb writes a folder of logs to its working directory
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -199,19 +199,15 @@ def _was_sent(run: Path) -> bool:
 
 
 def _named(folder: Path) -> set[Path] | None:
-    """Return the runs that records in a folder name; None where none says anything of runs."""
-    records = [read_json(folder / name) for name in ("status.json", "report.json")]
+    """Return the runs in the records of a folder; None if no record has any entry of runs."""
+    records = [read_json(folder / name) for name in (STATUS, "report.json")]
     lists = [runs for record in records if isinstance(runs := record.get("runs"), list)]
     return {(folder / str(run)).resolve() for runs in lists for run in runs} if lists else None
 
 
-def _away(folder: Path, runs: Collection[Path]) -> list[Path]:
-    return [run for run in runs if run.parent != (folder / "wandb").resolve()]
-
-
 def _at_work(cell: Path) -> bool:
     try:
-        written = (cell / "progress.json").stat().st_mtime
+        written = (cell / PROGRESS).stat().st_mtime
     except OSError:
         return False
     return time.time() - written < _ALIVE_S

@@ -5,7 +5,6 @@ import json
 
 import diffusers
 import torch
-from omegaconf import OmegaConf
 
 from stitching import config
 
@@ -72,7 +71,7 @@ def save_all(root):
 def node(folder, **options):
     target = "stitching.models.autoencoder.Autoencoder"
     base = {"_target_": target, "name": "mine", "image_size": 16, "weights": str(folder)}
-    return OmegaConf.create(base | options)
+    return base | options
 
 
 def build(folder, **options):

@@ -27,9 +27,10 @@ def full_size_entries(name):
 
 def full_size(name, **options):
     """The model of a published option at its full size, without memory."""
-    plain = config.model_options(config.compose_config([f"encoder={name}"]).encoder) | options
+    plain = config.compose_config([f"encoder={name}"]).settings["encoder"]
+    options = config.model_options(plain) | options
     with torch.device("meta"):
-        return config.build(plain)
+        return config.build(options)
 
 
 def entries_of(state):

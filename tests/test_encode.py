@@ -27,8 +27,8 @@ MODELS = "models=[random,pca,mean]"
 
 def run(cache, *overrides):
     """Encode in this process; return the lines."""
-    cfg = config.compose_config([*SMALL, f"cache={cache}", *overrides], "encode")
-    return list(encode.run(cfg))
+    composed = config.compose_config([*SMALL, f"cache={cache}", *overrides], "encode")
+    return list(encode.run(composed))
 
 
 def entries(cache, kind="latents"):
@@ -119,7 +119,7 @@ def test_images_of_other_shards_are_never_read(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ImageSet, "images", spy)
     run(tmp_path, "models=[random]", "splits=[train]", "shards=3", "shard=1")
-    ids = config.build_data(config.compose_config(SMALL).data).split("train").ids
+    ids = config.build_data(config.compose_config(SMALL).settings["data"]).split("train").ids
     assert asked == set(ids[100:200])
 
 

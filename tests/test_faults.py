@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from stitching.config import build_protocol, compose_config
-from stitching.config.compose import to_plain
 from stitching.data.faces import Faces
 from stitching.maps import Ridge
 from stitching.metrics.base import FeatureSpace
@@ -27,7 +26,7 @@ pytestmark = [
 ]
 
 PAPER, STRICT = (
-    build_protocol(to_plain(compose_config([f"protocol={name}"]))["protocol"])
+    build_protocol(compose_config([f"protocol={name}"]).settings["protocol"])
     for name in ("paper", "strict")
 )
 

@@ -110,9 +110,9 @@ def test_the_grid_on_celeba_has_the_papers_split_and_no_weights_of_drawn_faces()
 
 def test_the_grid_on_celeba_asks_for_its_folder():
     cfg = composed("experiment=grid-celeba", "encoder=random", "decoder=pixels")
-    plain = OmegaConf.create({key: value for key, value in cfg.items() if key != "hydra"})
+    cell = OmegaConf.create({key: value for key, value in cfg.items() if key != "hydra"})
     with pytest.raises(ValueError, match=r"data\.root"):
-        assemble.build_cell(plain)
+        assemble.build_cell(config.resolve(cell))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 import stitching
@@ -77,10 +76,10 @@ def test_it_takes_both_roles_of_a_cell(tmp_path):
 
 
 def test_a_named_model_is_read_in_the_context_of_the_configuration():
-    cfg = composed("zoo=elsewhere")
-    node = config.model_node("vae", cfg)
-    assert (node.image_size, node.weights) == (32, "elsewhere/vae.safetensors")
-    assert OmegaConf.to_container(cfg) == OmegaConf.to_container(composed("zoo=elsewhere"))
+    found = composed("zoo=elsewhere", "via=vae")
+    node = found.models["via"].node
+    assert (node["image_size"], node["weights"]) == (32, "elsewhere/vae.safetensors")
+    assert found.settings == composed("zoo=elsewhere").settings | {"via": "vae"}
 
 
 def test_null_options_are_taken_from_the_weight_file(tmp_path, monkeypatch):

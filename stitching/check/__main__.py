@@ -7,12 +7,12 @@ import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from stitching import config
 
@@ -35,7 +35,7 @@ _LONG = ("architecture", "values_sha256")
 _composed = False
 
 
-def run(cfg: DictConfig) -> Iterator["Finding"]:
+def run(composed: config.Composed) -> Iterator["Finding"]:
     """Build the model, and yield the findings of its checks.
 
     Raises:
@@ -46,29 +46,29 @@ def run(cfg: DictConfig) -> Iterator["Finding"]:
     from stitching.compute.seeding import set_numerics
     from stitching.pipeline.encoding import FrozenModel, drew, fit_frozen_model
 
-    config.check_keys(cfg, "check")
-    if cfg.n_images < 2:
-        raise ValueError(f"n_images must be >= 2, got {cfg.n_images}")
-    node = config.role_node(cfg, "encoder")
-    data = config.build_data(cfg.data, cfg.cache)
+    plain, node = composed.settings, composed.models["encoder"].node
+    n_images, dtype = plain["n_images"], plain["dtype"]
+    if n_images < 2:
+        raise ValueError(f"n_images must be >= 2, got {n_images}")
+    data = config.build_data(plain["data"], plain["cache"])
     data.check()
-    model = config.build_model(node, cfg.device, cfg.dtype)
+    model = config.build_model(node, plain["device"], dtype)
     if model.image_size != data.image_size:
         raise ValueError(
             f"encoder={model.name} takes images of {model.image_size} pixels but "
             f"data.image_size={data.image_size}: make them equal"
         )
-    set_numerics(cfg.seed)
+    set_numerics(plain["seed"])
     if model.needs_fit:
         model.check_fit(data.n_train)
-        frozen = FrozenModel(model, model.options, cfg.dtype)
-        fit_frozen_model(frozen, data.split("train"), config.open_cache(cfg.cache), cfg.batch_size)
+        frozen, cache = FrozenModel(model, model.options, dtype), config.open_cache(plain["cache"])
+        fit_frozen_model(frozen, data.split("train"), cache, plain["batch_size"])
     images = data.split("test")
-    images = images.subset(min(cfg.n_images, len(images)))
+    images = images.subset(min(n_images, len(images)))
     x = images.images(slice(None))
     print(
         f"{model.name} ({type(model).__name__}) on {len(x)} test images of {data.name}, "
-        f"{model.image_size} x {model.image_size}, on {model.device} in {cfg.dtype}",
+        f"{model.image_size} x {model.image_size}, on {model.device} in {dtype}",
         flush=True,
     )
     file = None if node.get("init_seed") is not None else config.weight_file(node)
@@ -77,7 +77,7 @@ def run(cfg: DictConfig) -> Iterator["Finding"]:
     yield from _weights(model, file, averages, data)
     z, known, trained = _latents(model, images), drew(model, images), file is not None
     yield from check_model(model, x, z, known, trained or model.needs_fit)
-    yield from _crops(model, node, cfg, data, x)
+    yield from _crops(model, node, plain, data, x)
 
 
 def _latents(model: "GenerativeModel", images: "ImageSet") -> "Tensor":
@@ -117,7 +117,11 @@ def _weights(
 
 
 def _crops(
-    model: "GenerativeModel", node: DictConfig, cfg: DictConfig, data: "ImageData", x: "Tensor"
+    model: "GenerativeModel",
+    node: dict[str, Any],
+    plain: dict[str, Any],
+    data: "ImageData",
+    x: "Tensor",
 ) -> Iterator["Finding"]:
     """Compare the same images under each crop of the data set, if it has crops."""
     from stitching.check import ranges
@@ -128,9 +132,8 @@ def _crops(
         return
     errors = {}
     for crop in CROPS:
-        cropped = OmegaConf.merge(cfg.data, {"crop": crop})
-        assert isinstance(cropped, DictConfig)
-        y = config.build_data(cropped, cfg.cache).split("test").images(slice(0, len(x)))
+        cropped = config.build_data(plain["data"] | {"crop": crop}, plain["cache"])
+        y = cropped.split("test").images(slice(0, len(x)))
         errors[crop] = ranges.detail_error(model, y)
     trained = node.get("trained_crop")
     yield guarded("crop", lambda: ranges.crops(errors, data.crop, trained))
@@ -146,7 +149,7 @@ def main(cfg: DictConfig) -> None:
         sys.exit(WRONG_USAGE)
     levels: Counter[str] = Counter()
     try:
-        for finding in run(cfg):
+        for finding in run(config.resolve(cfg, "check")):
             print(finding, flush=True)
             levels[finding.level.value] += 1
     except config.USER_ERRORS as error:

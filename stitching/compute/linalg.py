@@ -1,17 +1,20 @@
-"""Gram matrices and eigendecompositions, the two large float64 steps of a linear map.
+"""Linear algebra in float64: Gram matrices, eigendecompositions and principal components.
 
-On a CPU both are scipy's OpenBLAS, not torch's MKL: on processors that are not Intel's MKL takes
-1.3 to 1.7 times as long for eigenvectors (3,000 and 9,000 rows), and torch has no symmetric
-product at all. Elsewhere they are torch's.
+On a CPU `add_gram` and `eigh` use scipy's OpenBLAS, not torch's MKL: on processors that are not
+Intel's MKL takes 1.3 to 1.7 times as long for eigenvectors (3,000 and 9,000 rows), and torch has
+no symmetric product at all. Elsewhere they are torch's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
 #: Above this the workspace of LAPACK's fastest driver has more entries than it can count.
 _LARGEST = 32_000
+
+#: Rows or columns that principal components convert to float64 at a time.
+_BLOCK = 2048
 
 
 def add_gram(gram: Tensor, part: Tensor) -> None:
@@ -89,3 +92,43 @@ def singular(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 def by_columns(matrix: Tensor) -> Tensor:
     """Return a matrix as `eigh` stores it: products round alike only with the same layout."""
     return matrix.T.contiguous().T
+
+
+def principal_components(x: Tensor, mean: Tensor, n: int) -> Tensor:
+    """Return the orthonormal directions in which rows vary, strongest first.
+
+    Args:
+        x: Shape (N, D), N >= 2.
+        mean: Its column means, shape (D,), float64.
+        n: How many of them.
+
+    Returns:
+        Shape (n, D), float64; fewer rows if the numerical rank of the centred x is lower, which
+        is N - 1 at most.
+    """
+    rows, width = x.shape
+    gram = mean.new_zeros(min(rows, width), min(rows, width))
+    for part in _centred_blocks(x, mean):
+        gram += part @ part.T if width >= rows else part.T @ part
+    values, vectors = torch.linalg.eigh(gram)
+    # In units of the largest eigenvalue, as the rank of a matrix is usually judged.
+    floor = max(rows, width) * torch.finfo(torch.float64).eps * float(values[-1])
+    keep = values > max(floor, 0.0)
+    if width >= rows:
+        keep[0] = False  # centred rows span N - 1 directions, whatever the rounding
+    directions = vectors[:, keep].flip(1)[:, :n]
+    if width >= rows:
+        directions = torch.cat([part.T @ directions for part in _centred_blocks(x, mean)])
+    # Restores the right angles that weak directions lose in the step from N to D dimensions.
+    directions = torch.linalg.qr(directions)[0].T
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    signed: Tensor = directions * largest.sign()
+    return signed
+
+
+def _centred_blocks(x: Tensor, mean: Tensor) -> Iterator[Tensor]:
+    """Centred float64 blocks: of columns where the rows are the shorter side, else of rows."""
+    rows, width = x.shape
+    for i in range(0, max(rows, width), _BLOCK):
+        part = slice(i, i + _BLOCK)
+        yield x[:, part].double() - mean[part] if width >= rows else x[part].double() - mean

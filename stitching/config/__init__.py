@@ -1,15 +1,11 @@
-"""Composes configurations and builds what they describe; the only room that knows Hydra."""
+"""Composes configurations with Hydra, makes them plain, and builds what they describe."""
 
 from stitching.config.compose import (
     ROLES,
     absolute,
     cache_root,
-    check_keys,
     conf_dir,
-    model_node,
-    model_options,
     register_roles,
-    role_node,
     to_plain,
 )
 from stitching.config.instantiate import (
@@ -18,14 +14,15 @@ from stitching.config.instantiate import (
     build_data,
     build_model,
     build_protocol,
-    compose_config,
+    model_options,
     open_cache,
     weight_file,
 )
 from stitching.config.labels import label_models
+from stitching.config.plain import Composed, RoleModel, compose_config, resolve
 
 __all__ = [
-    "ROLES", "USER_ERRORS", "absolute", "build", "build_data", "build_model", "build_protocol",
-    "cache_root", "check_keys", "compose_config", "conf_dir", "label_models", "model_node",
-    "model_options", "open_cache", "register_roles", "role_node", "to_plain", "weight_file",
+    "ROLES", "USER_ERRORS", "Composed", "RoleModel", "absolute", "build", "build_data",
+    "build_model", "build_protocol", "cache_root", "compose_config", "conf_dir", "label_models",
+    "model_options", "open_cache", "register_roles", "resolve", "to_plain", "weight_file",
 ]  # fmt: skip

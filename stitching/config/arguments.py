@@ -1,4 +1,4 @@
-"""Checks options against the constructor that they are for, before it is called."""
+"""Checks the options of a constructor before it is called."""
 
 import inspect
 import types
@@ -19,10 +19,10 @@ _WORDS = {
 
 
 def check_arguments(node: Mapping[str, Any], where: str, also: Iterable[str] = ()) -> None:
-    """Check names and plain types of what `_target_` is to be called with, nested ones included.
+    """Check names and types of the arguments for `_target_`, nested ones included.
 
-    A constructor with `**kwargs` takes every name. Types are checked where its annotation is of
-    numbers, text, null and lists of these.
+    A constructor with `**kwargs` takes every name. Types are checked where the annotation consists
+    of numbers, text, null and lists of these.
 
     Args:
         node: A resolved configuration.
@@ -30,7 +30,7 @@ def check_arguments(node: Mapping[str, Any], where: str, also: Iterable[str] = (
         also: Further keys that the node may have, for suggestions.
 
     Raises:
-        ValueError: An argument is unknown, or its value of another type.
+        ValueError: An argument is unknown, or its value has another type.
     """
     for key, value in node.items():
         if isinstance(value, Mapping) and node.get("_recursive_", True):
@@ -73,9 +73,9 @@ def _arms(hint: Any) -> tuple[Any, ...]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is of an annotated type; of other types than plain ones all are."""
+    """Return whether a plain value has an annotated type; True for types that are not plain."""
     arms = _arms(hint)
-    # What may be nothing but null says why itself.
+    # A constructor that takes nothing but null raises a message of its own.
     return arms == (types.NoneType,) or any(_fits_one(value, arm) for arm in arms)
 
 

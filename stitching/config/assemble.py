@@ -1,38 +1,36 @@
 """Builds and checks a cell from its configuration, before the first image is encoded.
 
-What cells of a sweep share is a `Setting`; models are built on top of it, and a cell of both. The
-check at the start of a sweep builds the same parts, each distinct one once.
+A `Setting` is what cells of a sweep have in common; a cell adds its models. The check at the start
+of a sweep builds the same parts, each distinct one once.
 """
 
 import functools
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
 from stitching import config
 from stitching.compute import devices
 from stitching.config.compatibility import (
     check_measures,
-    check_metrics,
     check_pair,
     check_penalty,
-    check_picture,
     check_rank_curve,
     check_role,
-    check_size,
     check_test_images,
-    say_selection,
+    log_once,
     warn_of_crop,
 )
-from stitching.config.compose import CHOICE, ROLES, job_number, model_node, role_node, to_plain
-from stitching.config.labels import changed_options, check_penalty_names, label_models, model_name
+from stitching.config.compose import CHOICE, ROLES, job_number
+from stitching.config.labels import check_penalty_names
+from stitching.config.plain import Composed, RoleModel
 from stitching.config.values import check_values
 from stitching.pipeline.encoding import FrozenModel
+from stitching.records.words import nearest
 
 if TYPE_CHECKING:
     from stitching.data.base import ImageData
@@ -46,12 +44,10 @@ if TYPE_CHECKING:
     from stitching.pipeline.protocol import Protocol
     from stitching.probes import AttributeProbes
 
-__all__ = ["Setting", "build_cell", "build_frozen_model", "build_setting"]
-
 log = logging.getLogger(__name__)
 
-#: Builds the model of a role from its configuration, or returns one that was built before.
-Models = Callable[[DictConfig, str], "GenerativeModel"]
+#: Builds the model of a role from its configuration, or returns an equal one.
+Models = Callable[[dict[str, Any], str], "GenerativeModel"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +55,10 @@ class Setting:
     """All of a cell but its models.
 
     Attributes:
-        plain: The resolved configuration.
-        device: Where networks run.
-        dtype: Their precision.
-        data: The data set, checked.
-        protocol: What is measured on what.
+        plain: All values of the configuration.
         template: The map, unfitted.
-        metrics: Image metrics by name.
-        probes: Of binary attributes, or None to do without.
-        rank_curve: As the cell takes it.
-        cache: Where latents are kept.
+        probes: Probes of binary attributes; None with `probe=none`.
+        rank_curve: Ranks, "auto" or None.
     """
 
     plain: dict[str, Any]
@@ -84,36 +74,35 @@ class Setting:
 
     @property
     def drawn_with(self) -> int | None:
-        """Seed of latents drawn from posteriors; None for their means."""
+        """Seed of latents drawn from posteriors; None for posterior means."""
         seed: int = self.plain["seed"]
         return seed if self.protocol.latents == "sampled" else None
 
 
-def build_setting(cfg: DictConfig) -> Setting:
+def build_setting(plain: dict[str, Any]) -> Setting:
     """Build and check what does not depend on the models of a cell.
+
+    Args:
+        plain: All values of the configuration.
 
     Raises:
         ValueError: An option is wrong, or two of them do not go together.
         FileNotFoundError: Data are missing.
     """
-    config.check_keys(cfg)
-    plain = to_plain(cfg)
     check_values(plain)
     device = devices.pick_device(plain["device"], job_number())
     dtype = devices.check_dtype(plain["dtype"])
     devices.warn_of_slow_dtype(device, dtype)
-    drawn = isinstance(cfg.data.get("model"), DictConfig)
-    data = (
-        _drawn_data(json.dumps(to_plain(cfg.data)))
-        if drawn
-        else config.build_data(cfg.data, cfg.cache)
-    )
+    if isinstance(plain["data"].get("model"), dict):
+        data = _drawn_data(json.dumps(plain["data"]))
+    else:
+        data = config.build_data(plain["data"], plain["cache"])
     protocol = config.build_protocol(plain["protocol"])
     check_measures(protocol.measures, plain["metric"])
     check_penalty_names(protocol)
-    check_picture(plain["picture"], check_test_images(protocol, data))
+    check_test_images(protocol, data, plain["picture"])
     data.check()
-    template = config.build(cfg.map, "map")
+    template = config.build(plain["map"], "map")
     check_penalty(protocol, template)
     return Setting(
         plain=plain,
@@ -123,44 +112,34 @@ def build_setting(cfg: DictConfig) -> Setting:
         protocol=protocol,
         template=template,
         metrics=_metrics(plain["metric"], device, data.image_size),
-        probes=build_probes(plain["probe"], data),
+        probes=_probes(plain["probe"], data),
         rank_curve=check_rank_curve(plain["rank_curve"], template),
         cache=config.open_cache(plain["cache"]),
     )
 
 
-def build_frozen_model(
-    cfg: DictConfig, role: str, setting: Setting, models: Models
-) -> FrozenModel:
-    """Build the model of a role: `encoder`, `decoder` or `via`; check it with the setting.
+def build_frozen_model(chosen: RoleModel, setting: Setting, models: Models) -> FrozenModel:
+    """Build the model of a role, and check it with the setting.
 
     Args:
-        cfg: Labelled, see `labels.label_models`.
-        role: The role.
-        setting: Of the same configuration.
+        chosen: Configuration of the model.
+        setting: The rest of the cell.
         models: Builds or finds the model.
 
     Raises:
         ValueError: An option is wrong, or the model does not go with the role or the data.
         FileNotFoundError: Weights are missing.
     """
-    node = model_node(str(cfg.via), cfg) if role == "via" else role_node(cfg, role)
-    model = models(node, role)
-    check_role(role, model, setting.data)
-    if role == "via":
-        return FrozenModel(model, model.options, setting.dtype, setting.drawn_with)
-    warn_of_crop(model.name, node.get("trained_crop"), setting.plain["data"].get("crop"))
-    return FrozenModel(
-        model,
-        model.options,
-        setting.dtype,
-        setting.drawn_with,
-        yaml_name=model_name(cfg[role]),
-        changed=changed_options(cfg, role),
-    )
+    model = models(chosen.node, chosen.role)
+    check_role(chosen.role, model, setting.data)
+    if chosen.role != "via":
+        trained_crop = chosen.node.get("trained_crop")
+        warn_of_crop(model.name, trained_crop, setting.plain["data"].get("crop"))
+    names = chosen.yaml_name, chosen.changed
+    return FrozenModel(model, model.options, setting.dtype, setting.drawn_with, *names)
 
 
-def build_cell(cfg: DictConfig) -> "Cell":
+def build_cell(composed: Composed) -> "Cell":
     """Build and check all of a cell before any image is encoded.
 
     Raises:
@@ -171,22 +150,24 @@ def build_cell(cfg: DictConfig) -> "Cell":
     from stitching.pipeline.cell import Cell
     from stitching.pipeline.fitting import Fitting
 
-    label_models(cfg)
-    setting = build_setting(cfg)
+    setting = build_setting(composed.settings)
     plain, protocol, cache = setting.plain, setting.protocol, setting.cache
     if setting.device.type == "cuda":
         # Whose memory is recorded, and where libraries allocate.
         torch.cuda.set_device(setting.device)
     models: dict[str, GenerativeModel] = {}
 
-    def shared(node: DictConfig, role: str) -> "GenerativeModel":
+    def shared(node: dict[str, Any], role: str) -> "GenerativeModel":
         key = node_key(node)
         if key not in models:
             models[key] = config.build_model(node, str(setting.device), setting.dtype, role)
         return models[key]
 
-    encoder, decoder = (build_frozen_model(cfg, role, setting, shared) for role in ROLES)
-    via = None if plain["via"] is None else build_frozen_model(cfg, "via", setting, shared)
+    built = {
+        role: build_frozen_model(chosen, setting, shared)
+        for role, chosen in composed.models.items()
+    }
+    encoder, decoder = (built[role] for role in ROLES)
     check_pair(setting.template, encoder, decoder)
     set_numerics(plain["seed"])
     return Cell(
@@ -205,7 +186,7 @@ def build_cell(cfg: DictConfig) -> "Cell":
         cache=cache,
         batch_size=plain["batch_size"],
         seed=plain["seed"],
-        via=via,
+        via=built.get("via"),
         round_trip=plain["round_trip"],
         geometry=plain["geometry"],
         rank_curve=setting.rank_curve,
@@ -213,33 +194,28 @@ def build_cell(cfg: DictConfig) -> "Cell":
     )
 
 
-def node_key(node: DictConfig) -> str:
-    """Return a text that is equal for equal models, whatever they are called."""
-    found = {k: v for k, v in to_plain(node).items() if k != CHOICE}
-    return json.dumps(found, sort_keys=True)
+def node_key(node: Mapping[str, Any]) -> str:
+    """Return a text that is equal for equal configurations, whatever YAML they come from."""
+    return json.dumps({k: v for k, v in node.items() if k != CHOICE}, sort_keys=True)
 
 
 @functools.lru_cache(maxsize=1)
 def _drawn_data(text: str) -> "ImageData":
-    """Drawn images of this process, so that cells of a sweep share what was drawn."""
-    return config.build_data(OmegaConf.create(json.loads(text)))
+    """Build drawn images once per process: cells of a sweep share them."""
+    return config.build_data(json.loads(text))
 
 
 @functools.lru_cache(maxsize=32)
 def _metric(key: str, text: str, device: str) -> "ImageMetric":
-    """Build a metric once per process: its networks serve every cell of a sweep."""
+    """Build a metric once per process: cells of a sweep share its networks."""
     metric: ImageMetric = config.build(json.loads(text), f"metric.{key}")
     if metric.unavailable is not None:
         log.warning("image/%s will be absent: %s", metric.name, metric.unavailable)
     return metric.to(device)
 
 
-def build_probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | None":
-    """Build the probes of binary attributes; None with `probe=none`.
-
-    Raises:
-        ValueError: An option is wrong, or the data lack an attribute that is asked for.
-    """
+def _probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | None":
+    """Build the probes of binary attributes; None with `probe=none`."""
     if not node.get("_target_"):
         for key in node.keys() - {"_target_"}:
             raise ValueError(f"probe.{key}: probe=none has no options; choose another probe")
@@ -248,17 +224,13 @@ def build_probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | 
     names = data.split("train").attributes
     selected = probes.selected(names)
     if probes.attributes == "auto":
-        say_selection(probes.selection(names), ", ".join(selected))
+        shown = f" ({', '.join(selected)})" if selected else ""
+        log_once(logging.INFO, "probes of attributes: %s%s", probes.selection(names), shown)
     return probes
 
 
 def _probe_suite(setting: Setting, decoder: str) -> "ProbeSuite | None":
-    """Return all probes of a cell, with a penalty picked by hand for its decoder if there is one.
-
-    Args:
-        setting: Of the cell.
-        decoder: Name of the decoder's YAML.
-    """
+    """Return all probes of a cell, with the penalty picked by hand for its decoder, if any."""
     from stitching.pipeline.probing import ProbeSuite
     from stitching.probes import FactorProbes, LassoProbes, SoftmaxProbes
 
@@ -274,7 +246,7 @@ def _probe_suite(setting: Setting, decoder: str) -> "ProbeSuite | None":
 
 
 def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
-    """A metric's configuration, weight files of the user's relative to the launch folder."""
+    """Return a metric's configuration with absolute paths of weight files."""
     fixed = dict(node)
     if isinstance(node.get("weights"), str):
         fixed["weights"] = config.absolute(node["weights"])
@@ -285,19 +257,28 @@ def _metric_options(node: dict[str, Any]) -> dict[str, Any]:
 
 def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[str, "ImageMetric"]:
     """Build the metrics and check that they can measure images of this size."""
-    check_metrics(nodes)
+    for key, node in nodes.items():
+        if not isinstance(node, dict) or "_target_" not in node:
+            raise ValueError(
+                f"metric.{key} is not a metric{nearest(key, nodes.keys() - {key}, 'metric.')}; "
+                "metrics are chosen as in metric=[rmse,lpips]"
+            )
     metrics = {
         key: _metric(key, json.dumps(_metric_options(node)), str(device))
         for key, node in nodes.items()
     }
     for key, metric in metrics.items():
-        check_size(key, metric, size)
+        if metric.unavailable is None and size < metric.smallest_image:
+            raise ValueError(
+                f"metric {key} needs images of at least {metric.smallest_image} pixels a side, "
+                f"but data.image_size={size}: leave it out with '~metric.{key}'"
+            )
     return metrics
 
 
 @functools.lru_cache(maxsize=1)
 def _factorisations(cache: "Cache") -> "Factorisations":
-    """Factorisations in memory, so that the cells of a sweep share them."""
+    """Return the factorisations of this process: cells of a sweep share them."""
     from stitching.pipeline.fitting import Factorisations
 
     return Factorisations(cache)

@@ -1,6 +1,6 @@
-"""Checks that models, data, map, metrics and protocol go together, before any long work.
+"""Checks that models, data, map, metrics and protocol fit together, before any long work.
 
-Each raises a ValueError whose message says which two do not, and what to change.
+Each raises a ValueError that names the two that do not fit, and what to change.
 """
 
 import copy
@@ -14,7 +14,6 @@ from stitching.records.words import nearest
 if TYPE_CHECKING:
     from stitching.data.base import ImageData
     from stitching.maps import Map
-    from stitching.metrics.base import ImageMetric
     from stitching.models.base import GenerativeModel
     from stitching.pipeline.encoding import FrozenModel
     from stitching.pipeline.protocol import Protocol
@@ -23,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 def check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
-    """Check that a model can play a role: `encoder`, `decoder` or `via`, which encodes too."""
+    """Check that a model can be used as `encoder`, `decoder` or `via`, which also encodes."""
     from stitching.data.drawn import DrawingModel, Drawn, check_drew
 
     if role == "decoder" and not model.can_decode:
@@ -40,7 +39,7 @@ def check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
             f"data.image_size={data.image_size}: make them equal"
         )
     trained_on = model.card.get("data")
-    # Drawn images are of the kind that the model that drew them was trained on.
+    # Drawn images resemble those that the model that drew them was trained on.
     kind = data.model.card.get("data") if isinstance(data, Drawn) else data.name
     if trained_on and trained_on != kind:
         log.warning(
@@ -51,7 +50,7 @@ def check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
 
 
 def check_pair(template: "Map", encoder: "FrozenModel", decoder: "FrozenModel") -> None:
-    """Check that the map can connect two spaces, both ways, and that names tell them apart.
+    """Check that the map can connect two spaces, both ways, and that their names differ.
 
     Raises:
         ValueError: Shapes that the map cannot connect, `map=identity` between spaces that differ,
@@ -87,12 +86,12 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         if options[0].get(key) != options[1].get(key)
     ]
     rest = [key for key in dict.fromkeys([*one, *other]) if key != "options"]
-    # Other options bring other weights and other code: what was chosen says it all.
+    # Other options imply other weights and other code: naming the options suffices.
     return found or [key for key in rest if one.get(key) != other.get(key)]
 
 
 def check_rank_curve(wanted: Any, template: "Map") -> str | list[int] | None:
-    """Return ranks, "auto" or None, once the map is known to be one that has a rank curve."""
+    """Return ranks, "auto" or None; raise if the map has no rank curve."""
     from stitching.maps import SpectralMap
 
     if wanted is None:
@@ -110,35 +109,31 @@ def check_rank_curve(wanted: Any, template: "Map") -> str | list[int] | None:
     return ranks or "auto"
 
 
-def check_test_images(protocol: "Protocol", data: "ImageData") -> int:
-    """Return how many test images are measured on."""
+def check_test_images(protocol: "Protocol", data: "ImageData", picture: int = 0) -> None:
+    """Check that there are the test images to measure on, and that the picture is one of them."""
     wanted = protocol.test_images
     if wanted is not None and wanted > data.n_test:
         raise ValueError(
             f"protocol.test_images={wanted}, but data.n_test={data.n_test}: raise data.n_test, or "
             "set protocol.test_images=null"
         )
-    return data.n_test if wanted is None else wanted
-
-
-def check_picture(picture: int, n_test: int) -> None:
-    """Check that the image to show is one of the test images that are measured on."""
-    if not 0 <= picture < n_test:
+    measured = data.n_test if wanted is None else wanted
+    if not 0 <= picture < measured:
         raise ValueError(
-            f"picture={picture} is not a test image: use 0 to {n_test - 1}, as {n_test} are "
+            f"picture={picture} is not a test image: use 0 to {measured - 1}, as {measured} are "
             "measured on (data.n_test, protocol.test_images)"
         )
 
 
 def check_measures(wanted: Sequence[str], metrics: Collection[str]) -> None:
-    """Check that a protocol judges by measures that there are.
+    """Check the keys of a protocol's measures.
 
     Args:
-        wanted: Keys of measures.
+        wanted: The keys.
         metrics: Names of the image metrics of the run, a user's own included.
 
     Raises:
-        ValueError: One is unknown, or there are none.
+        ValueError: A key is unknown, or there is none.
     """
     from stitching.results.measures import MEASURES
 
@@ -153,7 +148,7 @@ def check_measures(wanted: Sequence[str], metrics: Collection[str]) -> None:
 
 
 def check_penalty(protocol: "Protocol", template: "Map") -> None:
-    """Check that penalties picked by hand are asked for with a map that has one."""
+    """Check that the map has a penalty if the protocol picks penalties by hand."""
     if protocol.penalty == "by_hand" and template.name != "ridge":
         raise ValueError(
             f"protocol.penalty=by_hand is for map=ridge, got map={template.name}: set "
@@ -161,58 +156,30 @@ def check_penalty(protocol: "Protocol", template: "Map") -> None:
         )
 
 
-def check_metrics(nodes: Mapping[str, Any]) -> None:
-    """Check that all entries of `metric` are configurations of metrics."""
-    for key, node in nodes.items():
-        if not isinstance(node, dict) or "_target_" not in node:
-            raise ValueError(
-                f"metric.{key} is not a metric{nearest(key, nodes.keys() - {key}, 'metric.')}; "
-                "metrics are chosen as in metric=[rmse,lpips]"
-            )
-
-
-@functools.lru_cache(maxsize=64)
-def say_selection(selection: str, names: str) -> None:
-    """Log once per sweep which attributes `probe.attributes=auto` takes."""
-    log.info("probes of attributes: %s%s", selection, f" ({names})" if names else "")
-
-
-def check_size(key: str, metric: "ImageMetric", image_size: int) -> None:
-    """Check that a metric can measure images of this size."""
-    if metric.unavailable is None and image_size < metric.smallest_image:
-        raise ValueError(
-            f"metric {key} needs images of at least {metric.smallest_image} pixels a side, but "
-            f"data.image_size={image_size}: leave it out with '~metric.{key}'"
-        )
+@functools.lru_cache(maxsize=256)
+def log_once(level: int, text: str, *values: str) -> None:
+    """Log a message the first time in a process; every cell of a sweep would repeat it."""
+    log.log(level, text, *values)
 
 
 def warn_of_low_precision(model: "GenerativeModel", dtype: str) -> None:
-    """Warn if a model computes in fewer digits than `dtype` says, by its own weights."""
+    """Warn if the weights of a model make it compute in fewer digits than `dtype`."""
     held = {v.dtype for v in model.parameters() if v.is_floating_point() and v.itemsize < 4}
     if held and dtype != "float64":
-        _warn_of_low_precision(model.name, ", ".join(sorted(map(str, held))), dtype)
-
-
-@functools.lru_cache(maxsize=64)
-def _warn_of_low_precision(name: str, held: str, dtype: str) -> None:
-    log.warning(
-        "model %s holds weights in %s and computes in them, whatever dtype=%s says: convert them "
-        "with .float() in its constructor for dtype=float32",
-        *(name, held.replace("torch.", ""), dtype),
-    )
+        log_once(
+            logging.WARNING,
+            "model %s holds weights in %s and computes in them, whatever dtype=%s says: convert "
+            "them with .float() in its constructor for dtype=float32",
+            *(model.name, ", ".join(sorted(map(str, held))).replace("torch.", ""), dtype),
+        )
 
 
 def warn_of_crop(name: str, trained: str | None, used: str | None) -> None:
-    """Warn if a model was trained on faces framed unlike those it will see."""
+    """Warn if a model was trained on faces framed unlike those of the data."""
     if trained and used and trained != used:
-        _warn_of_crop(name, trained, used)
-
-
-@functools.lru_cache(maxsize=64)
-def _warn_of_crop(name: str, trained: str, used: str) -> None:
-    """Warn once per model and sweep, in which every cell would say the same."""
-    log.warning(
-        "%s was trained on images cropped as %s, but data.crop=%s: a grid shows one crop to all "
-        "of its models, so this one sees faces framed unlike those it knows",
-        *(name, trained, used),
-    )
+        log_once(
+            logging.WARNING,
+            "%s was trained on images cropped as %s, but data.crop=%s: a grid shows one crop to "
+            "all of its models, so this one sees faces framed unlike those it was trained on",
+            *(name, trained, used),
+        )

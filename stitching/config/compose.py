@@ -1,12 +1,8 @@
-"""Composes configurations: Hydra's folders, the roles of models, plain values.
-
-Keys, values and names of models are checked elsewhere in this package.
-"""
+"""Composes configurations: folders, options of the roles, models by name."""
 
 import functools
 import json
 import os
-import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,16 +14,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.types import RunMode
 from hydra.utils import to_absolute_path
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stitching.config.refusals import name_nearest, unknown_key
+from stitching.config.refusals import name_nearest
 
 ROLES = ("encoder", "decoder")
 #: The group of `data=drawn`, with a dot so that the option reads like any other of the data.
 DRAWING = "data.model"
 
-#: Key that `labels` adds to a role's model: the name of its YAML.
+#: Key that `labels` adds to a role's model: the name of its YAML file.
 CHOICE = "_model_"
 
 #: Keys of a model's YAML that its constructor does not take.
@@ -38,7 +34,7 @@ NOT_OPTIONS = (
 
 
 def conf_dir() -> Path:
-    """Return the folder of configurations: in an installed package, or beside it in a checkout."""
+    """Return the folder of configurations: in the installed package, or in the checkout."""
     package = Path(__file__).parents[1]
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
@@ -48,7 +44,7 @@ class _Store(ConfigStore):
     """Hydra's store of configurations, without entries that `conf/hydra` has a file for.
 
     Hydra would check such a file against the entry that a plugin stores under the same name, and
-    warn of that in every process of a sweep. These are sent this store before they load plugins.
+    warn in every process of a sweep. Worker processes get this store before they load plugins.
     """
 
     def store(
@@ -59,17 +55,14 @@ class _Store(ConfigStore):
         package: str | None = None,
         provider: str | None = None,
     ) -> None:
-        """Store an entry, unless it is a plugin's and there is a preset of its name."""
-        if not _is_preset(group or "", name):
+        """Store an entry, unless it is a plugin's and a preset has its name."""
+        preset = conf_dir() / (group or "") / f"{name}.yaml"
+        if not ((group or "").startswith("hydra/") and preset.is_file()):
             super().store(name, node, group, package, provider)
 
 
-def _is_preset(group: str, name: str) -> bool:
-    return group.startswith("hydra/") and (conf_dir() / group / f"{name}.yaml").is_file()
-
-
 def _store() -> ConfigStore:
-    """Return Hydra's store, made to prefer presets."""
+    """Return Hydra's store of configurations, replaced by a `_Store`."""
     store = ConfigStore.instance()
     if isinstance(store, _Store):
         return store
@@ -77,22 +70,22 @@ def _store() -> ConfigStore:
     own.repo = store.repo
     for path in (conf_dir() / "hydra").glob("*/*.yaml"):  # of plugins that are loaded already
         own.repo.get("hydra", {}).get(path.parent.name, {}).pop(path.name, None)
-    Singleton._instances[ConfigStore] = own  # type: ignore[assignment]  # an instance it is
+    Singleton._instances[ConfigStore] = own  # type: ignore[assignment]
     return own
 
 
 def register_roles() -> None:
-    """Make models options of `encoder` and `decoder`, and those that draw of `data.model`.
+    """Make models options of `encoder` and `decoder`, and those that draw, of `data.model`.
 
-    The option itself is empty; what it selects is loaded by `model@encoder: ${encoder}`. Without
-    these entries `--help` would not list them and `encoder=glob(*)` would find none.
+    The option itself is empty; `model@encoder: ${encoder}` loads the model. Without these entries
+    `--help` would not list them and `encoder=glob(*)` would find none.
     """
     name_nearest()
     store = _store()
     for path in sorted((conf_dir() / "model").glob("*.yaml")):
         for role in ROLES:
             store.store(group=role, name=path.stem, node={})
-        # Others are found too, and refused when built.
+        # Other models are accepted too, and refused when built.
         if "models.gan.GAN" in path.read_text(encoding="utf-8"):
             store.store(group=DRAWING, name=path.stem, node={})
     # `${data.model}` would look for `model` inside `data`, not for the choice of that name.
@@ -100,44 +93,18 @@ def register_roles() -> None:
 
 
 def _choice(group: str, *, _root_: DictConfig) -> str:
-    """What was chosen for a group, in a defaults list."""
+    """Return the option chosen for a group, in a defaults list."""
     chosen: str = _root_[group]
     return chosen
 
 
-def compose_with_choices(
-    overrides: list[str], config_name: str = "config"
-) -> tuple[DictConfig, dict[str, Any]]:
-    """Compose a configuration; return it, and which option was chosen for each group.
-
-    Raises:
-        ValueError: An override does not fit.
-    """
-    from hydra.errors import HydraException
-
-    register_roles()
-    if GlobalHydra.instance().is_initialized():
-        raise ValueError("stitching's Python functions cannot compose inside a Hydra application")
-    try:
-        with initialize_config_dir(str(conf_dir().resolve()), version_base="1.3"):
-            cfg = compose(config_name, overrides, return_hydra_config=True)
-    except HydraException as error:
-        raise ValueError(str(error)) from error
-    choices = {str(key): value for key, value in cfg.hydra.runtime.choices.items()}
-    with open_dict(cfg):
-        del cfg["hydra"]
-    return cfg, choices
-
-
-def _hydra() -> AbstractContextManager[object]:
-    """Hydra as it is running, or else of this project's folder: in Python, in a sweep's worker."""
-    if GlobalHydra.instance().is_initialized():
-        return nullcontext()
+def initialized() -> AbstractContextManager[object]:
+    """Return a context in which Hydra is initialised with this project's folder."""
     return initialize_config_dir(str(conf_dir().resolve()), version_base="1.3")
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
-    """Return nested plain dicts and lists, every interpolation resolved.
+    """Return a configuration as nested dicts and lists, every interpolation resolved.
 
     Raises:
         ValueError: A value is missing (`???`) or an interpolation fails; the message names it.
@@ -150,61 +117,21 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def check_keys(cfg: DictConfig, name: str = "config") -> None:
-    """Check that a configuration has no keys at its top that nothing reads.
-
-    A key that some value refers to as `${KEY}` is read. A primary configuration of the user's own
-    may have any.
-
-    Args:
-        cfg: What was composed.
-        name: The primary configuration that the program starts from.
-
-    Raises:
-        ValueError: It has such a key; the message names the nearest known one.
-    """
-    if HydraConfig.initialized() and HydraConfig.get().job.config_name not in (name, None):
-        return
-    text = json.dumps(OmegaConf.to_container(cfg, resolve=False), default=str)
-    for key in map(str, cfg):
-        read = key in _top_keys(name) or re.search(rf"\$\{{{re.escape(key)}[.}}\[]", text)
-        if not read:
-            raise ValueError(
-                f"{unknown_key(key, cfg)}. Nothing reads it: leave it out, or refer to it "
-                f"as ${{{key}}}"
-            )
-
-
-@functools.cache
-def _top_keys(name: str) -> frozenset[str]:
-    """Keys at the top of one of this project's primary configurations."""
-    plain = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{name}.yaml"), resolve=False)
-    assert isinstance(plain, dict)
-    found = {str(key) for key in plain} | {"hydra"}
-    for entry in plain["defaults"]:
-        if not isinstance(entry, dict):
-            found |= _top_keys(entry) if (conf_dir() / f"{entry}.yaml").is_file() else set()
-            continue
-        group = str(next(iter(entry)))
-        found.add(group.rpartition(" ")[2].rpartition("@")[2])
-    return frozenset(found - {"defaults", "experiment"})
-
-
 def absolute(path: str) -> str:
-    """Return a path of the user's relative to the folder the command was started in."""
+    """Return an absolute path; relative ones start where the command was started."""
     path = os.path.expanduser(path)
     return to_absolute_path(path) if HydraConfig.initialized() else os.path.abspath(path)
 
 
 def job_number() -> int | None:
-    """Return the place of this job in its sweep, from 0; None outside a sweep."""
+    """Return the number of this job in its sweep, from 0; None outside a sweep."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     return int(HydraConfig.get().job.num)
 
 
 def cache_root(path: str | None) -> Path:
-    """Return the cache folder: configured, `STITCHING_CACHE`, or the user's cache folder."""
+    """Return the cache folder: `path`, else `STITCHING_CACHE`, else in the user's cache folder."""
     chosen = path or os.environ.get("STITCHING_CACHE")
     if chosen:
         return Path(absolute(chosen))
@@ -212,37 +139,27 @@ def cache_root(path: str | None) -> Path:
     return Path(base) / "stitching"
 
 
-def model_options(node: DictConfig) -> dict[str, Any]:
-    """Return the options of a model that its constructor takes, plus `_target_`.
-
-    Raises:
-        ValueError: The node is not a model's configuration.
-    """
-    plain = to_plain(node) if isinstance(node, DictConfig) else {}
-    if "_target_" not in plain or "name" not in plain:
-        raise ValueError(f"not a model: {node!r}; a model YAML has at least _target_ and name")
-    return {key: value for key, value in plain.items() if key not in NOT_OPTIONS}
+def config_folders() -> tuple[str, ...]:
+    """Return the folders that the running Hydra reads; none in Python."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ()
+    return tuple(source.path for source in sources if source.schema == "file")
 
 
 def model_node(name: str, cfg: DictConfig) -> DictConfig:
     """Return the configuration of a model by the name of its YAML file, in the context of `cfg`.
 
-    The file is looked for where `encoder=NAME` finds it: in this project, in `--config-dir` and
-    on `hydra.searchpath`. Values such as `${data.image_size}` are those of `cfg`.
+    The file is searched like that of `encoder=NAME`: in this project, in `--config-dir` and on
+    `hydra.searchpath`. Values such as `${data.image_size}` are those of `cfg`.
 
     Raises:
         ValueError: There is no such model.
     """
     from hydra.errors import HydraException
 
-    folders = []
-    if HydraConfig.initialized():
-        sources = HydraConfig.get().runtime.config_sources
-        folders = [s.path for s in sources if s.provider != "hydra" and s.schema == "file"]
     try:
-        named = _model_alone(name, tuple(folders))
+        named = _model_alone(name, config_folders())
     except HydraException as error:
-        # Hydra lists the options, and then its folders, which do not help here.
+        # Hydra lists the options, and then its folders, which do not help.
         reason = " ".join(str(error).partition("Config search path")[0].split())
         raise ValueError(f"no model {name!r}: {reason}") from error
     node = OmegaConf.create(named, parent=cfg)
@@ -253,34 +170,11 @@ def model_node(name: str, cfg: DictConfig) -> DictConfig:
 @functools.lru_cache(maxsize=1024)
 def _model_alone(name: str, folders: tuple[str, ...]) -> dict[str, Any]:
     """Return the unresolved configuration of a model; composed once, since cells share it."""
-    # `train` is the configuration with one model, and Hydra itself knows defaults and packages.
+    # `train` is the configuration with one model; composing follows its defaults list.
     path = json.dumps([f"file://{folder}" for folder in folders])
-    with _hydra():
+    # In Python, and in workers of a sweep, Hydra is not initialised.
+    with nullcontext() if GlobalHydra.instance().is_initialized() else initialized():
         named = compose("train", [f"model={name}", f"hydra.searchpath={path}"]).model
     found = OmegaConf.to_container(named, resolve=False)
     assert isinstance(found, dict)
     return {str(key): value for key, value in found.items()}
-
-
-def role_node(cfg: DictConfig, role: str) -> DictConfig:
-    """Return the configuration of the model in a role.
-
-    What has no class but names another model, as `untrained` does, becomes that model with an
-    `init_seed`, under its own name; further keys replace options.
-
-    Raises:
-        ValueError: There is no model of this name, or it is itself of this kind.
-    """
-    node: DictConfig = cfg[role]
-    if not isinstance(node, DictConfig) or "_target_" in node or "of" not in node:
-        return node
-    named = model_node(node.of, cfg)
-    if "_target_" not in named:
-        raise ValueError(f"{role}.of={node.of}: give a model of its own, such as {role}.of=vae")
-    if node.seed < 0:
-        raise ValueError(f"{role}.seed must be >= 0, got {node.seed}")
-    for key, value in node.items():
-        if key not in ("of", "seed", "weights"):
-            named[key] = value
-    named.init_seed = node.seed
-    return named

@@ -1,16 +1,12 @@
-"""Builds and checks what Hydra composed; by `_target_`, with Hydra's `instantiate`.
-
-Everything is built and checked before the first image is encoded, so that wrong input costs
-seconds and one message.
-"""
+"""Builds objects from plain configurations, by `_target_`, with Hydra's `instantiate`."""
 
 import functools
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig
 
 from stitching.compute.devices import check_dtype, pick_device
 from stitching.config.arguments import check_arguments
@@ -20,15 +16,9 @@ from stitching.config.compose import (
     NOT_OPTIONS,
     absolute,
     cache_root,
-    compose_with_choices,
-    model_options,
-    to_plain,
 )
-from stitching.config.labels import label_models
 
 if TYPE_CHECKING:
-    import torch
-
     from stitching.data.base import ImageData
     from stitching.models.base import GenerativeModel
     from stitching.pipeline.cache import Cache
@@ -41,23 +31,8 @@ log = logging.getLogger(__name__)
 USER_ERRORS = (ValueError, TypeError, OSError, ModuleNotFoundError)
 
 
-def compose_config(overrides: list[str], config_name: str = "config") -> DictConfig:
-    """Compose the configuration from Python, without a command line.
-
-    Args:
-        overrides: As on the command line, such as `["encoder=nf", "data.n_test=64"]`.
-        config_name: `config` (a cell) or `train`.
-
-    Raises:
-        ValueError: An override does not fit, or a name belongs to another model.
-    """
-    cfg, choices = compose_with_choices(overrides, config_name)
-    label_models(cfg, choices)
-    return cfg
-
-
-def build(node: DictConfig | dict[str, Any], where: str = "", /, **extra: Any) -> Any:
-    """Instantiate `_target_`; the one call site. Errors of constructors keep their own type.
+def build(node: Mapping[str, Any], where: str = "", /, **extra: Any) -> Any:
+    """Return what `_target_` makes of a configuration; errors of constructors are kept.
 
     Args:
         node: A configuration with `_target_`.
@@ -65,11 +40,11 @@ def build(node: DictConfig | dict[str, Any], where: str = "", /, **extra: Any) -
         extra: Further arguments.
 
     Raises:
-        ValueError: The constructor has no such argument, or not of this type.
+        ValueError: The constructor has no such argument, or the value has another type.
     """
     from hydra.errors import InstantiationException
 
-    check_arguments(to_plain(node) if isinstance(node, DictConfig) else node, where)
+    check_arguments(node, where)
     try:
         return instantiate(node, _convert_="all", **extra)
     except InstantiationException as error:
@@ -79,25 +54,23 @@ def build(node: DictConfig | dict[str, Any], where: str = "", /, **extra: Any) -
         raise
 
 
-def build_data(node: DictConfig, cache: str | None = None) -> "ImageData":
-    """Build the data set; a relative `root` is taken from the launch folder.
+def build_data(node: Mapping[str, Any], cache: str | None = None) -> "ImageData":
+    """Build a data set; a relative `root` starts where the command was started.
 
     Args:
-        node: The configuration of the data set.
-        cache: As `cache_root`: where a data set of files keeps what it found in them.
+        node: Configuration of the data set.
+        cache: Folder for facts about image files, see `cache_root`.
     """
-    plain = to_plain(node)
+    plain = dict(node)
     for key in ("root", "attributes"):
         if isinstance(plain.get(key), str):
             plain[key] = absolute(plain[key])
     extra = {}
-    if isinstance(node.get("model"), DictConfig):
-        # What draws is built on the CPU in float32, so that the images are the same wherever the
-        # roles run.
+    if isinstance(node.get("model"), dict):
+        # On the CPU in float32, so that the images are the same wherever the roles run.
         from stitching.pipeline.encoding import code_version
 
-        del plain["model"]
-        model = build_model(node.model, "cpu", role="data.model")
+        model = build_model(plain.pop("model"), "cpu", role="data.model")
         code = code_version(*{type(module) for module in model.modules()})
         extra = {"model": model, "code": code}
     data: ImageData = build(plain, "data", **extra)
@@ -105,10 +78,21 @@ def build_data(node: DictConfig, cache: str | None = None) -> "ImageData":
     return data
 
 
-def weight_file(node: DictConfig) -> "WeightFile | None":
-    """Find and read the weight file of a model's configuration, if it names one.
+def model_options(node: Any) -> dict[str, Any]:
+    """Return the options of a model that its constructor takes, and `_target_`.
 
-    With a `checkpoint` that is the file of its training after so many images.
+    Raises:
+        ValueError: The node is not a model's configuration.
+    """
+    if not (isinstance(node, dict) and "_target_" in node and "name" in node):
+        raise ValueError(f"not a model: {node!r}; a model YAML has at least _target_ and name")
+    return {key: value for key, value in node.items() if key not in NOT_OPTIONS}
+
+
+def weight_file(node: Mapping[str, Any]) -> "WeightFile | None":
+    """Return the weight file of a model's configuration; None without `weights`.
+
+    With a `checkpoint`, it is the file of the training after so many images.
 
     Raises:
         ValueError: It is damaged, or loading it would run code.
@@ -129,79 +113,73 @@ def weight_file(node: DictConfig) -> "WeightFile | None":
 
 
 def build_model(
-    node: DictConfig, device: str = "auto", dtype: str = "float32", role: str = "encoder"
+    node: dict[str, Any], device: str = "auto", dtype: str = "float32", role: str = "encoder"
 ) -> "GenerativeModel":
     """Build a model, load its weights, freeze it and move it to its device.
 
     Args:
-        node: A model's configuration. With an `init_seed` it is left at its initialisation, and
-            a weight file is at most asked for the options that are null.
-        device: See `pick_device`.
+        node: Configuration of the model. With an `init_seed` the model stays untrained, and a
+            weight file is read only for options that are null.
+        device: `auto`, `spread`, `cpu`, `cuda` or `cuda:N`.
         dtype: `float32`, `bfloat16` (float32 weights, autocast in the networks) or `float64`.
-        role: What precedes an option of the model on the command line; messages name it.
+        role: Key of the model on the command line, for messages.
 
     Raises:
         ValueError: An option, the device, or the weight file is wrong.
         FileNotFoundError: No such weight file.
     """
-    from stitching.weights.roles import naming_role
-
-    place, dtype = pick_device(device), check_dtype(dtype)
-    name = node.get("name") if isinstance(node, DictConfig) else node
-    with naming_role(role, name):
-        return _built_model(node, place, dtype, role)
-
-
-def _built_model(
-    node: DictConfig, place: "torch.device", dtype: str, role: str
-) -> "GenerativeModel":
     import torch
 
     from stitching.weights.loading import load_weights, parameters_hash
+    from stitching.weights.roles import naming_role
 
-    options = model_options(node)
-    # Those that are null may still be taken from the weight file.
-    given = {key: value for key, value in options.items() if value is not None}
-    check_arguments(given, role, [key for key in NOT_OPTIONS if key != CHOICE])
-    file, seed = None, node.get("init_seed")
-    if seed is not None and node.get("checkpoint") is not None:
-        raise ValueError(
-            f"model {node.name} is left untrained, so checkpoint={node.checkpoint} has no "
-            "meaning: set checkpoint=null, or choose the model itself"
-        )
-    if seed is None or None in options.values():
-        file = weight_file(node)
-    if file is not None and "architecture" not in file.card:
-        family: type[Any] = get_class(options["_target_"])
-        options = family.complete_options(options, file)
-    with torch.random.fork_rng(devices=[]):
-        # An untrained model is the same wherever in a sweep it is built.
-        torch.manual_seed(seed or 0)
-        model: GenerativeModel = build(options, role)
-    model.options = options
-    if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
-        raise ValueError(f"{model.name}: there are no weights to leave untrained; use it as it is")
-    if file is None or seed is not None:
-        # What is still to be fitted has no values to go by.
-        model.weights_hash = None if model.needs_fit else parameters_hash(model)
-    else:
-        load_weights(model, file, options)
-    warn_of_low_precision(model, dtype)
-    if dtype == "float64":
-        model = model.double()
-    elif dtype == "bfloat16":
-        model.autocast_dtype = torch.bfloat16
-    if place.type == "cuda":
-        # Convolutions on tensor cores read channels last; elsewhere the layout is the family's.
-        model = model.to(memory_format=torch.channels_last)
-    return model.to(place).freeze()
+    place, dtype = pick_device(device), check_dtype(dtype)
+    with naming_role(role, node.get("name") if isinstance(node, dict) else node):
+        options = model_options(node)
+        # Options that are null may be taken from the weight file.
+        given = {key: value for key, value in options.items() if value is not None}
+        check_arguments(given, role, [key for key in NOT_OPTIONS if key != CHOICE])
+        file, seed = None, node.get("init_seed")
+        if seed is not None and node.get("checkpoint") is not None:
+            raise ValueError(
+                f"model {node['name']} is left untrained, so checkpoint={node['checkpoint']} has "
+                "no meaning: set checkpoint=null, or choose the model itself"
+            )
+        if seed is None or None in options.values():
+            file = weight_file(node)
+        if file is not None and "architecture" not in file.card:
+            family: type[Any] = get_class(options["_target_"])
+            options = family.complete_options(options, file)
+        with torch.random.fork_rng(devices=[]):
+            # An untrained model does not depend on what was built before.
+            torch.manual_seed(seed or 0)
+            model: GenerativeModel = build(options, role)
+        model.options = options
+        if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
+            raise ValueError(
+                f"{model.name}: there are no weights to leave untrained; use it as it is"
+            )
+        if file is None or seed is not None:
+            # A model that is still to be fitted has no values yet.
+            model.weights_hash = None if model.needs_fit else parameters_hash(model)
+        else:
+            load_weights(model, file, options)
+        warn_of_low_precision(model, dtype)
+        if dtype == "float64":
+            model = model.double()
+        elif dtype == "bfloat16":
+            model.autocast_dtype = torch.bfloat16
+        if place.type == "cuda":
+            # Convolutions on tensor cores read channels last; elsewhere the family chooses.
+            model = model.to(memory_format=torch.channels_last)
+        return model.to(place).freeze()
 
 
 def build_protocol(node: dict[str, Any]) -> "Protocol":
     """Build and check the measuring protocol.
 
     Raises:
-        ValueError: A switch has a value that is not allowed.
+        ValueError: A value is not allowed.
     """
     from stitching.pipeline.protocol import Protocol
 
@@ -212,13 +190,13 @@ def build_protocol(node: dict[str, Any]) -> "Protocol":
 
 
 def open_cache(path: str | None) -> "Cache":
-    """Return the cache below `cache_root`."""
+    """Return the cache of a configured folder, see `cache_root`."""
     return _cache(cache_root(path))
 
 
 @functools.lru_cache(maxsize=1)
 def _cache(root: Path) -> "Cache":
-    """The cache of this process, so that cells of a sweep share what is in memory."""
+    """Return the cache of this process: cells of a sweep share its memory."""
     from stitching.pipeline.cache import Cache
 
     return Cache(root)

@@ -1,6 +1,6 @@
 """Labels of models in rows, columns and files, derived from their configurations.
 
-A label is the name in a model's YAML, followed by the options that differ from that YAML:
+A label is the name in a model's YAML file, followed by the options that differ from the file:
 `dm`, `dm[n_steps=5]`. A name set on the command line replaces the label; it may not be that of
 another model.
 """
@@ -16,35 +16,33 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from stitching.config.compose import CHOICE, ROLES, conf_dir, model_node, to_plain
+from stitching.config.compose import (
+    CHOICE,
+    ROLES,
+    conf_dir,
+    config_folders,
+    model_node,
+    to_plain,
+)
 from stitching.pipeline.protocol import Protocol
 from stitching.records.words import nearest
 
-__all__ = [
-    "changed_options",
-    "check_labels",
-    "check_name",
-    "check_penalty_names",
-    "label_models",
-    "model_name",
-]
-
-#: What a name may consist of: it becomes part of folder names and of W&B run names.
+#: Allowed names: they become parts of folder names and of W&B run names.
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 #: Keys of a model's YAML that change none of its latents or images.
 _ASIDE = frozenset({"name", "source", "training", "trained_crop", CHOICE})
 
-#: Characters of a path in a label at most.
+#: Longer paths are shortened in labels, in characters.
 _PATH_LENGTH = 40
 
 
 def label_models(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> None:
-    """Write the label of each role's model into its `name`, and its YAML's name beside it.
+    """Set the name of each role's model to its label, and add the name of its YAML file.
 
     Args:
         cfg: A composed configuration; modified.
-        choices: The option chosen for each group; None takes those of the running Hydra.
+        choices: The option chosen for each group; by default those of the running Hydra.
 
     Raises:
         ValueError: A name is not allowed, or belongs to another model or data set.
@@ -63,13 +61,7 @@ def label_models(cfg: DictConfig, choices: Mapping[str, Any] | None = None) -> N
 
 
 def _check_not_hidden(choices: Mapping[str, Any]) -> None:
-    """Check that no YAML of the user's is passed over for another one of the same name.
-
-    Hydra reads the first of its folders that has an option, and this project's comes first.
-
-    Raises:
-        ValueError: A chosen option is in two folders.
-    """
+    """Check that no chosen option is in two folders: Hydra would read this project's alone."""
     first, *others = _folders()
     chosen = [
         (str(key), name)
@@ -86,16 +78,16 @@ def _check_not_hidden(choices: Mapping[str, Any]) -> None:
 
 
 def check_name(key: str, name: str, choice: str | None = None, group: str = "") -> None:
-    """Check a name that files and rows get.
+    """Check a name of a model or data set, which files and rows are named after.
 
     Args:
-        key: What is named on the command line, such as `encoder` or `data`.
-        name: Its `name`.
-        choice: The option it comes from, such as `vae`; None takes that of the running Hydra.
-        group: Folder of YAMLs whose names it may not have, its own aside; `key` by default.
+        key: Its key on the command line, such as `encoder` or `data`.
+        name: The name.
+        choice: The option it comes from, such as `vae`; by default that of the running Hydra.
+        group: Folder of YAML files whose names are taken, its own aside; `key` by default.
 
     Raises:
-        ValueError: The name has other characters than allowed, or belongs to another YAML.
+        ValueError: The name has other characters than allowed, or is that of another YAML file.
     """
     if not _NAME.fullmatch(name):
         raise ValueError(
@@ -111,11 +103,7 @@ def check_name(key: str, name: str, choice: str | None = None, group: str = "") 
 
 
 def check_penalty_names(protocol: Protocol) -> None:
-    """Check that penalties picked by hand are of models that there are.
-
-    Raises:
-        ValueError: One is of an unknown model.
-    """
+    """Raise ValueError if a protocol's penalties picked by hand are of unknown models."""
     known = {
         name.partition("-")[0] for folder in _folders() for name in _options((folder,), "model")
     }
@@ -130,12 +118,12 @@ def check_penalty_names(protocol: Protocol) -> None:
 
 
 def model_name(node: DictConfig) -> str:
-    """Return the name of the YAML that a role's model comes from, whatever its label."""
+    """Return the name of the YAML file of a role's model, whatever its label."""
     return str(node.get(CHOICE) or node.name)
 
 
 def changed_options(cfg: DictConfig, role: str) -> dict[str, Any]:
-    """Return the options in which a role's model differs from its own YAML, by dotted names.
+    """Return the options of a role's model that differ from its YAML file, by dotted names.
 
     Both are resolved with the same global settings, such as `data.image_size`, `seed` and `zoo`.
     """
@@ -148,14 +136,9 @@ def changed_options(cfg: DictConfig, role: str) -> dict[str, Any]:
 
 
 def check_labels(models: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
-    """Check that no label stands for two models.
+    """Raise ValueError if a label stands for two models.
 
-    Args:
-        models: Label, name of the YAML, and changed options (or what else distinguishes models) of
-            each role of each cell.
-
-    Raises:
-        ValueError: One does.
+    Each is given as its label, the name of its YAML file, and its changed options.
     """
     known: dict[str, tuple[str, str]] = {}
     for label, name, options in models:
@@ -169,8 +152,12 @@ def check_labels(models: Iterable[tuple[str, str, Mapping[str, Any]]]) -> None:
 
 
 def _shown(name: str, options: str) -> str:
-    found = ", ".join(f"{key}={_text(value)}" for key, value in json.loads(options).items())
+    found = _listed(json.loads(options), ", ")
     return f"{name} with {found}" if found else f"{name} as it is"
+
+
+def _listed(options: Mapping[str, Any], separator: str) -> str:
+    return separator.join(f"{key}={_text(value)}" for key, value in options.items())
 
 
 def _label(cfg: DictConfig, role: str) -> str:
@@ -190,24 +177,16 @@ def _label(cfg: DictConfig, role: str) -> str:
     raw, usual = (_raw_name(x) for x in (node, own))
     if raw != usual:
         return name
-    # What the name itself is made of is not said twice: `untrained-nf` for of=nf.
+    # Options that the name refers to are not repeated: `untrained-nf` for of=nf.
     inside = set(re.findall(r"\$\{\.(\w+)\}", raw))
     changed = {key: v for key, v in changed_options(cfg, role).items() if key not in inside}
-    return name + suffix(changed)
-
-
-def suffix(changed: Mapping[str, Any]) -> str:
-    """Return options as the end of a label, such as `[n_steps=5]`; "" for none."""
-    found = ",".join(f"{key}={_text(value)}" for key, value in changed.items())
-    return f"[{found}]" if found else ""
+    return f"{name}[{_listed(changed, ',')}]" if changed else name
 
 
 def _own_node(cfg: DictConfig, role: str) -> DictConfig | None:
-    """Return a role's model as its YAML alone has it; None where there is no such file."""
+    """Return a role's model as in its YAML file; None where there is no such file."""
     choice = cfg[role].get(CHOICE)
-    if choice not in _options(_folders(), "model"):
-        return None
-    return model_node(choice, cfg)
+    return model_node(choice, cfg) if choice in _options(_folders(), "model") else None
 
 
 def _raw_name(node: DictConfig) -> str:
@@ -217,12 +196,8 @@ def _raw_name(node: DictConfig) -> str:
 
 
 def _folders() -> tuple[str, ...]:
-    """Return the folders that configurations come from: the user's, and this project's."""
-    own = str(conf_dir())
-    if not HydraConfig.initialized():
-        return (own,)
-    sources = HydraConfig.get().runtime.config_sources
-    return tuple(dict.fromkeys([*(str(s.path) for s in sources if s.schema == "file"), own]))
+    """Return the folders of configurations: the user's, and this project's."""
+    return tuple(dict.fromkeys([*config_folders(), str(conf_dir())]))
 
 
 @functools.cache

@@ -1,12 +1,11 @@
 """Checks a sweep before its first cell: each distinct choice is composed and built once.
 
-A sweep of N encoders and M decoders has N + M distinct models, not N times M. Its jobs are
-therefore taken apart into what they set for the encoder, for the decoder, and for all else.
+A sweep of N encoders and M decoders has N + M distinct models, not N times M. The overrides of its
+jobs are therefore divided into those for the encoder, for the decoder, and all else.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -17,13 +16,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from stitching import config
 from stitching.compute.devices import check_device_name
-from stitching.config.assemble import Setting, build_frozen_model, build_setting, node_key
+from stitching.config.assemble import Models, Setting, build_frozen_model, build_setting, node_key
 from stitching.config.compatibility import check_pair
 from stitching.config.compose import ROLES
 from stitching.config.labels import changed_options, check_labels, label_models, model_name
+from stitching.config.plain import check_keys, role_model
 from stitching.pipeline.encoding import FrozenModel
-
-__all__ = ["Planned", "SweepError", "check_sweep"]
 
 #: Launchers that compute in this process, so that its devices are those of the cells.
 _HERE = ("basic",)
@@ -39,13 +37,7 @@ class SweepError(ValueError):
 
 
 class Planned(NamedTuple):
-    """What a job of a sweep is called.
-
-    Attributes:
-        folder: Name of its folder.
-        encoder: Label of the model that encodes.
-        decoder: Label of the model that decodes.
-    """
+    """Name of a job's folder, and labels of its models."""
 
     folder: str
     encoder: str
@@ -53,7 +45,7 @@ class Planned(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """The overrides of a job, and what they set for the encoder, the decoder, and all else."""
+    """The overrides of a job, divided into those for encoder, decoder, and all else."""
 
     overrides: Sequence[str]
     encoder: _Key
@@ -65,15 +57,14 @@ class _Job(NamedTuple):
         return role, (self.encoder if role == "encoder" else self.decoder), self.rest
 
 
-@dataclass(frozen=True)
-class _Model:
-    """The model of a role, as one configuration has it.
+class _Model(NamedTuple):
+    """The model of a role.
 
     Attributes:
-        name: Its name where Hydra names folders, which it does before there are labels.
+        name: Its name before labels are set, as in names of folders.
         label: Its label.
         facts: What distinguishes it from others of that label.
-        frozen: Without its weights; None where it could not be built.
+        frozen: The model without its weights; None if it could not be built.
     """
 
     name: str
@@ -83,10 +74,10 @@ class _Model:
 
 
 def check_sweep(master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Planned]:
-    """Compose and check every distinct choice of a sweep; return what its jobs are called.
+    """Compose and check every distinct choice of a sweep; return the names of its jobs.
 
-    Settings, models and pairs of models are checked as their cells check them. Models are built
-    one after the other on the CPU, and their weights are dropped. No image is encoded.
+    Settings, models and pairs of models are checked as in their cells. Models are built one after
+    the other on the CPU, and their weights are dropped. No image is encoded.
 
     Args:
         master: Hydra's configuration of the sweep, as callbacks get it.
@@ -97,54 +88,24 @@ def check_sweep(master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Plann
     """
     check = _Check(master, [_job(overrides) for overrides in jobs])
     check.run()
-    check.faults.raise_any(len(jobs))
+    if check.faults:
+        lines = ["the sweep was not started, because of what its cells would fail at:"]
+        for message, numbers in check.faults.items():
+            some = ", ".join(f"#{job}" for job in sorted(numbers)[:_NAMED])
+            some += ", ..." if len(numbers) > _NAMED else ""
+            where = f"in {len(numbers)} of {len(jobs)} cells: {some}"
+            where = "in every cell" if len(numbers) == len(jobs) else where
+            lines.append(f"  {message} ({where})")
+        raise SweepError("\n".join(lines))
     return [check.planned(number) for number in range(len(jobs))]
 
 
-@dataclass
-class _Faults:
-    """Messages, and the numbers of the jobs that each concerns."""
-
-    jobs: dict[str, dict[int, None]] = field(default_factory=dict)
-
-    @contextmanager
-    def caught(self, concerned: Callable[[], Sequence[int]]) -> Iterator[None]:
-        """Turn an error of the user's into a fault of the jobs that it concerns."""
-        try:
-            yield
-        except (*config.USER_ERRORS, HydraException) as error:
-            # Hydra's messages end with the folders it looked in, and have several lines.
-            text = " ".join(str(error).partition("Config search path")[0].split())
-            self.add(text or type(error).__name__, concerned())
-
-    def add(self, message: str, jobs: Sequence[int]) -> None:
-        """Add a message for some jobs."""
-        self.jobs.setdefault(message, {}).update(dict.fromkeys(jobs))
-
-    def raise_any(self, n: int) -> None:
-        """Raise SweepError if a sweep of n jobs has faults."""
-        if not self.jobs:
-            return
-        lines = ["the sweep was not started, because of what its cells would fail at:"]
-        for message, numbers in self.jobs.items():
-            jobs = sorted(numbers)
-            some = ", ".join(f"#{job}" for job in jobs[:_NAMED])
-            some += ", ..." if len(jobs) > _NAMED else ""
-            where = "in every cell" if len(jobs) == n else f"in {len(jobs)} of {n} cells: {some}"
-            lines.append(f"  {message} ({where})")
-        raise SweepError("\n".join(lines))
-
-
 class _Check:
-    """The checks of one sweep.
-
-    Args:
-        master: Hydra's configuration of the sweep.
-        jobs: Its jobs.
-    """
+    """The checks of one sweep; `faults` are messages with the numbers of the failing jobs."""
 
     def __init__(self, master: DictConfig, jobs: Sequence[_Job]) -> None:
-        self.master, self.jobs, self.faults = master, jobs, _Faults()
+        self.master, self.jobs = master, jobs
+        self.faults: dict[str, set[int]] = {}
         self.settings: dict[_Key, Setting | None] = {}
         self.models: dict[tuple[str, _Key, _Key], _Model | None] = {}
         self._built: dict[tuple[str, str], Any] = {}
@@ -152,7 +113,7 @@ class _Check:
     def run(self) -> None:
         """Compose few jobs that together have every choice, and check all pairs of models."""
         for number in _representatives(self.jobs):
-            self._check_job(number)
+            self._check_job(self.jobs[number])
         seen = set()
         for job in self.jobs:
             pair = [self.models.get(job.unit(role)) for role in ROLES]
@@ -162,20 +123,30 @@ class _Check:
             if setting is None or encoder is None or decoder is None or key in seen:
                 continue
             seen.add(key)
-            with self.faults.caught(partial(self._like, job, *ROLES)):
+            with self._caught(partial(self._like, job, *ROLES)):
                 check_pair(setting.template, encoder, decoder)
         models = [model for model in self.models.values() if model and model.frozen]
         for label in dict.fromkeys(model.label for model in models):
-            with self.faults.caught(partial(self._called, label)):
+            with self._caught(partial(self._called, label)):
                 check_labels((label, *model.facts) for model in models if model.label == label)
 
     def planned(self, number: int) -> Planned:
-        """Return what a job is called, of a sweep without faults."""
+        """Return the names of a job, of a sweep without faults."""
         encoder, decoder = (self.models[self.jobs[number].unit(role)] for role in ROLES)
         assert encoder is not None
         assert decoder is not None
         folder = f"{encoder.name}-to-{decoder.name}_{number}"
         return Planned(folder, encoder.label, decoder.label)
+
+    @contextmanager
+    def _caught(self, concerned: Callable[[], Sequence[int]]) -> Iterator[None]:
+        """Turn an error of the user's into a fault of the jobs that it concerns."""
+        try:
+            yield
+        except (*config.USER_ERRORS, HydraException) as error:
+            # Hydra's messages end with the folders it looked in, and have several lines.
+            text = " ".join(str(error).partition("Config search path")[0].split())
+            self.faults.setdefault(text or type(error).__name__, set()).update(concerned())
 
     def _called(self, label: str) -> list[int]:
         """Return the jobs with a model of this label."""
@@ -195,18 +166,17 @@ class _Check:
             if other.rest == job.rest and [other.unit(role) for role in roles] == wanted
         ]
 
-    def _check_job(self, number: int) -> None:
+    def _check_job(self, job: _Job) -> None:
         """Compose a job, and check what no job before it had."""
-        job = self.jobs[number]
         missing = [role for role in ROLES if job.unit(role) not in self.models]
         self.models |= {job.unit(role): None for role in missing}
         with (
-            self.faults.caught(lambda: self._guilty(job)),
+            self._caught(lambda: self._guilty(job)),
             _composed(self.master, job.overrides) as cfg,
         ):
             if job.rest not in self.settings:
                 self.settings[job.rest] = None
-                with self.faults.caught(lambda: self._like(job)):
+                with self._caught(lambda: self._like(job)):
                     self.settings[job.rest] = self._setting(cfg)
             names = {role: str(cfg[role].name) for role in missing}
             label_models(cfg)
@@ -214,7 +184,7 @@ class _Check:
                 self.models[job.unit(role)] = self._model(cfg, role, names[role], job)
 
     def _guilty(self, job: _Job) -> list[int]:
-        """Return the jobs that cannot be composed for the reason that this one cannot."""
+        """Return the jobs that cannot be composed for the same reason as this one."""
         for roles in ((), ("encoder",), ("decoder",)):
             own = [text for role in roles for text in job.unit(role)[1]]
             try:
@@ -228,23 +198,25 @@ class _Check:
         if self.master.hydra.runtime.choices.get("hydra/launcher") not in _HERE:
             check_device_name(cfg.device)
             cfg.device = "cpu"  # that of the cells is on another machine, or another process's
-        setting = build_setting(cfg)
+        check_keys(cfg)
+        setting = build_setting(config.to_plain(cfg))
         if cfg.via is not None:
-            build_frozen_model(cfg, "via", setting, self._builder(setting))
+            build_frozen_model(role_model(cfg, "via"), setting, self._builder(setting))
         return setting
 
     def _model(self, cfg: DictConfig, role: str, name: str, job: _Job) -> _Model:
         node, frozen, setting = cfg[role], None, self.settings[job.rest]
         facts = changed_options(cfg, role) | {"weights": node.get("weights")}
         if setting is not None:
-            with self.faults.caught(lambda: self._like(job, role)):
-                frozen = build_frozen_model(cfg, role, setting, self._builder(setting))
+            with self._caught(lambda: self._like(job, role)):
+                chosen = role_model(cfg, role)
+                frozen = build_frozen_model(chosen, setting, self._builder(setting))
         return _Model(name, str(node.name), (model_name(node), facts), frozen)
 
-    def _builder(self, setting: Setting) -> Callable[[DictConfig, str], Any]:
+    def _builder(self, setting: Setting) -> Models:
         """Return a function that builds each distinct model once, and keeps no weights."""
 
-        def build(node: DictConfig, role: str) -> Any:
+        def build(node: dict[str, Any], role: str) -> Any:
             key = node_key(node), setting.dtype
             if key not in self._built:
                 model = config.build_model(node, "cpu", setting.dtype, role)
@@ -266,7 +238,7 @@ def _job(overrides: Sequence[str]) -> _Job:
 
 
 def _representatives(jobs: Sequence[_Job]) -> list[int]:
-    """Return numbers of jobs that together have every distinct choice; as few as is easy."""
+    """Return the numbers of a few jobs that together have every distinct choice."""
     known: set[object] = set()
     found = []
     for new in (2, 1):  # first jobs that bring two, such as those on the diagonal of a grid

@@ -1,7 +1,6 @@
-"""Hydra's messages about options that do not exist, with the nearest one that does.
+"""Adds the nearest option to Hydra's messages about options that do not exist.
 
-Hydra lists options or says that a key is "not in struct". It has no hook for messages, so its
-loader of configurations is wrapped; the release series is pinned.
+Hydra has no hook for messages, so its loader of configurations is wrapped; its version is pinned.
 """
 
 import dataclasses
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stitching.records.words import closest, nearest_key
 
-#: Hydra's own words, and where in them the key is.
+#: Hydra's messages, and the key in them.
 _KEY = re.compile(
     r"Could not override '(?P<set>[^']+)'|Could not delete from config\. '(?P<delete>[^']+)'"
     r"|Could not delete '(?P<drop>[^'=]+)|config group '(?P<group>[^']+)' does not"
@@ -25,7 +24,7 @@ _OPTION = re.compile(r"Could not (?:find|load) '(?P<group>[^']+)/(?P<name>[^'/]+
 
 
 def name_nearest() -> None:
-    """Make Hydra name the nearest option in its refusals; calling it again changes nothing."""
+    """Make Hydra's messages name the nearest option; a second call changes nothing."""
     original = ConfigLoaderImpl.load_configuration
     if hasattr(original, "__wrapped__"):
         return
@@ -63,7 +62,7 @@ def _option(error: MissingConfigException, loader: ConfigLoaderImpl) -> str | No
 
 
 def _check_hydra_keys(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse keys that `+` adds to a part of Hydra's own configuration with fixed fields."""
+    """Raise if `+` adds a key to a part of Hydra's own configuration that has fixed fields."""
     for text in overrides:
         key, equals, _ = text.lstrip("+").partition("=")
         if not (text.startswith("+") and equals and key.startswith("hydra.")):
@@ -80,7 +79,7 @@ def _check_hydra_keys(cfg: DictConfig, overrides: Sequence[str]) -> None:
 
 
 def _key(key: str, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """Say that there is no such key. Known ones are those of the same choices without it."""
+    """Return the message about an unknown key; known keys are those composed without it."""
     overrides = kwargs.get("overrides", ())
     without = [text for text in overrides if text.lstrip("+~").partition("=")[0] != key]
     for kept in (without, []):
@@ -95,13 +94,8 @@ def _key(key: str, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 
 def unknown_key(key: str, cfg: DictConfig) -> str:
-    """Return the message that a configuration has no such key.
-
-    Args:
-        key: With dots.
-        cfg: The configuration, with or without Hydra's own part.
-    """
-    known = [path for path in paths(cfg) if path != key]
+    """Return the message that a configuration has no such key, given with dots."""
+    known = [path for path in _paths(cfg) if path != key]
     parent = key.rpartition(".")[0]
     beside = [path for path in known if path.rpartition(".")[0] == parent]
     return _unknown(key, known, beside)
@@ -112,8 +106,8 @@ def _unknown(key: str, known: Sequence[str], beside: Sequence[str]) -> str:
     return f"{key} is not an option{nearest_key(key, known)}{there}"
 
 
-def paths(cfg: DictConfig) -> list[str]:
-    """Return all keys of a configuration with dots, without those that Hydra reads."""
+def _paths(cfg: DictConfig) -> list[str]:
+    """Return all keys of a configuration with dots, but for those that Hydra reads."""
     plain = OmegaConf.to_container(cfg, resolve=False)
     found: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Checks the settings of a cell that belong to no class: each value by itself."""
+"""Checks single values of a cell that are no arguments of a class."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -32,13 +32,10 @@ _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_values(plain: Mapping[str, Any]) -> None:
-    """Check settings of a cell, those that are there.
-
-    Args:
-        plain: The resolved configuration.
+    """Check the values of a cell's configuration; missing keys are skipped.
 
     Raises:
-        ValueError: The first value that is not allowed; the message names its key.
+        ValueError: A value is not allowed; the message names its key.
     """
     for key, (fits, allowed) in _ALLOWED.items():
         if key in plain and not fits(plain[key]):

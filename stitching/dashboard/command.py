@@ -1,4 +1,4 @@
-"""The command: build the workspace and the report, and save them or write them down."""
+"""The command: build the workspace and the report, and save them or write them to a file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from stitching.dashboard.library import workspaces
 from stitching.dashboard.page import build_report
 from stitching.dashboard.target import Target, target_of
 from stitching.dashboard.workspace import build_workspace
-from stitching.tracking.server import check_server
-
-__all__ = ["main", "specification"]
+from stitching.tracking.weights_and_biases import check_server
 
 #: Longest wait for the server's first answer, in seconds.
 _TIMEOUT_S = 15.0
@@ -58,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise ValueError("give --dir or --group: the folder of a sweep names its group")
     if options.dry_run and os.path.lexists(options.dry_run):
         raise FileExistsError(f"{options.dry_run} exists: remove it, or give --dry-run a new file")
-    workspaces()  # says what is missing before anything is read
+    workspaces()  # raises if the library is missing, before anything is read
     target = (
         target_of(options.dir, options.project, options.entity)
         if options.dir

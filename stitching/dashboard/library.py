@@ -1,4 +1,4 @@
-"""The library that writes workspaces and reports, imported where it is needed."""
+"""Lazy import of `wandb-workspaces`, and its filters."""
 
 from __future__ import annotations
 
@@ -6,27 +6,17 @@ import importlib
 import warnings
 from typing import Any
 
-__all__ = ["filter_of", "reports", "workspaces"]
-
-#: The library turns filters into text and parses it, and does not escape these.
+#: Characters of filters, which the library writes as text without escaping.
 _SYNTAX = "'\"\\=<>"
 
 
 def workspaces() -> Any:
-    """Return the module of workspaces.
-
-    Raises:
-        ModuleNotFoundError: wandb-workspaces is not installed.
-    """
+    """Return the module of workspaces; raise ModuleNotFoundError without wandb-workspaces."""
     return _module("wandb_workspaces.workspaces")
 
 
 def reports() -> Any:
-    """Return the module of reports.
-
-    Raises:
-        ModuleNotFoundError: wandb-workspaces is not installed.
-    """
+    """Return the module of reports; raise ModuleNotFoundError without wandb-workspaces."""
     return _module("wandb_workspaces.reports.v2")
 
 
@@ -54,7 +44,7 @@ def filter_of(job_type: str, group: str | None) -> Any:
 
 def _module(name: str) -> Any:
     try:
-        with warnings.catch_warnings():  # it uses parts of pydantic that are to go
+        with warnings.catch_warnings():  # it uses deprecated parts of pydantic
             warnings.simplefilter("ignore", DeprecationWarning)
             return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The report: what a sweep found, from the run of its summary and those of its cells."""
+"""The report of a sweep, from the run of its summary and those of its cells."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from stitching.dashboard.library import filter_of, reports
 from stitching.dashboard.target import FAMILIES, Target
 from stitching.dashboard.workspace import measure_plot
 
-__all__ = ["build_report"]
-
 #: Columns of a report's grid of panels.
 _WIDTH = 24
 
-#: A run of each is of its own: with fewer of them, W&B would average over cells.
+#: Each cell is a group of its own: with fewer keys, W&B averages over cells.
 _GROUPS = ("encoder.name", "decoder.name", "data.name", "protocol.name", "seed")
 
 
@@ -22,9 +20,9 @@ def build_report(target: Target, *, linked: bool = False) -> Any:
     """Return the report of a sweep, a `wandb_workspaces.reports.v2.Report`.
 
     Args:
-        target: What to show.
-        linked: Whether sets of runs name the project. The library then asks the server for it
-            when the report is turned into its model; else they are of the report's own project.
+        target: Project, sweep and measures.
+        linked: Whether sets of runs name the project, which the library then looks up on the
+            server; else they are of the report's own project.
 
     Raises:
         ModuleNotFoundError: wandb-workspaces is not installed.
@@ -56,7 +54,9 @@ def build_report(target: Target, *, linked: bool = False) -> Any:
             blocks += [wr.H2(name), wr.P("One bar per cell."), _grid(cells, _tiled(plots))]
     blocks += [
         wr.H2("Claims"),
-        wr.P("What the paper claims, and what the cells answer; empty where nobody asked."),
+        wr.P(
+            "The paper's claims, and answers from the cells; empty before `stitching.claims` ran."
+        ),
         _grid(summary, [_table("grid/claims")]),
     ]
     return wr.Report(

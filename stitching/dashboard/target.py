@@ -1,4 +1,4 @@
-"""What a dashboard is of: a project, a sweep in it, and the measures to show."""
+"""Contents of a dashboard: a project, a sweep in it, and the measures to show."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from stitching.results.output import picture_name
 from stitching.results.reading import read_cells
 from stitching.results.variants import split
 
-__all__ = ["FAMILIES", "Target", "target_of"]
-
 #: Sections of a dashboard, by the first parts of their measures' keys.
 FAMILIES = {
     "Latents": ("latent",),
@@ -26,15 +24,15 @@ FAMILIES = {
 
 @dataclass(frozen=True)
 class Target:
-    """What to show, and where.
+    """Contents of a dashboard.
 
     Attributes:
         project: Project on Weights & Biases.
         entity: User or team; "" for the account's default.
         group: Id of a sweep; None for all of the project.
-        measures: Which to show, in order.
+        measures: Measures to show, in order.
         variants: Folders of protocols and seeds below `report`; empty for a sweep with one.
-        setting: What all cells have in common, in words.
+        setting: Settings that all cells share, in words.
     """
 
     project: str
@@ -52,11 +50,8 @@ class Target:
     @property
     def heatmaps(self) -> list[str]:
         """Return the keys of heatmaps in the summary run."""
-        names = [
-            picture_name("heatmap", measure.key).removeprefix("heatmap_").removesuffix(".png")
-            for measure in self.measures
-            if measure.pictured
-        ]
+        files = [picture_name("heatmap", m.key) for m in self.measures if m.pictured]
+        names = [file.removeprefix("heatmap_").removesuffix(".png") for file in files]
         return [f"{prefix}heatmap/{name}" for prefix in self._prefixes for name in names]
 
     @property

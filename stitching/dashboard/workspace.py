@@ -9,9 +9,7 @@ from stitching.dashboard.target import FAMILIES, Target
 from stitching.results.formats import direction
 from stitching.results.measures import Measure
 
-__all__ = ["MOST_BARS", "build_workspace", "measure_plot"]
-
-#: Runs that a bar plot of W&B shows at most.
+#: Most runs that a bar plot of W&B shows.
 MOST_BARS = 100
 
 _TIMES = {

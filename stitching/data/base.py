@@ -1,8 +1,7 @@
-"""What every image data set offers: images in [0, 1], ids, labels, and splits disjoint by id.
+"""Base classes of image data sets: images in [0, 1], ids, labels, and splits disjoint by id.
 
-`ImageSet` is one split, `ImageData` the data set that makes the splits. Everything is addressed
-by id: an image, its labels and its factors are looked up under the same id, never paired by their
-place in two lists.
+`ImageSet` is one split, `ImageData` the data set that makes the splits. Images, labels and factors
+are looked up by id, never paired by their places in two lists.
 """
 
 import hashlib
@@ -23,14 +22,14 @@ from torch import Tensor
 
 from stitching.compute.images import to_unit
 
-#: `train` fits maps and probes, `test` is only ever measured on, `pretrain` is what a model of
-#: the zoo may be trained on; `train` and `pretrain` may overlap, `test` meets neither.
+#: `train` fits maps and probes, `test` is only measured on, `pretrain` trains models of the zoo;
+#: `train` and `pretrain` may overlap, `test` is disjoint from both.
 SPLITS = ("train", "test", "pretrain")
 
 
 @dataclass(frozen=True, eq=False)
 class ClassLabels:
-    """Labels of which every item has exactly one.
+    """Class labels, one per item.
 
     Attributes:
         values: Shape (N,), int64, places in `names`.
@@ -52,8 +51,8 @@ class ImageSet:
         image_size: Height and width of every image, in pixels.
         recipe: Text of every setting and version, besides the ids, that determines the pixels.
         load: Takes ids and returns their images, shape (n, 3, image_size, image_size), uint8 or
-            float in [0, 1]. It must be a pure function of each id on its own, so that an image
-            does not depend on the batch it is asked for in.
+            float in [0, 1]. It must be a pure function of each id, so that an image does not
+            depend on its batch.
         attributes: Name to bool array of shape (N,), aligned with `ids`; no unknown values.
         factors: Name to float32 array of shape (N,), aligned with `ids`.
         classes: Name to class labels, their values of shape (N,), aligned with `ids`.
@@ -88,14 +87,12 @@ class ImageSet:
             raise ValueError(f"{where}: ids must be unique, more than once: {few(twice)}")
         if self.stamps and len(self.stamps) != len(self):
             raise ValueError(f"{where}: {len(self.stamps)} stamps for {len(self)} ids")
-        labels = {name: found.values for name, found in self.classes.items()}
-        tables: list[tuple[str, Mapping[str, NDArray[np.generic]], type[np.generic]]] = [
-            ("attribute", self.attributes, np.bool_),
-            ("factor", self.factors, np.float32),
-            ("class", labels, np.int64),
-        ]
-        for kind, table, wanted in tables:
-            dtype = np.dtype(wanted)
+        tables: dict[tuple[str, str], Mapping[str, NDArray[np.generic]]] = {
+            ("attribute", "bool"): self.attributes,
+            ("factor", "float32"): self.factors,
+            ("class", "int64"): {key: found.values for key, found in self.classes.items()},
+        }
+        for (kind, dtype), table in tables.items():
             for key, values in table.items():
                 if values.dtype != dtype:
                     raise TypeError(f"{where}: {kind} {key} must be {dtype}, got {values.dtype}")
@@ -120,25 +117,21 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over everything that determines the pixels and their order.
+        """SHA-256 (hex) of everything that determines the pixels and their order.
 
-        These are data set name, recipe, image size, ids and stamps. Labels do not enter, nor
-        does the name of the split: equal pixels have equal fingerprints.
+        These are data set name, recipe, image size, ids and stamps. Labels and the name of the
+        split do not enter: equal pixels have equal fingerprints.
         """
         return self.fingerprint_of(slice(None))
 
     def fingerprint_of(self, items: slice) -> str:
-        """Return the fingerprint that a set of these items alone has, for results kept in parts.
-
-        Args:
-            items: Places in `ids`.
-        """
+        """Return the fingerprint of the set of the items at these places in `ids` alone."""
         ids, stamps = self.ids[items], self.stamps[items]
         return _digest([self.name, self.recipe, self.image_size, ids, stamps])
 
     @cached_property
     def labels_fingerprint(self) -> str:
-        """SHA-256 (hex) over ids, attributes and factors, for results that depend on labels."""
+        """SHA-256 (hex) of ids, attributes, factors and classes."""
         tables = [
             [[key, hashlib.sha256(values.tobytes()).hexdigest()] for key, values in table.items()]
             for table in (self.attributes, self.factors)
@@ -154,17 +147,17 @@ class ImageSet:
 
         Raises:
             IndexError: An index lies outside the split (negative ones included).
-            TypeError: An index is not an integer; masks are not taken for indices.
-            ValueError: An image cannot be read, or `load` broke its promise on shape or range.
+            TypeError: An index is not an integer, as in a mask.
+            ValueError: An image cannot be read, or `load` returned another shape or range.
         """
         if isinstance(indices, slice):
             places = list(range(len(self))[indices])
         else:
             places = [_index(i, len(self)) for i in indices]
-        if not places:
-            return torch.empty(0, 3, self.image_size, self.image_size)
-        x = to_unit(self.load([self.ids[i] for i in places]))
         expected = (len(places), 3, self.image_size, self.image_size)
+        if not places:
+            return torch.empty(expected)
+        x = to_unit(self.load([self.ids[i] for i in places]))
         if tuple(x.shape) != expected:
             raise ValueError(f"{self.name}: images have shape {tuple(x.shape)}, not {expected}")
         return x.contiguous()  # one memory layout, whatever the loader's
@@ -183,7 +176,7 @@ class ImageSet:
         )
 
     def subset(self, n: int) -> "ImageSet":
-        """Return the first n items as a set of their own.
+        """Return the set of the first n items.
 
         Raises:
             ValueError: n is not between 1 and len(self).
@@ -193,9 +186,9 @@ class ImageSet:
         return self.part(0, n)
 
     def part(self, start: int, stop: int) -> "ImageSet":
-        """Return the items from place start up to, not including, stop, as a set of their own.
+        """Return the set of the items from place start up to, not including, stop.
 
-        Its fingerprint is `fingerprint_of` these places, and no other image is read for it.
+        Its fingerprint is `fingerprint_of` these places.
 
         Raises:
             ValueError: Not 0 <= start < stop <= len(self).
@@ -208,9 +201,9 @@ class ImageSet:
         return self.pick(range(start, stop))
 
     def pick(self, places: Sequence[int]) -> "ImageSet":
-        """Return the items at some places, ascending, as a set of their own.
+        """Return the set of the items at some places, ascending.
 
-        It is as if the others had never been there: the same fingerprint, the same labels.
+        It equals a set made from these items alone, in fingerprint and labels.
         """
         kept = np.asarray(places, np.int64)
         return replace(
@@ -227,7 +220,7 @@ class ImageSet:
 
 
 class ImageData(ABC):
-    """A data set: makes the three splits and checks them before any model work.
+    """Base class of data sets, which make the three splits and check them.
 
     Args:
         name: Name in configs, results and fingerprints.
@@ -236,7 +229,7 @@ class ImageData(ABC):
         image_size: Height and width of every image, in pixels.
 
     Attributes:
-        cache: Folder in which a data set of files keeps what it found in them; None: nowhere.
+        cache: Folder where a data set of files keeps facts about them; None: nowhere.
 
     Raises:
         TypeError: A number is not an integer.
@@ -246,7 +239,6 @@ class ImageData(ABC):
     cache: Path | None = None
 
     def __init__(self, name: str, n_train: int, n_test: int, image_size: int) -> None:
-        """Keep and check what all data sets share."""
         for key, value in (("n_train", n_train), ("n_test", n_test), ("image_size", image_size)):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"data.{key} must be an integer, got {value!r}")
@@ -275,13 +267,13 @@ class ImageData(ABC):
         return self._built[split]
 
     def check(self, splits: Sequence[str] = ("train", "test")) -> None:
-        """Check cheaply, before any model work, that the splits in use can be made and read.
+        """Check, before any model is run, that the splits in use can be made and read.
 
         Args:
             splits: The splits in use. `test` is always made, to compare the ids.
 
         Raises:
-            ValueError: Ids overlap, or something about the files is wrong.
+            ValueError: Ids overlap, or files are unusable.
             FileNotFoundError: Files are missing.
         """
         test = self.split("test")
@@ -300,7 +292,7 @@ def ids_hash(ids: Sequence[str]) -> str:
 
 
 def assert_disjoint(train: ImageSet, test: ImageSet) -> None:
-    """Check that no item is both fitted and measured on.
+    """Check that no id is in both splits.
 
     Raises:
         ValueError: An id is in both; the message names the first.
@@ -329,5 +321,5 @@ def _index(value: SupportsIndex, length: int) -> int:
 
 
 def _digest(content: object) -> str:
-    # JSON keeps apart what joined text would merge, and escapes undecodable file names.
+    # JSON separates the texts, which joining would not, and escapes undecodable file names.
     return hashlib.sha256(json.dumps(content).encode("ascii")).hexdigest()

@@ -1,7 +1,7 @@
 """CelebA read from a local folder, in the official layout or as Kaggle's CSV form.
 
-Nothing is downloaded and no checksum is asked for: a part of CelebA, or CelebA stored at another
-size, is as good as the whole. Labels and splits come from the id in the file name.
+Nothing is downloaded and checksums are not compared: a part of CelebA, or CelebA stored at another
+size, works as the whole does. Labels and splits come from the id in the file name.
 
 Source: Liu, Luo, Wang and Tang (2015), Deep Learning Face Attributes in the Wild,
 doi:10.1109/ICCV.2015.425
@@ -10,9 +10,10 @@ doi:10.1109/ICCV.2015.425
 import csv
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ CROPS = {
     "square": (0, 20, 178, 198),
     # The 128 pixels around (89, 121), from the published preprocessing of DDIM's CelebA model.
     "face128": (25, 57, 153, 185),
-    # The whole picture, its aspect not kept, as DiffuseVAE's preprocessing has it.
+    # The whole picture, its aspect not kept, as in DiffuseVAE's preprocessing.
     "squeezed": (0, 0, 178, 218),
 }
 
@@ -62,7 +63,7 @@ _FORMS = {
 
 _LAYOUT = (
     "img_align_celeba/000001.jpg ..., list_attr_celeba.txt and list_eval_partition.txt "
-    "(or the two tables as .csv, as Kaggle has them; or Img/, Anno/ and Eval/, as downloaded)"
+    "(or the two tables as .csv, from Kaggle; or Img/, Anno/ and Eval/, as downloaded)"
 )
 
 _SOURCE = (
@@ -76,7 +77,7 @@ class CelebA(FileData):
 
     Args:
         root: Folder with `img_align_celeba/` (images `NNNNNN.jpg`, `.jpeg` or `.png` in it, or in
-            a second `img_align_celeba/` inside, as Kaggle packs it), `list_attr_celeba` and, for
+            a second `img_align_celeba/` inside, as from Kaggle), `list_attr_celeba` and, for
             `split_by="partition"`, `list_eval_partition`, each as `.txt` (official, preferred)
             or `.csv` (Kaggle). The first may also be in `Img/`, the others in `Anno/` and
             `Eval/`, as in the official download. Capitals in names do not count.
@@ -89,9 +90,12 @@ class CelebA(FileData):
         name: Name of the data set.
 
     Raises:
-        TypeError: As `ImageData`.
-        ValueError: root is None, or a setting is not one of those allowed.
+        TypeError: A number is not an integer.
+        ValueError: root is None, a number is below 1, or a setting is not one of those allowed.
     """
+
+    wanted = f"/path/to/celeba, a folder with {_LAYOUT}. Download them {_SOURCE}"
+    remedy = f"Get the file {_SOURCE}, or unpack its archive again"
 
     def __init__(
         self,
@@ -104,44 +108,63 @@ class CelebA(FileData):
         name: str = "celeba",
     ) -> None:
         """Check the settings; nothing is read yet."""
-        if root is None:
-            raise ValueError(
-                f"data.root is not set: give data.root=/path/to/celeba, a folder with {_LAYOUT}. "
-                f"Download them {_SOURCE}."
-            )
+        super().__init__(root, name, n_train, n_test, image_size)
         if crop not in CROPS:
             raise ValueError(f"data.crop must be one of {', '.join(CROPS)}, got {crop!r}")
         if split_by not in SPLIT_RULES:
             raise ValueError(
                 f"data.split_by must be one of {', '.join(SPLIT_RULES)}, got {split_by!r}"
             )
-        super().__init__(root, name, n_train, n_test, image_size)
         self.crop = crop
         self.split_by = split_by
-        self._attributes: _Table | None = None
-        self._parts: tuple[list[str], list[str]] | None = None
-        self._names: dict[str, list[str]] | None = None
-        self._images: dict[str, Path] = {}
 
-    def _locate(self, split: str) -> dict[str, Path]:
-        fit, test = self._fit_and_test()
-        if split == "test":
-            ids = self._first(test, self.n_test, "n_test")
-        elif split == "train":
-            ids = self._first(fit, self.n_train, "n_train")
-        else:
-            ids = fit
-        unknown = [item for item in ids if item not in self._images]
-        if unknown:
-            folder = self._layout()[_IMAGES]
-            if self._names is None:
-                self._names = _names_by_id(folder)
-            for item in unknown:
-                self._images[item] = _image_path(folder, self._names.get(item, []), item)
-        return {item: self._images[item] for item in ids}
+    @cached_property
+    def _parts(self) -> tuple[list[str], list[str]]:
+        """The ids of the fit and of the test part, each in ascending order."""
+        if self.split_by == "paper":
+            ids = sorted(self._attributes.rows)
+            fit = [item for item in ids if int(item) <= PAPER_LAST_FIT_ID]
+            return fit, ids[len(fit) :]
+        path = self._layout[_PARTITION]
+        rows = _read_table(path, allowed=("0", "1", "2"), columns=("partition",)).rows
+        fit, test = (
+            sorted(item for item, (part,) in rows.items() if part == wanted)
+            for wanted in (_FIT, _TEST)
+        )
+        return fit, test
+
+    def _paths(self, ids: Sequence[str]) -> dict[str, Path]:
+        folder = self._layout[_IMAGES]
+        return {item: _image_path(folder, self._names.get(item, []), item) for item in ids}
+
+    @cached_property
+    def _names(self) -> dict[str, list[str]]:
+        """The names of the images of each id."""
+        names: dict[str, list[str]] = {}
+        for name in _listed(self._layout[_IMAGES]):
+            match = _FILE_NAME.fullmatch(name)
+            if match is not None:
+                names.setdefault(match[1], []).append(name)
+        return names
+
+    @cached_property
+    def _attributes(self) -> "_Table":
+        return _read_table(self._layout[_ATTRIBUTES], allowed=("-1", "1"), columns=None)
+
+    def _shortage(self, split: str, found: int) -> str:
+        part = {
+            ("paper", "train"): f"ids 1 to {PAPER_LAST_FIT_ID}, the paper's fit part",
+            ("paper", "test"): f"ids after {PAPER_LAST_FIT_ID}, the paper's test part",
+            ("partition", "train"): f"value {_FIT} in list_eval_partition",
+            ("partition", "test"): f"value {_TEST} in list_eval_partition",
+        }[self.split_by, split]
+        remedy = f"give data.n_{split} from 1 to {found}" if found else "choose another data.root"
+        if self.split_by == "paper":
+            remedy += ", or data.split_by=partition with a partition file"
+        return f"{self.root} has {found} such images ({part}): {remedy}"
 
     def _labels(self, ids: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-        table = self._attribute_table()
+        table = self._attributes
         unknown = [item for item in ids if item not in table.rows]
         if unknown:
             raise ValueError(
@@ -169,57 +192,13 @@ class CelebA(FileData):
     def _recipe(self) -> str:
         return f"crop {CROPS[self.crop]} of {OFFICIAL_SIZE}"
 
-    def _remedy(self) -> str:
-        return f"Get the file {_SOURCE}, or unpack its archive again"
-
-    def _attribute_table(self) -> "_Table":
-        if self._attributes is None:
-            path = self._layout()[_ATTRIBUTES]
-            self._attributes = _read_table(path, allowed=("-1", "1"), columns=None)
-        return self._attributes
-
-    def _fit_and_test(self) -> tuple[list[str], list[str]]:
-        """Return the ids of the two parts, each in ascending order."""
-        if self._parts is None:
-            if self.split_by == "paper":
-                ids = sorted(self._attribute_table().rows)
-                fit = [item for item in ids if int(item) <= PAPER_LAST_FIT_ID]
-                test = [item for item in ids if int(item) > PAPER_LAST_FIT_ID]
-            else:
-                path = self._layout()[_PARTITION]
-                rows = _read_table(path, allowed=("0", "1", "2"), columns=("partition",)).rows
-                fit = sorted(item for item, (part,) in rows.items() if part == _FIT)
-                test = sorted(item for item, (part,) in rows.items() if part == _TEST)
-            self._parts = (fit, test)
-        return self._parts
-
-    def _first(self, ids: list[str], n: int, key: str) -> list[str]:
-        """Return the first n ids of a part, or say how many there are."""
-        if n <= len(ids):
-            return ids[:n]
-        part = {
-            ("paper", "n_train"): f"ids 1 to {PAPER_LAST_FIT_ID}, the paper's fit part",
-            ("paper", "n_test"): f"ids after {PAPER_LAST_FIT_ID}, the paper's test part",
-            ("partition", "n_train"): f"value {_FIT} in list_eval_partition",
-            ("partition", "n_test"): f"value {_TEST} in list_eval_partition",
-        }[self.split_by, key]
-        remedy = f"give data.{key} from 1 to {len(ids)}" if ids else "choose another data.root"
-        if self.split_by == "paper":
-            remedy += ", or data.split_by=partition with a partition file"
-        raise ValueError(
-            f"data.{key}={n}, but {self.root} has {len(ids)} such images ({part}): {remedy}"
-        )
-
+    @cached_property
     def _layout(self) -> dict[str, Path]:
-        """Find the tables and the image folder; one message for all that is missing."""
-        if not self.root.is_dir():
-            raise FileNotFoundError(
-                f"data.root={self.root} is not a folder: give a folder with {_LAYOUT}"
-            )
+        """The tables and the image folder, by official name; one error for all missing ones."""
+        self._require_root()
         found, missing = {}, []
         for part, forms in _FORMS.items():
-            found_forms = (_in_any_case(self.root, form) for form in forms)
-            path = next((path for path in found_forms if path is not None), None)
+            path = next(filter(None, (_in_any_case(self.root, form) for form in forms)), None)
             if path is not None:
                 found[part] = path
             elif part != _PARTITION or self.split_by == "partition":
@@ -235,8 +214,7 @@ class CelebA(FileData):
         return found
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(NamedTuple):
     """Rows by id; each has one byte per column: the place of its value among those allowed."""
 
     path: Path
@@ -245,7 +223,7 @@ class _Table:
 
 
 def _in_any_case(root: Path, form: str) -> Path | None:
-    """Return the path below root with this name, or one that differs in capitals alone."""
+    """Return the path below root with this name, whatever its capitals; None if there is none."""
     path = root
     for part in form.split("/"):
         if (path / part).exists():
@@ -262,16 +240,6 @@ def _listed(folder: Path) -> list[str]:
     return sorted(os.listdir(folder)) if folder.is_dir() else []
 
 
-def _names_by_id(folder: Path) -> dict[str, list[str]]:
-    """Return the names of the images of each id."""
-    names: dict[str, list[str]] = {}
-    for name in _listed(folder):
-        match = _FILE_NAME.fullmatch(name)
-        if match is not None:
-            names.setdefault(match[1], []).append(name)
-    return names
-
-
 def _image_path(folder: Path, names: list[str], item: str) -> Path:
     """Return the image of an id; the official name if there is none."""
     if len(names) > 1:
@@ -284,43 +252,41 @@ def _read_table(path: Path, allowed: Sequence[str], columns: tuple[str, ...] | N
     """Read one of the two tables, in either form, and check every row.
 
     Args:
-        path: A `.csv` file has a header line and commas; another one has white space between
+        path: A `.csv` file has a header line and commas; any other has white space between
             its values and no header, or the official one: number of rows, names of columns.
         allowed: The values a row may have.
         columns: Names of the columns where the official form has no header.
     """
     lines = _read_lines(path)
-    announced = None
-    if path.suffix.lower() == ".csv":
+    announced, first, is_csv = None, 1, path.suffix.lower() == ".csv"
+    if is_csv:
         header = [name.strip() for name in next(csv.reader(lines[:1]))] or [""]
         if header[0] != "image_id":
             raise _broken(path, f"line 1 must begin with image_id, not {_clip(lines[0])}")
         if columns is not None and tuple(header[1:]) != columns:
             raise _broken(path, f"line 1 must be image_id,{','.join(columns)}")
         columns, first = tuple(header[1:]), 2
-        body: Iterator[list[str]] = ([v.strip() for v in row] for row in csv.reader(lines[1:]))
     elif columns is None:
         if not lines[0].strip().isdecimal() or len(lines) < 2:
             raise _broken(path, f"line 1 must be the number of images, not {_clip(lines[0])}")
-        announced = int(lines[0])
-        columns, first = tuple(lines[1].split()), 3
-        body = (line.split() for line in lines[2:])
-    else:
-        first = 1
-        body = (line.split() for line in lines)
+        columns, first, announced = tuple(lines[1].split()), 3, int(lines[0])
     if not columns or len(set(columns)) != len(columns):
         raise _broken(path, f"the names of its columns are not unique: {few(columns)}")
     code = {value: place for place, value in enumerate(allowed)}
     rows: dict[str, bytes] = {}
-    for number, fields in enumerate(body, start=first):
+    body = lines[first - 1 :]
+    split: Iterable[list[str]] = (
+        ([value.strip() for value in row] for row in csv.reader(body))
+        if is_csv
+        else map(str.split, body)
+    )
+    for number, fields in enumerate(split, start=first):
         if not fields:
             continue
         match = _FILE_NAME.fullmatch(fields[0])
         if match is None:
-            raise _broken(
-                path,
-                f"line {number} must begin with a name like 000001.jpg, not {_clip(fields[0])}",
-            )
+            wanted = "must begin with a name like 000001.jpg"
+            raise _broken(path, f"line {number} {wanted}, not {_clip(fields[0])}")
         if len(fields) != len(columns) + 1:
             raise _broken(path, f"line {number} has {len(fields) - 1} values, not {len(columns)}")
         if match[1] in rows:
@@ -328,12 +294,10 @@ def _read_table(path: Path, allowed: Sequence[str], columns: tuple[str, ...] | N
         try:
             rows[match[1]] = bytes(map(code.__getitem__, fields[1:]))
         except KeyError as error:
-            column = columns[fields.index(error.args[0], 1) - 1]
-            raise _broken(
-                path,
-                f"line {number}, {column}: the value must be {' or '.join(allowed)}, "
-                f"not {_clip(error.args[0])}",
-            ) from None
+            value = error.args[0]
+            place = f"line {number}, {columns[fields.index(value, 1) - 1]}"
+            wanted = f"the value must be {' or '.join(allowed)}"
+            raise _broken(path, f"{place}: {wanted}, not {_clip(value)}") from None
     if announced is not None and announced != len(rows):
         raise _broken(path, f"line 1 announces {announced} images, but {len(rows)} rows follow")
     return _Table(path, columns, rows)

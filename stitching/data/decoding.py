@@ -1,4 +1,4 @@
-"""One image file: what a first look at its bytes finds, and the steps from bytes to pixels."""
+"""Decoding of one image file: facts from its header, and the steps from bytes to pixels."""
 
 import hashlib
 import io
@@ -12,7 +12,7 @@ from stitching.data.jpeg import jpeg_damage
 #: A crop (left, top, right, bottom) in pixels of the stored image, not rounded.
 Box = tuple[float, float, float, float]
 
-#: Number of the reading steps below; raise it when they change the pixels of any file.
+#: Version of the reading steps below; raise it when they change the pixels of any file.
 READER_VERSION = 1
 
 #: Pixel formats of Pillow that have 8 bits or less; those of 16 bits, or of floating point,
@@ -34,13 +34,13 @@ _UPRIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the bytes of a file say without all of its pixels.
+    """Facts about a file that need not all of its pixels.
 
     Attributes:
         sha256: Of the bytes, hex.
         size: Width and height in pixels.
         problem: Why the file cannot be used, or "".
-        damage: What is wrong with a picture that is decoded all the same, or "".
+        damage: Damage that decoders tolerate, or "".
     """
 
     sha256: str
@@ -49,35 +49,34 @@ class Facts:
     damage: str = ""
 
 
-def sha256_of(data: bytes) -> str:
-    """Return SHA-256 (hex) of bytes."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def look_at(data: bytes) -> Facts:
+def inspect(data: bytes) -> Facts:
     """Return the facts about a file; about 0.2 ms for a JPEG of 178 x 218 pixels."""
-    sha256 = sha256_of(data)
+    sha256 = hashlib.sha256(data).hexdigest()
     try:
         with open_image(data) as image:
             damage = jpeg_damage(data) if image.format in ("JPEG", "MPO") else ""
             if damage:
                 image.load()  # some damage is an error to the decoder, too
             return Facts(sha256, image.size, damage=damage)
-    except Exception as error:  # decoders raise what they like
+    except Exception as error:  # decoders raise anything
         return Facts(sha256, problem=reason(error))
 
 
 def reason(error: Exception) -> str:
-    """Return what went wrong with a file, without the name of the file."""
+    """Return the message of an error, without the name of the file."""
     if isinstance(error, UnidentifiedImageError):
-        return "not an image"  # Pillow's text repeats the path or the open stream
+        return "not an image"  # Pillow's text contains the path or the open stream
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__
 
 
 def open_image(data: bytes) -> Image.Image:
-    """Read the header, and refuse pixel formats that have no fixed white level."""
+    """Return an image of which only the header is read.
+
+    Raises:
+        ValueError: Its pixel format has no fixed white level.
+    """
     image = Image.open(io.BytesIO(data))
     if image.mode not in READABLE_MODES:
         raise ValueError(f"pixel format {image.mode} is not supported: convert it to 8 bits")
@@ -85,7 +84,7 @@ def open_image(data: bytes) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Decode, turn upright, lay over white; 8-bit RGB."""
+    """Return an image decoded, upright, over white, in 8-bit RGB."""
     image.load()
     method = _UPRIGHT.get(_orientation(image))
     if method is not None:
@@ -98,21 +97,18 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the orientation of EXIF; 1, upright, where it cannot be read.
-
-    Other tags may be broken: they are left alone.
-    """
+    """Return the EXIF orientation; 1, upright, where it cannot be read."""
     try:
         value = image.getexif().get(_ORIENTATION)
-    except Exception:  # as viewers do, a broken block of tags counts as none
+    except Exception:  # viewers, too, ignore a broken block of tags
         return 1
     return value if isinstance(value, int) else 1
 
 
 def resize(image: Image.Image, box: Box, size: int) -> Image.Image:
-    """Crop and resize to (size, size); the crop may cut through pixels."""
-    # Pillow's own box argument lets the filter reach beyond the box, so that what was cropped
-    # away would tint the border. Whole pixels are cut first, only their fractions are left to it.
+    """Return the crop of an image, resized to (size, size); the crop may cut through pixels."""
+    # With Pillow's box argument alone, the filter reaches beyond the box and pixels outside tint
+    # the border. So whole pixels are cropped first, and the box is left with their fractions.
     left, top = math.floor(box[0]), math.floor(box[1])
     cut = image.crop((left, top, math.ceil(box[2]), math.ceil(box[3])))
     inner = (box[0] - left, box[1] - top, box[2] - left, box[3] - top)

@@ -1,42 +1,25 @@
-"""Drawn faces: the embedded data set, made from nothing but (seed, index).
+"""Drawn faces: the built-in data set, a function of (seed, index).
 
 Each picture has the paper's ten binary attributes, visible and labelled, the continuous factors
-behind them, and one of four kinds of hair as its class. Any index can be drawn alone, in any
-order.
+behind them, and one of four kinds of hair as its class.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stitching.data.base import ClassLabels, ImageData, ImageSet
+from stitching.data.base import ClassLabels, ImageSet
 from stitching.data.face_drawing import Face, draw
+from stitching.data.synthetic import SyntheticData
 
 #: Part of every cache key: raise it when a pixel or a label of any face changes.
 DRAWING_VERSION = 2
 
-#: First index of each split; splits can never meet below the next one's start.
-SPLIT_START = {"train": 0, "test": 10_000_000, "pretrain": 20_000_000}
-SPLIT_SIZE = 10_000_000
-
-ATTRIBUTES = (
-    "Bald",
-    "Blond_Hair",
-    "Wavy_Hair",
-    "Smiling",
-    "Eyeglasses",
-    "Heavy_Makeup",
-    "Male",
-    "No_Beard",
-    "Pale_Skin",
-    "Young",
-)
-#: Which hair a face has; `hair_class` tells. Grey counts from half the way to grey.
+#: Kinds of hair, the classes of faces. Hair is grey from half the way to grey.
 HAIR = ("bald", "blond", "grey", "dark")
-FACTORS = ("smile", "age", "skin_tone", "rotation", "light")
 
 _DARK = ((0.07, 0.05, 0.05), (0.22, 0.12, 0.07), (0.36, 0.20, 0.10), (0.45, 0.16, 0.07))
 _BLOND = ((0.93, 0.80, 0.42), (0.86, 0.70, 0.32), (0.97, 0.88, 0.60))
@@ -45,42 +28,46 @@ _IRIS = ((0.16, 0.38, 0.72), (0.18, 0.48, 0.28), (0.30, 0.18, 0.09), (0.33, 0.40
 _FRAMES = ((0.06, 0.06, 0.07), (0.42, 0.10, 0.10), (0.12, 0.20, 0.45), (0.45, 0.36, 0.12))
 
 
+#: Binary attributes, continuous factors, and the place in `HAIR`.
+Labels = tuple[dict[str, bool], dict[str, float], int]
+
+
 class _Draws:
     """Uniform numbers of one face, taken in a fixed order."""
 
     def __init__(self, seed: int, index: int) -> None:
         # A counter-based generator keyed by (seed, index): no state is shared between faces.
         generator = np.random.Generator(np.random.Philox(key=[seed, index]))
-        self._values = iter(generator.random(96).tolist())
+        self._values: Iterator[float] = iter(generator.random(96).tolist())
 
     def real(self, low: float, high: float) -> float:
-        return low + (high - low) * float(next(self._values))
+        return low + (high - low) * next(self._values)
 
     def flag(self, probability: float) -> bool:
-        return float(next(self._values)) < probability
+        return next(self._values) < probability
 
     def choice(self, options: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
-        return options[int(float(next(self._values)) * len(options))]
+        return options[int(next(self._values) * len(options))]
 
     def colour(self, low: float, high: float) -> tuple[float, float, float]:
         return (self.real(low, high), self.real(low, high), self.real(low, high))
 
 
-def describe(seed: int, index: int) -> tuple[Face, dict[str, bool], dict[str, float]]:
-    """Draw the description of face `index`.
+def describe(seed: int, index: int) -> tuple[Face, *Labels]:
+    """Return what face `index` of a series looks like.
 
     Args:
         seed: Seed of the data set, at least 0.
         index: Number of the face, at least 0.
 
     Returns:
-        The face, its binary attributes, and its continuous factors (smile in [-1, 1]; age,
-        skin_tone in [0, 1]; rotation in radians; light in [-1, 1], left to right).
+        The face, its binary attributes, its continuous factors (smile in [-1, 1]; age,
+        skin_tone in [0, 1]; rotation in radians; light in [-1, 1], left to right), and the place
+        of its hair in `HAIR`.
     """
     u = _Draws(seed, index)
     male = u.flag(0.48)
     age = u.real(0, 1)
-    young = age < 0.55
     smile = u.real(-1, 1)
     tone = u.real(0, 1)
     light = u.real(-1, 1)
@@ -92,9 +79,9 @@ def describe(seed: int, index: int) -> tuple[Face, dict[str, bool], dict[str, fl
     makeup = u.flag(0.05 if male else 0.52)
     beard = u.real(0.3, 1.0) if u.flag(0.50 if male else 0.0) else 0.0
     dark_hair, blond_hair = u.choice(_DARK), u.choice(_BLOND)
-    grey = _greyness(age) if not blond else 0.0
+    grey = 0.0 if blond else max(0.0, (age - 0.72) / 0.28)
     base = blond_hair if blond else dark_hair
-    hair = tuple(b + (g - b) * grey for b, g in zip(base, _GREY, strict=True))
+    hair_colour = tuple(b + (g - b) * grey for b, g in zip(base, _GREY, strict=True))
     natural_lip = (0.72, 0.40, 0.38) if tone < 0.6 else (0.50, 0.27, 0.25)
     painted_lip = (u.real(0.70, 0.95), u.real(0.02, 0.15), u.real(0.12, 0.35))
     face = Face(
@@ -106,16 +93,15 @@ def describe(seed: int, index: int) -> tuple[Face, dict[str, bool], dict[str, fl
         brightness=u.real(0.86, 1.06),
         center=(u.real(-0.05, 0.05), u.real(-0.10, 0.0)),
         scale=u.real(0.92, 1.04),
-        male=1.0 if male else 0.0,
+        male=male,
         bald=bald,
-        blond=blond,
         wavy=wavy,
         glasses=glasses,
         makeup=makeup,
         beard=beard,
         hair_length=u.real(0.0, 0.35) if male else u.real(0.25, 1.0),
         hair_volume=u.real(0.1, 1.0) + (0.3 if wavy else 0.0),
-        hair_colour=hair,
+        hair_colour=hair_colour,
         parting=u.real(-0.6, 0.6),
         fringe=u.real(0, 1),
         wave_phase=u.real(0, 6.28),
@@ -129,7 +115,7 @@ def describe(seed: int, index: int) -> tuple[Face, dict[str, bool], dict[str, fl
         nose=u.real(0, 1),
         mouth_width=u.real(0.15, 0.20),
         lip_colour=painted_lip if makeup else natural_lip,
-        glasses_round=1.0 if u.flag(0.5) else 0.0,
+        glasses_round=u.flag(0.5),
         glasses_colour=u.choice(_FRAMES),
         clothing=u.colour(0.05, 0.95),
         clothing_trim=u.colour(0.05, 0.95),
@@ -149,92 +135,35 @@ def describe(seed: int, index: int) -> tuple[Face, dict[str, bool], dict[str, fl
         "Male": male,
         "No_Beard": beard == 0.0,
         "Pale_Skin": tone < 0.3,
-        "Young": young,
+        "Young": age < 0.55,
     }
-    factors = {
-        "smile": smile,
-        "age": age,
-        "skin_tone": tone,
-        "rotation": rotation,
-        "light": light,
-    }
-    return face, attributes, factors
+    factors = dict(smile=smile, age=age, skin_tone=tone, rotation=rotation, light=light)
+    hair = "bald" if bald else "blond" if blond else "grey" if grey > 0.5 else "dark"
+    return face, attributes, factors, HAIR.index(hair)
 
 
-def hair_class(attributes: Mapping[str, bool], factors: Mapping[str, float]) -> int:
-    """Return the place in `HAIR` of a face, from what `describe` says of it."""
-    if attributes["Bald"]:
-        return 0
-    if attributes["Blond_Hair"]:
-        return 1
-    return 2 if _greyness(factors["age"]) > 0.5 else 3
-
-
-def _greyness(age: float) -> float:
-    return max(0.0, (age - 0.72) / 0.28)
+ATTRIBUTES, FACTORS = (tuple(labels) for labels in describe(0, 0)[1:3])
 
 
 @lru_cache(maxsize=4)
-def _labels(seed: int, indices: range) -> tuple[tuple[dict[str, bool], dict[str, float]], ...]:
-    """Labels of faces; the cells of a sweep ask for the same ones."""
+def _labels(seed: int, indices: range) -> tuple[Labels, ...]:
+    """Return the labels of faces; the cells of a sweep have the same ones."""
     return tuple(describe(seed, i)[1:] for i in indices)
 
 
-class Faces(ImageData):
-    """Drawn faces; every split is cut from its own range of indices.
+class Faces(SyntheticData):
+    """Drawn faces, of `image_size` pixels from the start and never resized."""
 
-    Args:
-        name: See `ImageData`.
-        n_train: See `ImageData`.
-        n_test: See `ImageData`.
-        image_size: See `ImageData`; drawn at this size, never resized.
-        seed: Which endless series of faces.
-        n_pretrain: Number of faces for training models.
-        root: Must be None; there is no folder to read.
-
-    Raises:
-        ValueError: A number is out of range, or a root is given.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        n_train: int,
-        n_test: int,
-        image_size: int,
-        seed: int,
-        n_pretrain: int,
-        root: None = None,
-    ) -> None:
-        """Check the numbers; nothing is drawn yet."""
-        super().__init__(name, n_train, n_test, image_size)
-        if root is not None:
-            raise ValueError(
-                f"data.root={root}: drawn faces are not read from a folder; choose data=celeba or "
-                "data=folder, or drop data.root"
-            )
-        if seed < 0:
-            raise ValueError(f"data.seed must be >= 0, got {seed}")
-        self.seed = seed
-        self.sizes = {"train": n_train, "test": n_test, "pretrain": n_pretrain}
-        for split, size in self.sizes.items():
-            if not 1 <= size <= SPLIT_SIZE:
-                raise ValueError(f"data.n_{split} must be in 1..{SPLIT_SIZE}, got {size}")
+    kind = "drawn faces"
 
     def _build(self, split: str) -> ImageSet:
-        start = SPLIT_START[split]
-        indices = range(start, start + self.sizes[split])
-        # Labels of a large training pool are not needed and would take a while to describe.
-        described = () if split == "pretrain" else _labels(self.seed, indices)
-        attributes = {
-            name: np.array([labels[name] for labels, _ in described], dtype=np.bool_)
-            for name in (ATTRIBUTES if described else ())
-        }
-        factors = {
-            name: np.array([values[name] for _, values in described], dtype=np.float32)
-            for name in (FACTORS if described else ())
-        }
-        hair = np.array([hair_class(*labels) for labels in described], dtype=np.int64)
+        indices = self.indices(split)
+        attributes, factors, classes = {}, {}, {}
+        if split != "pretrain":  # its labels are not needed, and take a while to describe
+            flags, values, hair = zip(*_labels(self.seed, indices), strict=True)
+            attributes = {name: np.array([x[name] for x in flags], bool) for name in ATTRIBUTES}
+            factors = {name: np.array([x[name] for x in values], np.float32) for name in FACTORS}
+            classes = {"Hair": ClassLabels(np.array(hair, np.int64), HAIR)}
         return ImageSet(
             name=self.name,
             split=split,
@@ -244,10 +173,10 @@ class Faces(ImageData):
             load=self._load,
             attributes=attributes,
             factors=factors,
-            classes={"Hair": ClassLabels(hair, HAIR)} if described else {},
+            classes=classes,
         )
 
     def _load(self, ids: Sequence[str]) -> Tensor:
-        """Draw faces by id; shape (n, 3, image_size, image_size), uint8."""
+        """Return faces by id, shape (n, 3, image_size, image_size), uint8."""
         pixels = [draw(describe(self.seed, int(item))[0], self.image_size) for item in ids]
         return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)  # (n, S, S, 3) -> NCHW

@@ -1,11 +1,13 @@
 """Data sets whose images are files: reading, checking, cropping and resizing them."""
 
+import hashlib
 import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import PIL
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from stitching.data import decoding
 from stitching.data.base import ClassLabels, ImageData, ImageSet, few
-from stitching.data.decoding import Box, Facts, sha256_of
+from stitching.data.decoding import Box, Facts
 from stitching.data.stamps import Stamps
 
 
@@ -27,22 +29,37 @@ class FileData(ImageData):
     RGB, crop, resize with Pillow's antialiased bicubic filter. Pixels outside the crop do not
     enter. The steps see one file at a time, so batches and order cannot change an image.
 
-    An image is known by its id and the SHA-256 of its file: equal bytes under equal ids are the
-    same image in any folder, and other bytes never are.
+    An image is identified by its id and the SHA-256 of its file: equal bytes under equal ids are
+    the same image in any folder, and other bytes never are.
 
     Args:
         root: The folder; the other arguments are those of `ImageData`.
+
+    Raises:
+        TypeError: A number is not an integer.
+        ValueError: root is None, or a number is below 1.
     """
 
+    #: Parts of messages: what `data.root` must be, and what to do about missing or broken images.
+    wanted: ClassVar[str]
+    remedy: ClassVar[str]
+
     def __init__(
-        self, root: str | os.PathLike[str], name: str, n_train: int, n_test: int, image_size: int
+        self,
+        root: str | os.PathLike[str] | None,
+        name: str,
+        n_train: int,
+        n_test: int,
+        image_size: int,
     ) -> None:
         """Keep the folder; nothing is read yet."""
+        if root is None:
+            raise ValueError(f"data.root is not set: give data.root={self.wanted}")
         super().__init__(name, n_train, n_test, image_size)
         self.root = Path(root)
         self._path_of: dict[str, Path] = {}
         self._facts: dict[Path, Facts] = {}
-        self._said: set[str] = set()
+        self._warned: set[str] = set()
 
     def check(self, splits: Sequence[str] = ("train", "test")) -> None:
         """Check labels, ids, and that every file of the splits is there and is an image.
@@ -55,32 +72,31 @@ class FileData(ImageData):
             FileNotFoundError: Files are missing; one message for all of them.
             ValueError: Files are not images, or labels or ids are wrong.
         """
-        # Looked at together, so that one message counts the missing files of all splits.
+        # All splits at once, so that one message counts all missing files.
         used = {
             item: path
             for split in dict.fromkeys([*splits, "test"])
             for item, path in self._locate(split).items()
         }
-        self._look(used.values())
+        self._inspect(used.values())
         super().check(splits)
-        problems, small = [], []
+        problems, sizes = [], []
         for path in used.values():
             facts = self._facts[path]
             try:
                 if facts.problem:
                     raise ValueError(facts.problem)
-                box = self._crop(*facts.size)
+                left, top, right, bottom = self._crop(*facts.size)
+                sizes.append(min(right - left, bottom - top))
             except ValueError as error:
                 problems.append(f"{path}: {error}")
-                continue
-            size = min(box[2] - box[0], box[3] - box[1])
-            if size < self.image_size - 0.5:  # half a pixel: stored sizes are rounded
-                small.append(size)
         if problems:
             raise ValueError(
                 f"{len(problems)} of {len(used)} images cannot be used: {few(problems)}. "
-                f"{self._remedy()}"
+                f"{self.remedy}"
             )
+        # Half a pixel of tolerance: stored sizes are rounded.
+        small = [size for size in sizes if size < self.image_size - 0.5]
         if small:
             warnings.warn(
                 f"{len(small)} of {len(used)} crops are smaller than data.image_size="
@@ -90,7 +106,7 @@ class FileData(ImageData):
 
     def _build(self, split: str) -> ImageSet:
         files = self._locate(split)
-        self._look(files.values())
+        self._inspect(files.values())
         self._path_of.update(files)
         ids = tuple(files)
         return ImageSet(
@@ -106,64 +122,83 @@ class FileData(ImageData):
             stamps=tuple(self._facts[path].sha256 for path in files.values()),
         )
 
+    def _locate(self, split: str) -> dict[str, Path]:
+        """Return the file of each id of a split, in the split's order."""
+        fit, test = self._parts
+        if split == "pretrain":
+            return self._paths(fit)
+        ids, n = (test, self.n_test) if split == "test" else (fit, self.n_train)
+        if n > len(ids):
+            raise ValueError(f"data.n_{split}={n}, but {self._shortage(split, len(ids))}")
+        return self._paths(ids[:n])
+
+    def _require_root(self) -> None:
+        if not self.root.is_dir():
+            raise FileNotFoundError(
+                f"data.root={self.root} is not a folder: give data.root={self.wanted}"
+            )
+
     @cached_property
     def _stamps(self) -> Stamps:
         return Stamps(self.root, self.cache)
 
-    def _look(self, paths: Collection[Path]) -> None:
-        """Look at files that are new; raise if some are missing, warn if some are damaged."""
+    def _inspect(self, paths: Collection[Path]) -> None:
+        """Inspect files that are new; raise if some are missing, warn if some are damaged."""
         new = [path for path in dict.fromkeys(paths) if path not in self._facts]
-        found = self._stamps.look(new)
+        found = self._stamps.facts_of(new)
         missing = [path.relative_to(self.root).as_posix() for path in new if path not in found]
         if missing:
             raise FileNotFoundError(
                 f"{len(missing)} of {len(paths)} images are missing below {self.root}: "
-                f"{few(missing)}. {self._remedy()}"
+                f"{few(missing)}. {self.remedy}"
             )
         self._facts |= found
         damaged = [f"{path}: {facts.damage}" for path, facts in found.items() if facts.damage]
         if damaged:
             warnings.warn(
                 f"{len(damaged)} of {len(paths)} images are damaged, and parts of them are "
-                f"decoded wrongly: {few(damaged)}. {self._remedy()}",
+                f"decoded wrongly: {few(damaged)}. {self.remedy}",
                 stacklevel=3,
             )
 
     def _load(self, ids: Sequence[str]) -> Tensor:
-        """Read images by id; shape (n, 3, image_size, image_size), uint8."""
-        pixels, said = [], []
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            for item in ids:
-                path, before = self._path_of[item], len(caught)
+        """Return images by id, shape (n, 3, image_size, image_size), uint8."""
+        pixels = []
+        for path in (self._path_of[item] for item in ids):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
                 pixels.append(self._read(path))
-                said += [(path, one.category, str(one.message)) for one in caught[before:]]
-        for path, category, text in said:  # a decoder does not know the name of the file
-            if text not in self._said:
-                self._said.add(text)
-                warnings.warn(f"{path}: {text}", category, stacklevel=2)
+            for warning in caught:  # decoders have no name of the file
+                text = str(warning.message)
+                if text not in self._warned:
+                    self._warned.add(text)
+                    warnings.warn(f"{path}: {text}", warning.category, stacklevel=2)
         return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)  # -> (n, 3, S, S)
 
     def _read(self, path: Path) -> NDArray[np.uint8]:
         try:
             data = path.read_bytes()
-            exchanged = sha256_of(data) != self._facts[path].sha256
-            if not exchanged:
+            if hashlib.sha256(data).hexdigest() == self._facts[path].sha256:
                 image = decoding.to_rgb(decoding.open_image(data))
-                image = decoding.resize(image, self._crop(*image.size), self.image_size)
+                return np.asarray(decoding.resize(image, self._crop(*image.size), self.image_size))
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{path}: no such file. {self._remedy()}") from error
-        except Exception as error:  # decoders raise what they like
-            raise ValueError(f"{path}: {decoding.reason(error)}. {self._remedy()}") from error
-        if exchanged:
-            raise ValueError(
-                f"{path}: was exchanged while the run was going on; start the run again"
-            )
-        return np.asarray(image)
+            raise FileNotFoundError(f"{path}: no such file. {self.remedy}") from error
+        except Exception as error:  # decoders raise anything
+            raise ValueError(f"{path}: {decoding.reason(error)}. {self.remedy}") from error
+        raise ValueError(f"{path}: was exchanged while the run was going on; start the run again")
+
+    @property
+    @abstractmethod
+    def _parts(self) -> tuple[list[str], list[str]]:
+        """All ids of the fit and of the test part, in the order of splits."""
 
     @abstractmethod
-    def _locate(self, split: str) -> dict[str, Path]:
-        """Return the file of each id of a split, in the split's order."""
+    def _paths(self, ids: Sequence[str]) -> dict[str, Path]:
+        """Return the file of each of these ids, in their order."""
+
+    @abstractmethod
+    def _shortage(self, split: str, found: int) -> str:
+        """Return why the part of a split is too small, with what to do, for a message."""
 
     @abstractmethod
     def _labels(self, ids: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
@@ -181,7 +216,3 @@ class FileData(ImageData):
     @abstractmethod
     def _recipe(self) -> str:
         """Return the settings, besides the image size, that determine the pixels."""
-
-    @abstractmethod
-    def _remedy(self) -> str:
-        """Return one sentence: what to do about missing or broken images."""

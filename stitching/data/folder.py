@@ -4,6 +4,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from stitching.data.files import FileData
 from stitching.data.labels import read_attributes
 from stitching.data.walk import SUFFIXES, find_images
 
-#: Folders that divide images as torchvision's `ImageFolder` and others have it, in lower case.
+#: Folders of the parts of a data set, as for torchvision's `ImageFolder`, in lower case.
 FIT_FOLDERS = ("train", "training")
 TEST_FOLDERS = ("test", "testing")
 VALIDATION_FOLDERS = ("val", "valid", "validation")
@@ -30,10 +31,10 @@ class Folder(FileData):
 
     The split needs no seed. An image's place is the SHA-256 of its id, as a fraction of the
     largest possible value: below `test_share` it belongs to the test part, else to the fit part,
-    and within its part images are ordered by place. So an image is on one side for good: neither
-    n_train, n_test nor other files can move it across. `train` and `test` are the first n_train
-    and n_test of their parts, `pretrain` is the whole fit part. Two copies of one picture under
-    two names are two images, and may be parted.
+    and within its part images are ordered by place. Neither n_train, n_test nor other files can
+    move an image to the other part. `train` and `test` are the first n_train and n_test of their
+    parts, `pretrain` is the whole fit part. Copies of one picture under two names are two images,
+    and may be in different parts.
 
     Args:
         root: The folder.
@@ -45,15 +46,19 @@ class Folder(FileData):
             0/1, -1/1 or true/false. None: the images have no attributes.
         test_share: About this share of all images is the test part; between 0 and 1.
         classes: "folders": the first folder on the path of an image is its class, under the
-            name `folder`, as torchvision's `ImageFolder` has it. None: no classes. Where these
+            name `folder`, as in torchvision's `ImageFolder`. None: no classes. Where these
             folders are `train` and `test` or `val`, they are the fit and the test part instead,
             and the folder in them is the class; of `test` and `val` the first is used.
         name: Name of the data set.
 
     Raises:
-        TypeError: As `ImageData`.
-        ValueError: root is None, test_share is not between 0 and 1, or `classes` is neither.
+        TypeError: A number is not an integer.
+        ValueError: root is None, a number is below 1, test_share is not between 0 and 1, or
+            `classes` is neither.
     """
+
+    wanted = f"/path/to/images, a folder of images ({', '.join(SUFFIXES)}), subfolders included"
+    remedy = "Replace the file, or move it out of data.root"
 
     def __init__(
         self,
@@ -67,51 +72,55 @@ class Folder(FileData):
         name: str = "folder",
     ) -> None:
         """Check the settings; nothing is read yet."""
-        if root is None:
-            raise ValueError(
-                "data.root is not set: give data.root=/path/to/images, a folder of images "
-                f"({', '.join(SUFFIXES)}), subfolders included"
-            )
+        super().__init__(root, name, n_train, n_test, image_size)
         if not 0 < test_share < 1:
             raise ValueError(f"data.test_share must be between 0 and 1, got {test_share}")
         if classes not in (None, "folders"):
             raise ValueError(f"data.classes={classes!r}: use folders, or null for no classes")
-        super().__init__(root, name, n_train, n_test, image_size)
         self.classes = classes
         self.attributes = None if attributes is None else Path(attributes)
         self.test_share = test_share
-        self._files: dict[str, Path] | None = None
-        self._parts: tuple[list[str], list[str]] | None = None
-        self._table: dict[str, dict[str, bool]] | None = None
 
-    def _locate(self, split: str) -> dict[str, Path]:
-        files = self._all_files()
-        fit, test = self._fit_and_test()
-        if split == "test":
-            ids = self._first(test, self.n_test, "n_test")
-        elif split == "train":
-            ids = self._first(fit, self.n_train, "n_train")
-        else:
-            ids = fit
-        return {item: files[item] for item in ids}
+    @cached_property
+    def _files(self) -> dict[str, Path]:
+        """All images below root, by id."""
+        self._require_root()
+        files: dict[str, Path] = {}
+        for path in find_images(self.root):
+            item = path.relative_to(self.root).with_suffix("").as_posix()
+            if item in files:
+                raise ValueError(
+                    f"{files[item]} and {path} have the same id, {item}: rename one of them"
+                )
+            files[item] = path
+        if not files:
+            raise FileNotFoundError(
+                f"data.root={self.root} holds no images ({', '.join(SUFFIXES)})"
+            )
+        return files
 
-    def _fit_and_test(self) -> tuple[list[str], list[str]]:
-        """Return the ids of the two parts, each in ascending order of place."""
-        if self._parts is None:
-            places = {item: place(item) for item in self._all_files()}
-            ordered = sorted(places, key=places.__getitem__)
-            folders = self._part_folders()
-            if folders is not None:
-                fit, test = ([i for i in ordered if _top(i) in names] for names in folders)
-            else:
-                fit = [item for item in ordered if places[item] >= self.test_share]
-                test = [item for item in ordered if places[item] < self.test_share]
-            self._parts = (fit, test)
-        return self._parts
+    @cached_property
+    def _parts(self) -> tuple[list[str], list[str]]:
+        """The ids of the fit and of the test part, each in ascending order of place."""
+        places = {item: place(item) for item in self._files}
+        ordered = sorted(places, key=places.__getitem__)
+        if self._folders is None:
+            fit = [item for item in ordered if places[item] >= self.test_share]
+            return fit, [item for item in ordered if places[item] < self.test_share]
+        fit, test = ([i for i in ordered if _top(i) in names] for names in self._folders)
+        unused = len(ordered) - len(fit) - len(test)
+        if unused:
+            warnings.warn(
+                f"{unused} images below {self.root} are for validation, and are not used: "
+                "the test part is the folder test",
+                stacklevel=2,
+            )
+        return fit, test
 
-    def _part_folders(self) -> tuple[set[str], set[str]] | None:
-        """Return the folders of the fit and the test part; None if a place divides the images."""
-        tops = {_top(item) for item in self._all_files()}
+    @cached_property
+    def _folders(self) -> tuple[set[str], set[str]] | None:
+        """The folders of the fit and the test part; None if places divide the images."""
+        tops = {_top(item) for item in self._files}
         fit, test, validation = (
             {top for top in tops if top.lower() in names}
             for names in (FIT_FOLDERS, TEST_FOLDERS, VALIDATION_FOLDERS)
@@ -119,82 +128,48 @@ class Folder(FileData):
         divided = fit and (test or validation) and tops == fit | test | validation
         return (fit, test or validation) if self.classes and divided else None
 
-    def _first(self, ids: list[str], n: int, key: str) -> list[str]:
-        if n <= len(ids):
-            return ids[:n]
-        side = "test" if key == "n_test" else "fit"
-        remedy = f"give data.{key} from 1 to {len(ids)}, or " if ids else ""
-        parts = self._part_folders()
+    def _paths(self, ids: Sequence[str]) -> dict[str, Path]:
+        return {item: self._files[item] for item in ids}
+
+    def _shortage(self, split: str, found: int) -> str:
+        test = split == "test"
+        remedy = f"give data.n_{split} from 1 to {found}, or " if found else ""
         divider = (
             f"change data.test_share ({self.test_share}), which divides them"
-            if parts is None
-            else f"move some to {' or '.join(sorted(parts[key == 'n_test']))}"
+            if self._folders is None
+            else f"move some to {' or '.join(sorted(self._folders[test]))}"
         )
-        raise ValueError(
-            f"data.{key}={n}, but {len(ids)} of the {len(self._all_files())} images below "
-            f"{self.root} are in the {side} part: {remedy}add images, or {divider}"
+        return (
+            f"{found} of the {len(self._files)} images below {self.root} are in the "
+            f"{'test' if test else 'fit'} part: {remedy}add images, or {divider}"
         )
-
-    def _all_files(self) -> dict[str, Path]:
-        """Find all images below root; by id."""
-        if self._files is None:
-            if not self.root.is_dir():
-                raise FileNotFoundError(
-                    f"data.root={self.root} is not a folder: give a folder of images"
-                )
-            files: dict[str, Path] = {}
-            for path in find_images(self.root):
-                item = path.relative_to(self.root).with_suffix("").as_posix()
-                if item in files:
-                    raise ValueError(
-                        f"{files[item]} and {path} have the same id, {item}: rename one of them"
-                    )
-                files[item] = path
-            if not files:
-                raise FileNotFoundError(
-                    f"data.root={self.root} holds no images ({', '.join(SUFFIXES)})"
-                )
-            self._files = files
-            self._report_unused()
-        return self._files
-
-    def _report_unused(self) -> None:
-        """Warn of images that are in neither part."""
-        if self._part_folders() is None:
-            return
-        unused = len(self._all_files()) - sum(map(len, self._fit_and_test()))
-        if unused:
-            warnings.warn(
-                f"{unused} images below {self.root} are for validation, and are not used: "
-                "the test part is the folder test",
-                stacklevel=2,
-            )
 
     def _labels(self, ids: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
-        if self.attributes is None:
-            return {}
-        if self._table is None:
-            self._table = read_attributes(self.attributes, self.root, self._all_files())
         return {
             column: np.array([values[item] for item in ids], np.bool_)
             for column, values in self._table.items()
         }
 
+    @cached_property
+    def _table(self) -> dict[str, dict[str, bool]]:
+        if self.attributes is None:
+            return {}
+        return read_attributes(self.attributes, self.root, self._files)
+
     def _classes(self, ids: Sequence[str]) -> dict[str, ClassLabels]:
         if self.classes is None:
             return {}
-        parts = self._part_folders()
-        depth, used = 0, list(self._all_files())
-        if parts is not None:
-            depth, used = 1, [item for items in self._fit_and_test() for item in items]
+        depth, used, where = 0, list(self._files), "data.root"
+        if self._folders is not None:
+            depth, used = 1, [item for items in self._parts for item in items]
+            where = " and ".join(sorted(set.union(*self._folders)))
         bare = [item for item in used if item.count("/") <= depth]
         names = sorted({item.split("/")[depth] for item in used})
         if bare or len(names) < 2:
-            where = "below " + (" and ".join(sorted(set.union(*parts))) if parts else "data.root")
             problem = f"{len(bare)} images lie in none: {few(bare)}" if bare else f"only {names}"
             raise ValueError(
-                f"data.classes=folders needs every image in one of two or more folders {where} "
-                f"({self.root}), but {problem}. Sort the images, or give data.classes=null"
+                "data.classes=folders needs every image in one of two or more folders below "
+                f"{where} ({self.root}), but {problem}. Sort the images, or give data.classes=null"
             )
         number = {name: k for k, name in enumerate(names)}
         values = np.array([number[item.split("/")[depth]] for item in ids], np.int64)
@@ -207,9 +182,6 @@ class Folder(FileData):
 
     def _recipe(self) -> str:
         return "central square"
-
-    def _remedy(self) -> str:
-        return "Replace the file, or move it out of data.root"
 
 
 def _top(item: str) -> str:

@@ -1,15 +1,15 @@
-"""Finds damage in the compressed data of a JPEG file that decoders pass over without an error.
+"""Detection of damage in the compressed data of JPEG files that decoders tolerate.
 
-libjpeg decodes what is left of a damaged file, and only warns; Pillow keeps these warnings to
-itself. Most damage changes how many bits the picture takes, so the data end before the last
-pixel, or go on after it. Both show when Pillow is given the data piece by piece.
+libjpeg decodes what is left of a damaged file and only warns; Pillow suppresses these warnings.
+Most damage changes how many bits the picture takes, so the data end before the last pixel, or
+continue after it. Both can be detected when Pillow gets the data piece by piece.
 
 Source: ITU-T T.81 (1992), sections B.1 and B.2 (markers), F.2 and G.2 (decoding).
 """
 
 import io
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -23,36 +23,26 @@ _SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
 #: Decoders look ahead by up to 8 bytes; some encoders add as many. Twice that is no damage yet.
 _SLACK = 16
 
-#: Zero bytes in a row that are no picture: 170 equal coefficients with the usual tables.
+#: Zero bytes in a row that no picture has: 170 equal coefficients with the usual tables.
 _HOLE = bytes(64)
 
 #: The same for a scan of further bits, of which libjpeg writes up to 1,000 after one code.
 _REFINEMENT_HOLE = bytes(256)
 
 
-@dataclass(frozen=True)
-class _Scan:
-    """One scan, with what its header and those before it say.
+class _Scan(NamedTuple):
+    """One scan, from its header and those before it."""
 
-    Attributes:
-        frame: Places of the frame's header: its marker, and its first byte after the length.
-        components: Number of components in the scan.
-        band: Ss and Ah of T.81: first coefficient, and bits known before.
-        data: First and last place, not included, of the compressed data.
-        restart: MCUs between two restart markers; 0: there are none.
-        zeros: What the all-zero code stands for in its tables of AC coefficients; 0: end of block.
-    """
-
-    frame: tuple[int, int]
+    frame: tuple[int, int]  #: its marker, and the offset of its header after the length
     components: int
-    band: tuple[int, int]
-    data: tuple[int, int]
-    restart: int
-    zeros: tuple[int, ...]
+    band: tuple[int, int]  #: Ss and Ah of T.81: first coefficient, and bits of earlier scans
+    data: tuple[int, int]  #: offsets of the compressed data: first, and last, not included
+    restart: int  #: MCUs between two restart markers; 0: there are none
+    zeros: tuple[int, ...]  #: symbol of the all-zero code in its AC tables; 0: end of block
 
 
 class _Pieces(io.BytesIO):
-    """A file that ends a read at each of some places, as if more of it were on the way."""
+    """A file whose reads end at each of some offsets, as if more were to come."""
 
     stops: tuple[int, ...] = ()
 
@@ -67,14 +57,11 @@ class _Pieces(io.BytesIO):
 def jpeg_damage(data: bytes) -> str:
     """Return what is wrong with the compressed data of a JPEG file, or "".
 
-    About 0.1 ms for 20,000 pixels. Of progressive files only holes of zero bytes are found.
-
-    Args:
-        data: The file; its header can be read.
+    About 0.1 ms for 20,000 pixels. In progressive files only holes of zero bytes are detected.
     """
     try:
         return _damage(data)
-    except Exception:  # a header that decoders can read, and this cannot
+    except Exception:  # a header that decoders can read, and this module cannot
         return ""
 
 
@@ -98,7 +85,7 @@ def _damage(data: bytes) -> str:
 
 
 def _scans(data: bytes) -> list[_Scan]:
-    """Read the markers; stop where they make no sense, which decoders report by themselves."""
+    """Return the scans up to the first invalid marker, which decoders report by themselves."""
     scans, at = [], 2
     frame, restart, tables = (0, 0), 0, dict[int, int]()
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -139,7 +126,10 @@ def _first_symbols(tables: bytes) -> dict[int, int]:
 
 
 def _wrong_length(data: bytes, scan: _Scan) -> str:
-    """Decode the only scan of a picture, each part between restart markers as its own picture."""
+    """Return what is wrong with the only scan of a picture, decoded part by part.
+
+    A part lies between two restart markers and is decoded as a picture of its own.
+    """
     start, end = scan.data
     frame = scan.frame[1]
     if not scan.restart:
@@ -167,7 +157,7 @@ def _wrong_length(data: bytes, scan: _Scan) -> str:
 
 
 def _ends_wrong(header: bytes, compressed: bytes) -> str:
-    """Decode with the last bytes held back, then with these and zeros after them."""
+    """Return whether decoding needs more or less data than there are, in words, or ""."""
     end = len(header) + len(compressed)
     stream = _Pieces(header + compressed + bytes(_SLACK))
     image = Image.open(stream)
@@ -177,6 +167,6 @@ def _ends_wrong(header: bytes, compressed: bytes) -> str:
         image.load()
     except OSError:
         return "the data end before the picture is complete"
-    # A picture needs its last byte; shorter data than the slack say nothing.
+    # A picture needs its last byte; data shorter than the slack cannot show that.
     early = len(compressed) > _SLACK and stream.tell() <= end - _SLACK
     return "data go on after the picture is complete" if early else ""

@@ -1,4 +1,4 @@
-"""Binary attributes of images from a table, one row an image."""
+"""Binary attributes of images from a table with one row per image."""
 
 import csv
 import io
@@ -7,25 +7,25 @@ from pathlib import Path
 
 from stitching.data.base import few
 
-#: The ways to write a binary attribute; one file keeps to one of them.
+#: Ways to write a binary attribute; a file uses one of them.
 CONVENTIONS = (
     {"0": False, "1": True},
     {"-1": False, "1": True},
     {"false": False, "true": True},
 )
 
-#: What may stand between two values; the one that the header has most of.
+#: Possible delimiters; the one that is most frequent in the header is used.
 _DELIMITERS = ",;\t"
 
-#: Marks that text begins with which is not UTF-8.
+#: Byte order marks of text that is not UTF-8.
 _UTF_16_32 = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 
 
 class _Names:
-    """The images that names in a table mean: paths below the root, or ids.
+    """Looks up images by the names in a table: paths below the root, or ids.
 
-    A name as it is written comes first. One that fits none is compared without spaces around it,
-    with "/" for a backslash, and composed (NFC): macOS stores names decomposed.
+    A name that matches exactly has priority. Any other is compared without spaces around it, with
+    "/" for a backslash, and composed (NFC): macOS stores names decomposed.
     """
 
     def __init__(self, table: Path, root: Path, files: dict[str, Path]) -> None:
@@ -35,12 +35,12 @@ class _Names:
             raise _broken(table, f"{few(clashes)} is one image's file name and another's id")
         self.table = table
         self.exact = paths | {item: item for item in files}
-        self.alike: dict[str, dict[str, str]] = {}  # simple name -> id -> name as it is
+        self.alike: dict[str, dict[str, str]] = {}  # simple name -> id -> exact name
         for name, item in self.exact.items():
             self.alike.setdefault(_simple(name), {}).setdefault(item, name)
 
     def item(self, name: str) -> str | None:
-        """Return the id of the image that is meant; None if there is none."""
+        """Return the id of the image of this name; None if there is none."""
         if name in self.exact:
             return self.exact[name]
         alike = self.alike.get(_simple(name), {})
@@ -54,7 +54,7 @@ class _Names:
 
 
 def read_attributes(path: Path, root: Path, files: dict[str, Path]) -> dict[str, dict[str, bool]]:
-    """Return attribute -> id -> value, complete for all files.
+    """Return the values of all files: attribute -> id -> value.
 
     Args:
         path: Text in UTF-8 with commas, semicolons or tabs, and a header line.
@@ -99,7 +99,7 @@ def read_attributes(path: Path, root: Path, files: dict[str, Path]) -> dict[str,
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """Return number and values of each line that has any."""
+    """Return number and values of each line that is not empty."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -115,10 +115,8 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise _broken(path, f"line {line} is not UTF-8 text: save it as UTF-8") from None
-    header = next(iter(text.splitlines()), "")
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=max(_DELIMITERS, key=header.count)
-    )
+    delimiter = max(_DELIMITERS, key=text.partition("\n")[0].partition("\r")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         return [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
     except csv.Error:
@@ -126,21 +124,20 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 
 def _convention(path: Path, seen: dict[str, str]) -> dict[str, bool]:
-    """Return the one convention that has all values seen."""
+    """Return the convention that contains all values."""
     for convention in CONVENTIONS:
         if seen.keys() <= convention.keys():
             return convention
     known = {value for convention in CONVENTIONS for value in convention}
     odd = {value: where for value, where in seen.items() if value not in known} or seen
-    shown = [f"{value!r} ({where})" for value, where in odd.items()]
+    shown = few([f"{value!r} ({where})" for value, where in odd.items()])
     raise _broken(
-        path, f"values must be all 0/1, all -1/1 or all true/false, but there are {few(shown)}"
+        path, f"values must be all 0/1, all -1/1 or all true/false, but there are {shown}"
     )
 
 
 def _clean(text: str) -> str:
-    """Return a value without what an export may put around it; composed."""
-    # A quote after a space is no quote to the csv module.
+    # The csv module keeps a quote after a space.
     return unicodedata.normalize("NFC", text.strip().strip('"').strip())
 
 

@@ -1,12 +1,13 @@
-"""Finds the images below a folder: links followed once, system folders left out and counted."""
+"""Search for images below a folder: links are followed once, system folders left out."""
 
 import os
 import warnings
 from pathlib import Path
 
 from stitching.data.base import few
+from stitching.data.decoding import reason
 
-#: File name endings that are read, in any case; other files are left alone.
+#: Endings of image files, in any case; other files are ignored.
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 #: Folders in which systems keep thumbnails, copies and deleted files, in lower case. Names that
@@ -23,9 +24,9 @@ SYSTEM_FOLDERS = frozenset(
 def find_images(root: Path) -> list[Path]:
     """Return the images below a folder, sorted.
 
-    Links to files and folders are followed. Each folder is entered once, and by its own path if
-    that lies below root; links back to it are left out. Warns of images that are left out because
-    they are hidden or in a system folder, and of links that are left out.
+    Links to files and folders are followed. Each folder is searched once, by its own path if that
+    is below root; further links to it are left out. Warns of links that are left out, and of
+    images that are left out because they are hidden or in a system folder.
 
     Raises:
         FileNotFoundError: Links with the name of an image lead nowhere.
@@ -41,12 +42,12 @@ class _Walk:
         self.hidden: list[str] = []
         self.repeated: list[str] = []
         self.dangling: list[str] = []
-        #: Folders that were entered, or will be, by device and inode.
+        #: Folders that are or will be searched, by device and inode.
         self.known = {_identity(str(root))}
 
     def images(self) -> list[Path]:
         links = self._enter(str(self.root))
-        while links:  # after all real folders, so that these are found by their own paths
+        while links:  # after all real folders, which are thus found by their own paths
             link = links.pop(0)
             if self._leads_back(link) or _identity(link) in self.known:
                 self.repeated.append(link)
@@ -61,7 +62,7 @@ class _Walk:
         links, folders = [], [top]
         while folders:
             for entry in _listed(folders.pop()):
-                link = entry.is_symlink()  # one in a circle cannot be asked more: an error
+                link = entry.is_symlink()  # is_dir() raises for links in a circle
                 folder = os.path.isdir(entry.path) if link else entry.is_dir()
                 image = entry.name.lower().endswith(SUFFIXES)
                 if entry.name.startswith(".") or entry.name.lower() in SYSTEM_FOLDERS:
@@ -112,7 +113,7 @@ def _listed(folder: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError as error:
         raise OSError(
-            f"{folder} cannot be searched for images ({error.strerror or error}): make it "
+            f"{folder} cannot be searched for images ({reason(error)}): make it "
             "readable, or move it out of data.root"
         ) from error
 

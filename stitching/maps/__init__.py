@@ -2,20 +2,21 @@
 
 A map predicts the target latent of an image from its source latent, `z_tgt ~ z_src @ W.T + b`.
 `Ridge` and `OLS` are solved from one eigendecomposition of the source, which does not depend on
-the target: make it once per encoder and hand it to every `fit`.
+the target: make it once per encoder and pass it to every `fit`.
 
     factorisation = factorise(source)
     for target in targets:
         mapped = Ridge().fit(source, target, factorisation).predict(test_source)
 
-Everything that errors are amplified in is solved in float64 (see `Factorisation`); predictions are
-float32, or float64 if the training target was. No test item enters a fit.
+Steps that amplify errors are float64 (see `Factorisation`); predictions are float32, or float64 if
+the training target was. No test item enters a fit.
 """
 
-from stitching.maps.base import Map, Summary, load_map
+from stitching.maps.base import Map, load_map
 from stitching.maps.conv1x1 import Conv1x1
 from stitching.maps.diagonal import Diagonal
 from stitching.maps.factorisation import Factorisation, factorise
+from stitching.maps.facts import Summary
 from stitching.maps.identity import Identity
 from stitching.maps.mlp import MLP
 from stitching.maps.procrustes import Procrustes

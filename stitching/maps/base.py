@@ -1,12 +1,11 @@
-"""What every map between latent spaces can do: fit, predict, summarise, save and load."""
+"""The contract of maps between latent spaces: fit, predict, summarise, save and load."""
 
 import json
-import os
-import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,68 +13,85 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.matrix import Matrix, Rows, checked_matrix, working_dtype
-
-Summary = dict[str, float | int | str | None]
+from stitching.maps.facts import Fact, Summary, measured_facts
+from stitching.maps.matrix import Rows, blocks, checked_matrix, working_dtype
+from stitching.records.files import replacing
 
 
 class Map(ABC):
     """A map from source latents to target latents.
 
-    The prediction for one row does not depend on the other rows of its batch.
+    The prediction for one row does not depend on the other rows of its batch. Predictions have
+    the dtype of the training target, float32 at least.
+
+    Example:
+        >>> fitted = Ridge().fit(source, target)  # shapes (N, D_s) and (N, D_t)
+        >>> mapped = fitted.predict(test_source)  # shape (n, D_t)
+        >>> fitted.save("map.safetensors")
     """
 
     #: Name of the map, as in `conf/map/`.
     name: ClassVar[str]
-    #: Whether `fit` makes use of a factorisation of the source.
+    #: Whether `fit` uses a factorisation of the source.
     uses_factorisation: ClassVar[bool] = False
+    #: Whether source and target must have the same width.
+    equal_widths: ClassVar[bool] = False
     #: Every map class by its name, for `load_map`; filled as classes are defined.
     kinds: ClassVar[dict[str, "type[Map]"]] = {}
 
+    #: Rows of training latents read at a time; None: they must be tensors.
+    _chunk: int | None = None
+
     def __init_subclass__(cls) -> None:
-        """Make maps of this class known to `load_map`."""
+        """Register the class for `load_map`."""
         super().__init_subclass__()
         if "name" in vars(cls):
             Map.kinds[cls.name] = cls
 
     def __init__(self) -> None:
-        """Start unfitted."""
         self._tensors: dict[str, Tensor] = {}
         self._facts: Summary = {}
 
-    @abstractmethod
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
+    def fit(self, source: Rows, target: Rows, factorisation: Factorisation | None = None) -> Self:
         """Fit on paired latents.
 
         Args:
-            source: Shape (N, D_s), any float dtype, N >= 2. Not modified.
+            source: Shape (N, D_s), any float dtype, N >= 2, a tensor, or read by rows where the
+                map has an option `chunk`. Not modified.
             target: Shape (N, D_t), row i from the same image as source row i. Not modified.
-            factorisation: Of this very source, to share it between targets; made when absent.
-                Maps that have no use for one ignore it.
+            factorisation: Of the same source, to share it between targets; None: made here.
+                Ignored by maps without `uses_factorisation`.
 
         Raises:
             TypeError: An input is not floating point.
-            ValueError: Row counts differ, fewer than 2 rows, values that are not finite, or a
-                factorisation of something else.
+            ValueError: Row counts differ, fewer than 2 rows, values that are not finite, unequal
+                widths where the map needs equal ones, or a factorisation of another source.
+
+        Warns:
+            InterpolationWarning: A linear map passes through every training item.
+            PenaltyEdgeWarning: The best penalty is an end of its grid.
         """
+        self._fit(*self._checked_pair(source, target), factorisation)
+        return self
+
+    @abstractmethod
+    def _fit(self, source: Any, target: Any, factorisation: Factorisation | None) -> None:
+        """Set `_tensors` and, by `_measure` or directly, `_facts` from checked latents."""
 
     def set_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
-        """Take note of the latents' shapes before they were flattened, without the item axis.
+        """Set the shapes of the latents before they were flattened, without the item axis.
 
-        Called before `fit` where the shapes are known; most maps have no use for them.
+        Called before `fit` where the shapes are known.
 
         Raises:
             ValueError: The map cannot connect latents of such shapes.
         """
-        del source, target
+        self._check_widths(prod(source), prod(target))
 
     def __call__(self, source: Tensor) -> Tensor:
         """Map latents; the same as `predict`."""
         return self.predict(source)
 
-    @abstractmethod
     def predict(self, source: Tensor) -> Tensor:
         """Map latents of shape (n, D_s) to shape (n, D_t).
 
@@ -83,9 +99,20 @@ class Map(ABC):
             TypeError: The input is not floating point.
             ValueError: Not fitted, another width, or values that are not finite.
         """
+        return self._in_blocks(self._checked_input(source), self._predict_rows)
+
+    @abstractmethod
+    def _predict_rows(self, source: Tensor) -> Tensor:
+        """Map checked latents (n, D_s), a block at most, in the dtype of `_tensors["like"]`."""
+
+    def _in_blocks(self, source: Tensor, predict_rows: Callable[[Tensor], Tensor]) -> Tensor:
+        out = self._tensors["like"].new_empty(source.shape[0], self._width("d_target"))
+        for rows in blocks(source.shape[0]):
+            out[rows] = predict_rows(source[rows])
+        return out
 
     def summary(self) -> Summary:
-        """Return what the fit found, as flat keys of a results row.
+        """Return facts of the fit, as flat keys of a results row.
 
         `map`, `n_train`, `d_source`, `d_target`; `alpha`, the penalty (None for maps without one,
         the median where it differs between targets), and `selection`, how it was chosen; `dof`,
@@ -95,7 +122,7 @@ class Map(ABC):
         cross-validation estimate of the squared error per element on a new item;
         `interpolates`, 1 when the map passes through every training item of a target, so that
         its training error means nothing; `at_edge`, 1 when a chosen penalty is an end of its
-        grid, None without a choice. Some maps add facts of their own.
+        grid, None without a choice. Some maps add facts.
         """
         self._require_fit()
         return dict(self._facts)
@@ -105,15 +132,11 @@ class Map(ABC):
         self._require_fit()
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        try:
-            tensors = {key: value.contiguous() for key, value in self._tensors.items()}
-            settings = {k: v for k, v in vars(self).items() if not k.startswith("_")}
-            card = json.dumps({"facts": self._facts, "settings": settings}, allow_nan=False)
+        tensors = {key: value.contiguous() for key, value in self._tensors.items()}
+        settings = {k: v for k, v in vars(self).items() if not k.startswith("_")}
+        card = json.dumps({"facts": self._facts, "settings": settings}, allow_nan=False)
+        with replacing(path, durable=False) as partial:
             save_file(tensors, partial, {"stitching.map": card})
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -134,15 +157,67 @@ class Map(ABC):
         if not self._facts:
             raise ValueError(f"map={self.name} is not fitted: call fit first")
 
+    def _width(self, key: str) -> int:
+        """Return `d_source` or `d_target` of the fit."""
+        return int(self._facts[key] or 0)
+
     def _checked_input(self, source: Tensor) -> Tensor:
         self._require_fit()
         source = checked_matrix("source", source)
-        if source.shape[1] != self._facts["d_source"]:
+        if source.shape[1] != self._width("d_source"):
             raise ValueError(
                 f"source has width {source.shape[1]} but the map was fitted on width "
-                f"{self._facts['d_source']}: encode it with the encoder of the fit"
+                f"{self._width('d_source')}: encode it with the encoder of the fit"
             )
         return source
+
+    def _check_widths(self, source: int, target: int) -> None:
+        if self.equal_widths and source != target:
+            raise ValueError(
+                f"map={self.name} needs equal widths, source has {source} and target {target}: "
+                "use map=ridge, or map=procrustes"
+            )
+
+    def _measure(self, source: Rows, target: Rows, **own: Fact) -> None:
+        """Set the facts by predictions of the training items."""
+        self._facts = measured_facts(self.name, self._predict_rows, source, target, **own)
+
+    def _checked_pair(self, source: Rows, target: Rows) -> tuple[Rows, Rows]:
+        """Check training latents as `fit` states, and return them detached."""
+        for name, x in (("source", source), ("target", target)):
+            if self._chunk is None and not isinstance(x, Tensor):
+                raise TypeError(f"{name} is no tensor but {type(x).__name__}: set map.chunk")
+        source = checked_matrix("source", source, self._chunk)
+        target = checked_matrix("target", target, self._chunk)
+        if source.shape[0] != target.shape[0]:
+            raise ValueError(
+                f"source has {source.shape[0]} rows but target has {target.shape[0]}: encode both "
+                "from the same split"
+            )
+        if source.device != target.device:
+            raise ValueError(
+                f"source is on {source.device} but target on {target.device}: move one to the "
+                "other"
+            )
+        if source.shape[0] < 2:
+            raise ValueError(f"a map needs at least 2 training items, got {source.shape[0]}")
+        self._check_widths(source.shape[1], target.shape[1])
+        return source, target
+
+
+class AffineMap(Map):
+    """Base of maps z_tgt = W z_src + b that have W and b for whole latents."""
+
+    @property
+    @abstractmethod
+    def weight(self) -> Tensor:
+        """W, shape (D_t, D_s), formed on demand: 0.6 GB for 12,288 x 12,288 in float32."""
+
+    @property
+    def bias(self) -> Tensor:
+        """Intercept b, shape (D_t,): the prediction for the zero latent."""
+        self._require_fit()
+        return self.predict(self._tensors["like"].new_zeros(1, self._width("d_source")))[0]
 
 
 def load_map(path: str | Path) -> Map:
@@ -150,7 +225,10 @@ def load_map(path: str | Path) -> Map:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: Not a map file, or of a kind that this version does not know.
+        ValueError: Not a map file, or of a kind without a class in this version.
+
+    Example:
+        >>> mapped = load_map("map.safetensors").predict(latents)  # (n, D_s) to (n, D_t)
     """
     path = Path(path)
     if not path.is_file():
@@ -176,55 +254,17 @@ def load_map(path: str | Path) -> Map:
     return loaded
 
 
-def require_equal_widths(name: str, source: int, target: int) -> None:
-    """Check that a map from dimension to dimension can be fitted.
+def require_at_least(group: str, least: int, **options: int) -> None:
+    """Check whole-numbered options of a group such as "map".
 
     Raises:
-        ValueError: The widths differ.
+        ValueError: One is below `least`.
     """
-    if source != target:
-        raise ValueError(
-            f"map={name} needs equal widths, source has {source} and target {target}: "
-            "use map=ridge, or map=procrustes"
-        )
-
-
-def checked_pair(
-    source: Matrix, target: Matrix, chunk: int | None = None
-) -> tuple[Matrix, Matrix]:
-    """Return paired training latents detached, once they are known to fit together.
-
-    Args:
-        source: Shape (N, D_s).
-        target: Shape (N, D_t).
-        chunk: Rows to look at in one go; without it both must be tensors.
-
-    Raises:
-        TypeError, ValueError: As `Map.fit`.
-    """
-    if chunk is None:
-        for name, x in (("source", source), ("target", target)):
-            if not isinstance(x, Tensor):
-                raise TypeError(f"{name} is no tensor but {type(x).__name__}: set map.chunk")
-    source = checked_matrix("source", source, chunk)
-    target = checked_matrix("target", target, chunk)
-    if source.shape[0] != target.shape[0]:
-        raise ValueError(
-            f"source has {source.shape[0]} rows but target has {target.shape[0]}: encode both "
-            "from the same split"
-        )
-    if source.device != target.device:
-        raise ValueError(
-            f"source is on {source.device} but target on {target.device}: move one to the other"
-        )
-    if source.shape[0] < 2:
-        raise ValueError(f"a map needs at least 2 training items, got {source.shape[0]}")
-    return source, target
+    for name, value in options.items():
+        if value < least:
+            raise ValueError(f"{group}.{name} must be >= {least}, got {value}")
 
 
 def dtype_carrier(target: Rows) -> Tensor:
-    """Return an empty tensor with the dtype of predictions: the target's, float32 at least.
-
-    A tensor carries a dtype through safetensors, and makes results on the right device.
-    """
+    """Return an empty tensor with the dtype and device of predictions, for safetensors."""
     return torch.empty(0, dtype=working_dtype(target), device=target.device)

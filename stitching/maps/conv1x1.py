@@ -2,28 +2,21 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from stitching.maps.base import Map, checked_pair, dtype_carrier
+from stitching.maps.base import Map, dtype_carrier
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.facts import measured_facts
-from stitching.maps.matrix import blocks
 from stitching.maps.ridge import Ridge
 
 
 class _Grid(NamedTuple):
-    """How a latent of shape (C, H, W) is laid on a common, coarser grid.
+    """A latent on a common, coarser grid."""
 
-    Attributes:
-        shape: C, H and W.
-        fold: Rows and columns of the latent to one site of the common grid.
-    """
-
-    shape: tuple[int, int, int]
-    fold: tuple[int, int]
+    shape: tuple[int, int, int]  # C, H and W
+    fold: tuple[int, int]  # rows and columns of the latent in one site of the common grid
 
     @property
     def channels(self) -> int:
@@ -36,7 +29,7 @@ class _Grid(NamedTuple):
         return self.shape[1] // self.fold[0], self.shape[2] // self.fold[1]
 
     def to_sites(self, latents: Tensor) -> Tensor:
-        """Return latents (N, D) as (N * sites, channels), sites in the order of reading.
+        """Return latents (N, D) as (N * sites, channels), sites row by row.
 
         Channels are ordered as by `torch.nn.functional.pixel_unshuffle`.
         """
@@ -64,6 +57,24 @@ class Conv1x1(Map):
     The penalty is chosen by generalised cross-validation over sites. Sites of one image are not
     independent, so it is on the small side, and `cv_mse` is optimistic. Sites are many and
     channels few: it seldom matters.
+
+    In the summary `n_train` counts images. `dof`, `rank`, `condition`, `cv_mse` and the flags are
+    those of the ridge map between sites, and so are warnings of `fit`; `train_r2` is about the
+    mean of each latent value, as for other maps, and may be negative: one bias for a channel can
+    be less than one for a value. The summary also has `sites`, the common sites of one image.
+
+    Args:
+        source_shape: C, H and W of the source latents, which are flattened in this order, or
+            None: `set_shapes` is called before `fit`.
+        target_shape: The same for the target; both or none.
+        alpha: Fixed penalty in squared source units, >= 0, or None to choose one.
+
+    Raises:
+        ValueError: Shapes as in `set_shapes`, one shape without the other, or `alpha` < 0; in
+            `fit`, shapes that are not set or do not match the widths.
+
+    Example:
+        >>> fitted = Conv1x1((4, 16, 16), (3, 32, 32)).fit(source, target)
     """
 
     name = "conv1x1"
@@ -74,17 +85,6 @@ class Conv1x1(Map):
         target_shape: Sequence[int] | None = None,
         alpha: float | None = None,
     ) -> None:
-        """Describe the fit.
-
-        Args:
-            source_shape: C, H and W of the source latents, which are flattened in this order, or
-                None: `set_shapes` comes before `fit`.
-            target_shape: The same for the target; both or none.
-            alpha: Fixed penalty in squared source units, >= 0, or None to choose one.
-
-        Raises:
-            ValueError: Shapes as in `set_shapes`, one shape without the other, or `alpha` < 0.
-        """
         super().__init__()
         Ridge(alpha=alpha)  # checks it
         self.source_shape: list[int] | None = None
@@ -99,7 +99,7 @@ class Conv1x1(Map):
             )
 
     def set_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
-        """Set the shapes of both latents, see `Map.set_shapes`; the last call counts.
+        """Set the shapes, see `Map.set_shapes`; the last call counts.
 
         Raises:
             ValueError: A latent is not spatial (C, H, W) with more than one site, or neither grid
@@ -108,23 +108,7 @@ class Conv1x1(Map):
         _common_grid(source, target)
         self.source_shape, self.target_shape = [*map(int, source)], [*map(int, target)]
 
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`.
-
-        `n_train` counts images. `dof`, `rank`, `condition`, `cv_mse` and the flags are those of
-        the ridge map between sites; `train_r2` is about the mean of each latent value, as for
-        other maps, and may be negative: one bias for a channel can be less than one for a value.
-        The summary also has `sites`, the common sites of one image.
-
-        Raises:
-            ValueError: Also where shapes are not set or do not fit the widths.
-
-        Warns:
-            InterpolationWarning, PenaltyEdgeWarning: As `Ridge`, from the map between sites.
-        """
-        source, target = checked_pair(source, target)
+    def _fit(self, source: Tensor, target: Tensor, factorisation: Factorisation | None) -> None:
         grids = self._grids()
         for name, x, grid in zip(("source", "target"), (source, target), grids, strict=True):
             if x.shape[1] != prod(grid.shape):
@@ -141,16 +125,10 @@ class Conv1x1(Map):
             "kernel_bias": inner.bias,
             "like": dtype_carrier(target),
         }
-        found = inner.summary()
-        shared = ("alpha", "selection", "dof", "rank", "condition", "cv_mse")
-        self._facts = measured_facts(self.name, self._apply, source, target)
-        self._facts |= {key: found[key] for key in (*shared, "interpolates", "at_edge")}
-        self._facts["sites"] = prod(grids[0].sites)
-        return self
-
-    def predict(self, source: Tensor) -> Tensor:
-        """Map latents of shape (n, D_s) to shape (n, D_t), see `Map.predict`."""
-        return self._apply(self._checked_input(source))
+        shared = ("alpha", "selection", "dof", "rank", "condition", "cv_mse", "interpolates")
+        own = {key: inner.summary()[key] for key in (*shared, "at_edge")}
+        own["sites"] = prod(grids[0].sites)
+        self._measure(source, target, **own)
 
     @property
     def kernel(self) -> Tensor:
@@ -167,30 +145,23 @@ class Conv1x1(Map):
         self._require_fit()
         return self._tensors["kernel_bias"].to(self._tensors["like"])
 
-    def _apply(self, source: Tensor) -> Tensor:
-        kernel, bias = self._tensors["kernel"], self._tensors["kernel_bias"]
+    def _predict_rows(self, source: Tensor) -> Tensor:
         inward, outward = self._grids()
-        out = self._tensors["like"].new_empty(source.shape[0], prod(outward.shape))
-        for rows in blocks(source.shape[0]):
-            sites = inward.to_sites(source[rows]).to(torch.float64)
-            out[rows] = outward.from_sites(torch.addmm(bias, sites, kernel.T)).to(out)
-        return out
+        sites = inward.to_sites(source).to(torch.float64)
+        moved = torch.addmm(self._tensors["kernel_bias"], sites, self._tensors["kernel"].T)
+        return outward.from_sites(moved).to(self._tensors["like"])
 
     def _grids(self) -> tuple[_Grid, _Grid]:
         if self.source_shape is None or self.target_shape is None:
             raise ValueError(
-                "map=conv1x1 does not know the shapes of the latents: call set_shapes, or set "
+                "map=conv1x1 has no shapes of the latents: call set_shapes, or set "
                 "map.source_shape and map.target_shape to [C, H, W]"
             )
         return _common_grid(self.source_shape, self.target_shape)
 
 
 def _common_grid(source: Sequence[int], target: Sequence[int]) -> tuple[_Grid, _Grid]:
-    """Lay two latents on the coarser of their grids.
-
-    Raises:
-        ValueError: As `Conv1x1.set_shapes`.
-    """
+    """Return two latents on the coarser of their grids; raises as `Conv1x1.set_shapes`."""
     shapes = f"source latents have shape {tuple(source)} and target latents {tuple(target)}"
     for shape in (source, target):
         if len(shape) != 3 or min(shape) < 1 or shape[1] * shape[2] == 1:

@@ -1,19 +1,14 @@
 """One straight line per dimension."""
 
-from collections.abc import Sequence
-from math import prod
-from typing import Self
-
 import torch
 from torch import Tensor
 
-from stitching.maps.base import Map, checked_pair, dtype_carrier, require_equal_widths
+from stitching.maps.base import AffineMap, dtype_carrier
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.facts import measured_facts
 from stitching.maps.matrix import blocks, centred, column_mean
 
 
-class Diagonal(Map):
+class Diagonal(AffineMap):
     """A slope and an intercept for each dimension, for two spaces of one width.
 
     Minimises sum_i (w_j s_ij + b_j - t_ij)^2 for each dimension j alone: the best map between
@@ -24,22 +19,10 @@ class Diagonal(Map):
     """
 
     name = "diagonal"
+    equal_widths = True
 
-    def set_shapes(self, source: Sequence[int], target: Sequence[int]) -> None:
-        """Check that the widths agree, see `Map.set_shapes`."""
-        require_equal_widths(self.name, prod(source), prod(target))
-
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`.
-
-        Raises:
-            ValueError: Also where the widths differ.
-        """
-        source, target = checked_pair(source, target)
-        (n, width), d_target = source.shape, target.shape[1]
-        require_equal_widths(self.name, width, d_target)
+    def _fit(self, source: Tensor, target: Tensor, factorisation: Factorisation | None) -> None:
+        n = source.shape[0]
         means = column_mean(source), column_mean(target)
         spread, common = torch.zeros_like(means[0]), torch.zeros_like(means[0])
         for rows in blocks(n):
@@ -53,16 +36,10 @@ class Diagonal(Map):
             "slope": torch.where(varies, common / torch.where(varies, spread, 1), 0),
             "like": dtype_carrier(target),
         }
-        self._facts = measured_facts(self.name, self._apply, source, target) | {
-            "dof": float(varies.double().mean()),
-            # A straight line through two points.
-            "interpolates": int(n == 2 and bool(varies.any())),
-        }
-        return self
-
-    def predict(self, source: Tensor) -> Tensor:
-        """Map latents of shape (n, D) to shape (n, D), see `Map.predict`."""
-        return self._apply(self._checked_input(source))
+        # A straight line passes through two points.
+        through = n == 2 and bool(varies.any())
+        dof = float(varies.double().mean())
+        self._measure(source, target, dof=dof, interpolates=int(through))
 
     @property
     def slope(self) -> Tensor:
@@ -75,16 +52,7 @@ class Diagonal(Map):
         """W, shape (D, D), zero off its diagonal, formed on demand."""
         return torch.diag(self.slope)
 
-    @property
-    def bias(self) -> Tensor:
-        """Intercepts b, shape (D,)."""
-        self._require_fit()
-        return self._apply(torch.zeros_like(self._tensors["source_mean"])[None])[0]
-
-    def _apply(self, source: Tensor) -> Tensor:
+    def _predict_rows(self, source: Tensor) -> Tensor:
         kept = self._tensors
-        out = kept["like"].new_empty(source.shape)
-        for rows in blocks(source.shape[0]):
-            part = centred(source[rows], kept["source_mean"])
-            out[rows] = part.mul_(kept["slope"]).add_(kept["target_mean"]).to(out)
-        return out
+        moved = centred(source, kept["source_mean"]).mul_(kept["slope"])
+        return moved.add_(kept["target_mean"]).to(kept["like"])

@@ -9,7 +9,7 @@ V' S' T is the rotated target (`Factorisation.rotate`), (x - mean) V are the coo
 latents x (`Factorisation.coordinates`); the D_s x D_t matrix W is not needed. Only the rotation
 touches the target, so a hundred penalties cost as much as one. s^2 and V come from S'S (primal,
 D_s <= N), or s^2 and U from SS' (dual); where some dimensions are so much wider than others that
-a Gram matrix has no digits left for these, s and V come from S itself (`scaling.unsquared`).
+a Gram matrix has no digits left for the others, s and V come from S itself (`unsquared`).
 """
 
 import math
@@ -24,7 +24,7 @@ from stitching.compute.linalg import add_gram, by_columns, eigh
 from stitching.maps.matrix import (
     BLOCK,
     PANEL,
-    Kept,
+    Memo,
     Rows,
     blocks,
     centred,
@@ -41,10 +41,10 @@ from stitching.maps.scaling import eigenvalue_tolerance, unresolved, unsquared
 class Factorisation:
     """Eigendecomposition of the centred Gram matrix of a set of source latents.
 
-    Depends on the training latents of the encoder alone. The latents themselves are not kept:
-    methods that need them take them again as `source`, row for row the same.
+    Depends on the training latents of the encoder alone. Methods that read these latents take
+    them as `source`, row for row the same.
 
-    Precision: mean, eigenvalues, eigenvectors and coordinates are float64 whatever the input, for
+    Precision: mean, eigenvalues, eigenvectors and coordinates are float64 whatever the input, as
     errors there are amplified by up to s_max / sqrt(s^2 + alpha). The rotated target is a product
     with columns of S V, each exact to its own length, and no error there is amplified: it has the
     target's own precision, float32 at least.
@@ -56,7 +56,7 @@ class Factorisation:
             up to `tolerance` where a Gram matrix was decomposed.
         eigenvectors: Shape (K, K), one per column; V of the primal or U of the dual form.
         n_train: Number N of training latents.
-        chunk: Rows read at a time where the latents are streamed; None: they are in memory.
+        chunk: Rows read at a time where the latents are streamed; None: latents in memory.
     """
 
     mean: Tensor
@@ -64,11 +64,11 @@ class Factorisation:
     eigenvectors: Tensor
     n_train: int
     chunk: int | None = None
-    # Found once and shared by every target; see the methods.
+    # Computed once and shared by every target.
     _rounded: dict[torch.dtype, Tensor] = field(default_factory=dict, init=False, repr=False)
     _folds: dict[int, list["Factorisation"]] = field(default_factory=dict, init=False, repr=False)
     _source: list[Tensor] = field(default_factory=list, init=False, repr=False)
-    _coordinates: Kept = field(default_factory=Kept, init=False, repr=False)
+    _coordinates: Memo = field(default_factory=Memo, init=False, repr=False)
 
     #: Names the algorithm for cache keys: change it when the stored numbers change.
     identity: ClassVar[str] = "gram-eigh-float64/4"
@@ -137,18 +137,18 @@ class Factorisation:
         return cls(mean, values, by_columns(vectors), n_train, chunk)
 
     def to(self, device: torch.device) -> "Factorisation":
-        """Return it with its tensors on a device; itself where they are there already."""
+        """Return the factorisation with its tensors on a device."""
         if self.mean.device == device:
             return self
         moved = {key: value.to(device) for key, value in self.to_tensors().items()}
         return self.from_tensors(moved, self.chunk)
 
     def check(self, source: Rows) -> None:
-        """Make sure that these are the latents which were factorised, in the same row order.
+        """Check that these are the factorised latents, in the same row order.
 
         Compares the column means and the diagonal of the Gram matrix: squared row norms in the
         dual form, where row order matters, sums of squared columns in the primal, where it does
-        not. Latents that were seen before are known by their values, which is faster.
+        not. Latents of the last check are recognised by their values, which is faster.
 
         Raises:
             ValueError: Other shape, other values, or (dual) another row order.
@@ -179,14 +179,13 @@ class Factorisation:
                 "factorise this source"
             )
         if isinstance(source, Tensor) and self.chunk is None:
-            # Other rows, or the same in another order: what was found from the last ones is not
-            # theirs.
+            # Other rows, or another order: results of the last latents are not theirs.
             for found in (self._source, self._rounded, self._folds):
                 found.clear()
             self.keep(source)
 
     def keep(self, source: Tensor) -> Tensor:
-        """Return a copy of the factorised latents, one for all maps that hold on to them."""
+        """Return a copy of the factorised latents, shared by all maps that keep them."""
         if not self._source:
             self._source.append(source.clone())
         return self._source[0]
@@ -197,36 +196,32 @@ class Factorisation:
         Args:
             source: The factorised latents, shape (N, D_s).
             target: Shape (N, T).
-            mean: What centres the target, shape (T,), float64.
+            mean: Column means of the target, shape (T,), float64.
 
         Returns:
             V' S' (T - mean), shape (K, T), in the target's own dtype, float32 at least. Streamed
-            latents are summed up in float64 and rounded at the end.
+            latents are summed in float64 and rounded at the end.
         """
         dtype, width = working_dtype(target), target.shape[1]
         out = self.mean.new_empty(self.eigenvalues.shape[0], width, dtype=dtype)
         if self.chunk is not None:
             cross = self.mean.new_zeros(self.width, width)
-            for rows in self._rows():
+            for rows in blocks(self.n_train, self.chunk):
                 part = centred(source[rows], self.mean)
                 cross.addmm_(part.T, centred(target[rows], mean))
             for cols in blocks(width):
                 out[:, cols] = self.eigenvectors.T @ cross[:, cols]
             return out
-        assert isinstance(source, Tensor)
         assert isinstance(target, Tensor)
         left, centre = self._left(source, dtype), mean.to(dtype)
         for cols in blocks(width, PANEL):
-            # What rounding of the mean leaves is the same in all rows, and columns of U and of
-            # S V sum to 0: it drops out.
+            # The rounding error of the mean is the same in all rows, and columns of U and of S V
+            # sum to 0: it cancels.
             torch.mm(left.T, target[:, cols].to(dtype) - centre[cols], out=out[:, cols])
         return out
 
-    def _left(self, source: Tensor, dtype: torch.dtype) -> Tensor:
-        """S V = U diag(s), shape (N, K), rounded and kept.
-
-        Each column is exact to its own length, however short.
-        """
+    def _left(self, source: Rows, dtype: torch.dtype) -> Tensor:
+        """S V = U diag(s), shape (N, K), rounded and kept; each column exact to its length."""
         if dtype not in self._rounded:
             if self.dual:
                 root = self.eigenvalues.sqrt()
@@ -235,7 +230,7 @@ class Factorisation:
                     columns[part] = self.eigenvectors.T[part] * root[part, None]
                 self._rounded[dtype] = columns.T
             else:
-                exact = source.new_empty(self.n_train, self.width, dtype=torch.float64)
+                exact = self.mean.new_empty(self.n_train, self.width)
                 for rows in blocks(self.n_train):
                     torch.mm(centred(source[rows], self.mean), self.eigenvectors, out=exact[rows])
                 self._rounded[dtype] = exact.to(dtype)
@@ -243,24 +238,20 @@ class Factorisation:
 
     def left_rows(self, source: Rows) -> Iterator[tuple[slice, Tensor]]:
         """Yield U in float64, 0 where s is 0, some rows at a time with their slice."""
-        if self.dual:
-            present = (self.eigenvalues > 0).double()
-            yield from ((rows, self.eigenvectors[rows] * present) for rows in self._rows())
-            return
-        if self.chunk is None:
-            assert isinstance(source, Tensor)
-            left = self._left(source, torch.float64)
-            yield from ((rows, left[rows] * self.inverse_root()) for rows in self._rows())
-            return
-        for rows in self._rows():
-            part = centred(source[rows], self.mean)
-            yield rows, part @ (self.eigenvectors * self.inverse_root())
+        present, root = (self.eigenvalues > 0).double(), self.inverse_root()
+        for rows in blocks(self.n_train, self.chunk or BLOCK):
+            if self.dual:
+                yield rows, self.eigenvectors[rows] * present
+            elif self.chunk is None:
+                yield rows, self._left(source, torch.float64)[rows] * root
+            else:
+                yield rows, centred(source[rows], self.mean) @ (self.eigenvectors * root)
 
     def coordinates(self, latents: Tensor, source: Tensor | None) -> Tensor:
         """Express latents in the right singular vectors, (x - mean) V, shape (n, K), float64.
 
         Args:
-            latents: Shape (n, D_s). Those of the last call are remembered.
+            latents: Shape (n, D_s). The result of the last call is kept.
             source: The factorised latents; read in the dual form only.
         """
         return self._coordinates.get(latents, lambda: self._project(latents, source))
@@ -278,8 +269,8 @@ class Factorisation:
     def shrinkage(self, alpha: Tensor) -> Tensor:
         """Return 1 / (s^2 + alpha), shape (K, A) for penalties of shape (A,).
 
-        Directions with eigenvalue 0 count as absent (pseudo-inverse) when the penalty is itself
-        no larger than `tolerance`: dividing rounding by it would invent weights.
+        Directions with eigenvalue 0 count as absent (pseudo-inverse) when the penalty is no
+        larger than `tolerance`: dividing rounding errors by it would produce large weights.
         """
         values = self.eigenvalues[:, None]
         keep = (values > 0) | (alpha > self.tolerance)
@@ -292,24 +283,24 @@ class Factorisation:
         return (values / (values + alpha)).sum(0)
 
     def residual_filter(self, alpha: Tensor) -> Tensor:
-        """Return alpha / (s^2 + alpha), the part of each direction left as residual.
+        """Return alpha / (s^2 + alpha), the residual part of each direction.
 
-        Where no residual degree of freedom exists (rank = N - 1) the common factor alpha is left
-        out. It cancels in generalised cross-validation and in leave-one-out errors, which would
-        otherwise tend to 0 / 0 for alpha -> 0. Shape (K, A), 0 where the eigenvalue is 0.
+        Shape (K, A), 0 where the eigenvalue is 0. Without residual degrees of freedom (rank =
+        N - 1) the common factor alpha is left out: it cancels in generalised cross-validation and
+        in leave-one-out errors, which would otherwise tend to 0 / 0 for alpha -> 0.
         """
         values = self.eigenvalues[:, None]
         numerator = torch.ones_like(alpha) if self.residual_rank == 0 else alpha
         return torch.where(values > 0, numerator / (values + alpha), 0.0)
 
     def outside(self, energy: Tensor, total: Tensor) -> Tensor:
-        """Return what of each target's sum of squares no map of this source reaches.
+        """Return the part of each target's sum of squares that no map of this source explains.
 
         Args:
             energy: The part along the singular vectors, shape (T,).
-            total: All of it, shape (T,).
+            total: The sum of squares, shape (T,).
         """
-        # Exactly 0 without residual degrees of freedom; rounding can push a perfect fit below 0.
+        # Exactly 0 without residual degrees of freedom; rounding can make a perfect fit negative.
         return torch.zeros_like(total) if self.residual_rank == 0 else (total - energy).clamp(0)
 
     def folds(self, source: Tensor, k: int) -> list["Factorisation"]:
@@ -320,15 +311,12 @@ class Factorisation:
         return self._folds[k]
 
     def inverse_root(self) -> Tensor:
-        """1 / s, shape (K,), 0 where s is 0."""
+        """Return 1 / s, shape (K,), 0 where s is 0."""
         return torch.where(self.eigenvalues > 0, self.eigenvalues.rsqrt(), 0.0)
-
-    def _rows(self) -> Iterator[slice]:
-        return blocks(self.n_train, self.chunk or BLOCK)
 
 
 def fold_masks(n: int, k: int) -> Tensor:
-    """Return which rows each of k fits is made on: all but rows i, i + k, ...; shape (k, n)."""
+    """Return the masks (k, n) of the rows of each of k fits: all but rows i, i + k, ..."""
     return torch.arange(n) % k != torch.arange(k)[:, None]
 
 
@@ -340,13 +328,16 @@ def factorise(source: Rows, chunk: int | None = None) -> Factorisation:
 
     Args:
         source: Training latents, shape (N, D_s), any float dtype. Not modified.
-        chunk: Read so many rows at a time, for latents that do not fit into memory: always in
-            the primal form, whose memory does not grow with N.
+        chunk: Rows read at a time, for latents larger than memory: always in the primal form,
+            whose memory does not grow with N.
 
     Raises:
         TypeError: Not floating point.
-        ValueError: Not a matrix, fewer than 2 rows, or values that are not finite, also when they
-            are squared.
+        ValueError: Not a matrix, fewer than 2 rows, or values or squares that are not finite.
+
+    Example:
+        >>> basis = factorise(source)  # shape (N, D_s)
+        >>> maps = [Ridge().fit(source, target, basis) for target in targets]
     """
     source = checked_matrix("source", source, chunk)
     n, width = source.shape

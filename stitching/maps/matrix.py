@@ -9,16 +9,16 @@ from torch import Tensor
 #: Rows or columns of a matrix product in float64 at a time: 200 MB for 12,288 columns.
 BLOCK = 2048
 
-#: Columns of a matrix product in float32 at a time: a multiple of what its kernels take at once.
+#: Columns of a matrix product in float32 at a time: a multiple of the width of its kernels.
 PANEL = 1024
 
-#: Values that other passes convert to float64 at a time: 4 MB, which stays in a cache.
+#: Values that other passes convert to float64 at a time: 4 MB, which fits a cache.
 _VALUES = 2**19
 
 
 @runtime_checkable
 class Rows(Protocol):
-    """A matrix that need not fit into memory: a tensor, or something that reads slices of rows."""
+    """A matrix in memory (a tensor), or one that reads slices of rows from files."""
 
     @property
     def shape(self) -> torch.Size:
@@ -30,7 +30,7 @@ class Rows(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where slices are handed out."""
+        """Device of the slices."""
 
     def __getitem__(self, rows: slice, /) -> Tensor:
         """Return a slice of rows."""
@@ -40,17 +40,17 @@ Matrix = TypeVar("Matrix", bound=Rows)
 
 
 def blocks(size: int, step: int = BLOCK) -> Iterator[slice]:
-    """Cut range(size) into slices of at most `step`."""
+    """Yield range(size) as slices of at most `step`."""
     return (slice(start, min(start + step, size)) for start in range(0, size, step))
 
 
 def lines(length: int, chunk: int | None = None) -> int:
-    """Return how many rows, or columns, of so many values to look at in one pass."""
+    """Return the number of rows (or columns) of `length` values to process at a time."""
     return chunk or max(1, _VALUES // max(1, length))
 
 
 def checked_matrix(name: str, x: Matrix, chunk: int | None = None) -> Matrix:
-    """Return x, detached, once it is known to be a finite floating-point matrix with columns.
+    """Check that x is a finite floating-point matrix with columns, and return it detached.
 
     Raises:
         TypeError: Not floating point.
@@ -66,7 +66,7 @@ def checked_matrix(name: str, x: Matrix, chunk: int | None = None) -> Matrix:
     bad: list[int] = []
     for rows in blocks(x.shape[0], lines(x.shape[1], chunk)):
         part = x[rows]
-        # A sum that is finite, the usual case, clears a block in one fast pass.
+        # A finite sum, the usual case, clears a block in one fast pass.
         if not bool(torch.isfinite(part.sum())):
             finite = torch.isfinite(part).all(1)
             bad += [rows.start + int(i) for i in (~finite).nonzero().flatten()]
@@ -82,16 +82,16 @@ def checked_matrix(name: str, x: Matrix, chunk: int | None = None) -> Matrix:
 
 
 def column_mean(x: Rows, chunk: int | None = None) -> Tensor:
-    """Return float64 column means, exact for constant columns; see `column_moments`."""
+    """Return the float64 column means of `column_moments`."""
     return column_moments(x, chunk)[0]
 
 
 def column_moments(x: Rows, chunk: int | None = None) -> tuple[Tensor, Tensor]:
     """Return float64 column means, and sums of squares about them, in one pass.
 
-    Taken about the first row, so that a constant column centres to exactly 0 and a large mean
-    costs no digits. The squares lose at most a factor N of precision: the first row, being one of
-    the N, is at most sqrt(N) standard deviations from the mean.
+    Computed about the first row, so that a constant column centres to exactly 0 and a large mean
+    costs no digits. The squares lose at most a factor N of precision: the first row is at most
+    sqrt(N) standard deviations from the mean.
     """
     first = x[:1][0].to(torch.float64)
     total, squares = torch.zeros_like(first), torch.zeros_like(first)
@@ -104,26 +104,26 @@ def column_moments(x: Rows, chunk: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 def centred(x: Tensor, mean: Tensor) -> Tensor:
-    """Return x - mean in float64, stored by rows, without another array of that size."""
+    """Return x - mean in float64, stored by rows, with one array of that size."""
     return torch.empty(x.shape, dtype=torch.float64, device=x.device).copy_(x).sub_(mean)
 
 
-class Kept:
-    """What was found for one tensor, kept with a copy of that tensor to know it by its values."""
+class Memo:
+    """The last result of a function of a tensor, kept with a copy of that tensor."""
 
     def __init__(self) -> None:
         self._of: Tensor | None = None
         self._value: Tensor | None = None
 
-    def get(self, x: Tensor, find: Callable[[], Tensor]) -> Tensor:
-        """Return the value for x, found again only when x has other values than the last time."""
+    def get(self, x: Tensor, compute: Callable[[], Tensor]) -> Tensor:
+        """Return the value for x, computed only where x differs from the last one."""
         if self._value is None or not same_values(self._of, x):
-            self._value, self._of = find(), x.clone()
+            self._value, self._of = compute(), x.clone()
         return self._value
 
 
 def same_values(kept: Tensor | None, x: Tensor) -> bool:
-    """Return whether a tensor equals one that was kept, to the bit and in dtype and device."""
+    """Return whether x equals a kept tensor to the bit, in dtype and in device."""
     return (
         kept is not None
         and kept.dtype == x.dtype

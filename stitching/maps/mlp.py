@@ -2,21 +2,18 @@
 
 import math
 import warnings
-from collections.abc import Iterator
-from typing import Self
 
 import torch
 from torch import Tensor
 
-from stitching.maps.base import Map, checked_pair, dtype_carrier
+from stitching.maps.base import Map, dtype_carrier, require_at_least
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.facts import measured_facts
-from stitching.maps.matrix import blocks, centred, column_mean
+from stitching.maps.matrix import centred, column_mean
 from stitching.maps.ridge import PenaltyEdgeWarning, Ridge
 from stitching.maps.spectral import InterpolationWarning
 
 #: Columns that vary less than this part of the root-mean-square column are not scaled up to the
-#: others: what they do on new items would be blown up with them.
+#: others, which would amplify their values on new items.
 _LEAST_SPREAD = 1e-2
 
 #: Tensors of the linear part are stored under this prefix.
@@ -24,12 +21,11 @@ _LINEAR = "linear."
 
 
 class MLP(Map):
-    """The ridge map plus a network with one hidden layer: does bending the map help?
+    """The ridge map plus a network with one hidden layer, to measure what nonlinearity adds.
 
     z_tgt = ridge(z_src) + u (W2 gelu(W1 x + b1) + b2), with x the standardised source and u the
     spread of what ridge leaves of each target column. W2 = b2 = 0 before the first epoch: training
-    starts at the linear map and is kept only as far as it lowers the error on items that it does
-    not see.
+    starts at the linear map and is kept only as far as it lowers the error on held-out items.
 
     Every `val_every`-th fit item, from row 0, is a validation item; the rest is the training part.
     The network learns the residuals of a ridge map (penalty by generalised cross-validation)
@@ -39,12 +35,31 @@ class MLP(Map):
     Finally the ridge map is fitted again on all fit items, so that it is as good as `map=ridge`,
     and the network is added to that one.
 
-    What this means for the comparison with `map=ridge`:
+    In a comparison with `map=ridge`:
     - With `epochs` 0 in the summary both maps are the same.
     - `val_mse` is a minimum over epochs, thus slightly optimistic, and so is its distance from
       `val_mse_linear`; the test items decide. Both are of the ridge map of the training part.
     - Where ridge passes through its training items it leaves no residuals to learn from. Residuals
       on held-out folds instead were noisier and gave worse maps between models of the zoo.
+
+    `alpha`, `selection`, `rank`, `condition` and the flags in the summary are those of the ridge
+    map, and so are warnings of `fit`. The summary also has `epochs`, the epoch whose weights were
+    kept, 0 for the ridge map alone; and the squared errors per element on validation items,
+    `val_mse` and, of the ridge map of the training part, `val_mse_linear`.
+
+    Args:
+        hidden: Width of the hidden layer.
+        epochs: Most passes over the training part.
+        patience: Passes without a lower validation error after which training ends.
+        batch_size: Items of one step.
+        lr: Learning rate, constant, > 0.
+        weight_decay: Of AdamW, on W1 and W2, >= 0.
+        val_every: Distance of validation items, >= 2: 10 sets a tenth apart.
+        seed: Of initial weights and the order of items; global generators are not used.
+
+    Raises:
+        ValueError: A value outside the ranges above; counts start at 1, the seed at 0. In `fit`,
+            fewer than 2 items to train on, or training that diverges.
 
     Source: Hornik et al. (1989), doi:10.1016/0893-6080(89)90020-8; optimiser: Loshchilov and
     Hutter (2019), arXiv 1711.05101
@@ -64,34 +79,11 @@ class MLP(Map):
         val_every: int = 10,
         seed: int = 0,
     ) -> None:
-        """Describe the fit.
-
-        Args:
-            hidden: Width of the hidden layer.
-            epochs: Most passes over the training part.
-            patience: Passes without a lower validation error after which training ends.
-            batch_size: Items of one step.
-            lr: Learning rate, constant, > 0.
-            weight_decay: Of AdamW, on W1 and W2, >= 0.
-            val_every: Distance of validation items, >= 2: 10 sets a tenth apart.
-            seed: Of initial weights and the order of items; global generators are not used.
-
-        Raises:
-            ValueError: A value outside the ranges above; counts start at 1, the seed at 0.
-        """
         super().__init__()
-        least = {"hidden": 1, "epochs": 1, "patience": 1, "batch_size": 1, "val_every": 2}
-        counts = {
-            "hidden": hidden,
-            "epochs": epochs,
-            "patience": patience,
-            "batch_size": batch_size,
-            "val_every": val_every,
-            "seed": seed,
-        }
-        for key, value in counts.items():
-            if value < least.get(key, 0):
-                raise ValueError(f"map.{key} must be >= {least.get(key, 0)}, got {value}")
+        require_at_least("map", 1, hidden=hidden, epochs=epochs, patience=patience)
+        require_at_least("map", 1, batch_size=batch_size)
+        require_at_least("map", 2, val_every=val_every)
+        require_at_least("map", 0, seed=seed)
         if not 0 < lr < math.inf:
             raise ValueError(f"map.lr must be > 0 and finite, got {lr}")
         if not 0 <= weight_decay < math.inf:
@@ -104,24 +96,9 @@ class MLP(Map):
         self.weight_decay = weight_decay
         self.val_every = val_every
         self.seed = seed
+        self._linear: Ridge | None = None
 
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`; on their device.
-
-        `alpha`, `selection`, `rank`, `condition` and the flags are those of the ridge map. The
-        summary also has `epochs`, the epoch whose weights were kept, 0 for the ridge map alone;
-        and the squared errors per element on validation items, `val_mse` and, of the ridge map of
-        the training part, `val_mse_linear`.
-
-        Raises:
-            ValueError: Also with fewer than 2 items to train on, or when training diverges.
-
-        Warns:
-            InterpolationWarning, PenaltyEdgeWarning: As `Ridge`, from the final fit.
-        """
-        source, target = checked_pair(source, target)
+    def _fit(self, source: Tensor, target: Tensor, factorisation: Factorisation | None) -> None:
         n = source.shape[0]
         held_out = torch.arange(n, device=source.device) % self.val_every == 0
         if int((~held_out).sum()) < 2:
@@ -130,7 +107,7 @@ class MLP(Map):
                 f"{n} items to train on and needs 2: raise map.val_every or data.n_train"
             )
         with warnings.catch_warnings():
-            # The final fit says the same of all items.
+            # The final fit warns of all items.
             warnings.simplefilter("ignore", InterpolationWarning)
             warnings.simplefilter("ignore", PenaltyEdgeWarning)
             part = Ridge().fit(source[~held_out], target[~held_out])
@@ -141,40 +118,30 @@ class MLP(Map):
         self._tensors["like"] = dtype_carrier(target)
         val, val_residual = source[held_out], residual[held_out]
         bent = float((val_residual - self._network(val)).square().mean())
-        linear = Ridge().fit(source, target, factorisation)
+        linear = self._linear = Ridge().fit(source, target, factorisation)
         self._tensors |= {_LINEAR + key: value for key, value in linear._tensors.items()}
-        facts = measured_facts(self.name, lambda x: self._apply(linear, x), source, target)
-        found = linear.summary()
         shared = ("alpha", "selection", "rank", "condition", "interpolates", "at_edge")
-        self._facts = facts | {key: found[key] for key in shared}
-        self._facts |= {
+        own = {key: linear.summary()[key] for key in shared} | {
             "epochs": epoch,
             "val_mse": bent,
             "val_mse_linear": float(val_residual.square().mean()),
         }
-        return self
+        self._measure(source, target, **own)
 
-    def predict(self, source: Tensor) -> Tensor:
-        """Map latents of shape (n, D_s) to shape (n, D_t), see `Map.predict`."""
-        source = self._checked_input(source)
-        linear = Ridge()
-        linear._tensors = {
-            key.removeprefix(_LINEAR): value
-            for key, value in self._tensors.items()
-            if key.startswith(_LINEAR)
-        }
-        linear._facts = self._facts
-        return self._apply(linear, source)
-
-    def _apply(self, linear: Ridge, source: Tensor) -> Tensor:
-        width = self._tensors["output_scale"].shape[0]
-        out = self._tensors["like"].new_empty(source.shape[0], width)
-        for rows in blocks(source.shape[0]):
-            out[rows] = (linear.predict(source[rows]) + self._network(source[rows])).to(out)
-        return out
+    def _predict_rows(self, source: Tensor) -> Tensor:
+        if self._linear is None:  # read from a file
+            self._linear = Ridge()
+            self._linear._facts = self._facts
+            self._linear._tensors = {
+                key.removeprefix(_LINEAR): value
+                for key, value in self._tensors.items()
+                if key.startswith(_LINEAR)
+            }
+        moved = self._linear.predict(source) + self._network(source)
+        return moved.to(self._tensors["like"])
 
     def _network(self, source: Tensor) -> Tensor:
-        """What is added to the linear map, float64."""
+        """The network's part of a prediction, float64."""
         kept = self._tensors
         # Float64, so that a prediction does not depend on how many are made at once.
         layers = [kept[key].to(torch.float64) for key in ("w1", "b1", "w2", "b2")]
@@ -184,11 +151,7 @@ class MLP(Map):
     def _train(
         self, source: Tensor, residual: Tensor, held_out: Tensor
     ) -> tuple[dict[str, Tensor], int]:
-        """Learn residuals (N, D_t) from the source.
-
-        Returns:
-            Weights and scales as tensors, and the epoch that they are from.
-        """
+        """Fit the network to residuals (N, D_t); returns its tensors and their epoch."""
         mean = column_mean(source[~held_out])
         spread = centred(source[~held_out], mean).square().mean(0).sqrt()
         floor = float(spread.square().mean().sqrt()) * _LEAST_SPREAD
@@ -209,8 +172,8 @@ class MLP(Map):
         train_x, train_y = x[~held_out], y[~held_out]
         val_x, val_y = x[held_out], y[held_out]
         for now in range(1, self.epochs + 1):
-            for batch in self._batches(train_x.shape[0], generator):
-                rows = batch.to(x.device)
+            order = torch.randperm(train_x.shape[0], generator=generator)
+            for rows in order.to(x.device).split(self.batch_size):
                 loss = (_forward(train_x[rows], layers) * columns - train_y[rows]).square().mean()
                 optimiser.zero_grad()
                 loss.backward()
@@ -234,16 +197,12 @@ class MLP(Map):
     def _initial(
         self, d_source: int, d_target: int, generator: torch.Generator, like: Tensor
     ) -> list[Tensor]:
-        """W1 and b1 of one size for standardised inputs, zeros for the rest; all as leaves."""
+        """Initial weights as leaves: W1 and b1 of one size for standardised inputs, zeros else."""
         w1 = torch.randn(self.hidden, d_source, generator=generator) / math.sqrt(d_source)
-        # Not 0: gelu(x) - x / 2 is even, so that a saturating target would have nothing to use.
+        # Not 0: gelu(x) - x / 2 is even, so that an odd target such as tanh could not be fitted.
         b1 = torch.randn(self.hidden, generator=generator)
         last = torch.zeros(d_target, self.hidden), torch.zeros(d_target)
         return [layer.to(like).requires_grad_() for layer in (w1, b1, *last)]
-
-    def _batches(self, n: int, generator: torch.Generator) -> Iterator[Tensor]:
-        order = torch.randperm(n, generator=generator)
-        return iter(order.split(self.batch_size))
 
 
 def _forward(x: Tensor, layers: list[Tensor]) -> Tensor:

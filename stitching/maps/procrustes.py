@@ -1,17 +1,14 @@
 """Orthogonal Procrustes with scale and translation."""
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
-from stitching.maps.base import Map, checked_pair, dtype_carrier
+from stitching.maps.base import AffineMap, dtype_carrier
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.facts import measured_facts
 from stitching.maps.matrix import blocks, centred, column_mean
 
 
-class Procrustes(Map):
+class Procrustes(AffineMap):
     """A rotation or reflection with one scale and a shift: two spaces of the same shape.
 
     Minimises sum_i |c Q s_i + b - t_i|^2 over orthogonal Q, c >= 0 and b. With S and T centred
@@ -31,6 +28,11 @@ class Procrustes(Map):
     decomposition, which keeps the directions orthonormal where a Gram matrix would lose the weak
     ones. Q is kept as two factors with `rank` orthonormal columns each. All in float64.
 
+    The summary also has `scale`, the factor c: 0 without a direction to choose it from.
+
+    Args:
+        scale: Choose the scale c; otherwise it is 1, and distances do not change.
+
     Source: Schönemann (1966), doi:10.1007/BF02289451; scale and translation: Gower (1975),
     doi:10.1007/BF02291478
     """
@@ -38,22 +40,10 @@ class Procrustes(Map):
     name = "procrustes"
 
     def __init__(self, scale: bool = True) -> None:
-        """Describe the fit.
-
-        Args:
-            scale: Choose the scale c; otherwise it is 1, and distances do not change.
-        """
         super().__init__()
         self.scale = scale
 
-    def fit(
-        self, source: Tensor, target: Tensor, factorisation: Factorisation | None = None
-    ) -> Self:
-        """Fit on paired latents, see `Map.fit`.
-
-        The summary also has `scale`, the factor c: 0 without a direction to choose it from.
-        """
-        source, target = checked_pair(source, target)
+    def _fit(self, source: Tensor, target: Tensor, factorisation: Factorisation | None) -> None:
         means = column_mean(source), column_mean(target)
         source_rows, source_basis = _row_space(centred(source, means[0]))
         target_rows, target_basis = _row_space(centred(target, means[1]))
@@ -73,19 +63,13 @@ class Procrustes(Map):
             "scale": values.new_tensor(factor),
             "like": dtype_carrier(target),
         }
-        facts = measured_facts(self.name, self._apply, source, target)
         # Two items are one difference each, and a rotated, scaled difference can be any other.
         through = self.scale and source.shape[0] == 2 and rank == 1
-        self._facts = facts | {"rank": rank, "interpolates": int(through), "scale": factor}
-        return self
-
-    def predict(self, source: Tensor) -> Tensor:
-        """Map latents of shape (n, D_s) to shape (n, D_t), see `Map.predict`."""
-        return self._apply(self._checked_input(source))
+        self._measure(source, target, rank=rank, interpolates=int(through), scale=factor)
 
     @property
     def weight(self) -> Tensor:
-        """W = c Q, shape (D_t, D_s), formed on demand: 0.6 GB for 12,288 x 12,288 in float32."""
+        """W = c Q, shape (D_t, D_s), formed on demand."""
         self._require_fit()
         inward, outward = self._tensors["inward"], self._tensors["outward"]
         out = self._tensors["like"].new_empty(outward.shape[0], inward.shape[0])
@@ -93,27 +77,14 @@ class Procrustes(Map):
             out[rows] = (self._tensors["scale"] * outward[rows] @ inward.T).to(out)
         return out
 
-    @property
-    def bias(self) -> Tensor:
-        """Shift b, shape (D_t,): the prediction for the zero latent."""
-        self._require_fit()
-        return self._apply(torch.zeros_like(self._tensors["source_mean"])[None])[0]
-
-    def _apply(self, source: Tensor) -> Tensor:
+    def _predict_rows(self, source: Tensor) -> Tensor:
         kept = self._tensors
-        outward = kept["scale"] * kept["outward"].T
-        out = kept["like"].new_empty(source.shape[0], outward.shape[1])
-        for rows in blocks(source.shape[0]):
-            part = centred(source[rows], kept["source_mean"]) @ kept["inward"]
-            out[rows] = (part @ outward + kept["target_mean"]).to(out)
-        return out
+        part = centred(source, kept["source_mean"]) @ kept["inward"]
+        return (part @ (kept["scale"] * kept["outward"].T) + kept["target_mean"]).to(kept["like"])
 
 
 def _row_space(x: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return coordinates C (N, K), K <= N, and orthonormal columns B (D, K) with x = C B'.
-
-    B is None, for the identity, where x has no more columns than rows.
-    """
+    """Return C (N, K) and orthonormal columns B (D, K) with x = C B'; B is None for D <= N."""
     if x.shape[1] <= x.shape[0]:
         return x, None
     basis, upper = torch.linalg.qr(x.T)

@@ -12,7 +12,7 @@ from stitching.maps.ridge import Ridge
 from stitching.maps.selection import Selection
 from stitching.maps.spectral import SpectralMap
 
-#: Share of the squared singular values of W that `rank_90` counts up to.
+#: Share of the sum of squared singular values of W that `rank_90` directions reach.
 SHARE = 0.9
 
 
@@ -23,15 +23,28 @@ class ReducedRank(Ridge):
     first r principal directions of its fitted values, where these carry the penalty too. With all
     directions it is the ridge map. The penalty is chosen for full rank.
 
-    The summary says more: `map_rank`, the rank in use, and `rank_90`, the rank of W up to which
-    the squares of its singular values sum to 90 % of their total.
+    The summary also has `map_rank`, the rank in use, and `rank_90`, the rank of W up to which the
+    squares of its singular values sum to 90 % of their total.
+
+    Args:
+        rank: Largest rank, >= 1, or None for all. Where the data have fewer directions, all of
+            them are used.
+
+    The other arguments are those of `Ridge`.
+
+    Raises:
+        ValueError: A value out of range.
+
+    Example:
+        >>> fitted = ReducedRank(64).fit(source, target)
+        >>> errors = fitted.errors_by_rank(test_source, test_target)  # of ranks 0 to 64
 
     Source: Izenman (1975), doi:10.1016/0047-259X(75)90042-1; with a penalty: Mukherjee and Zhu
     (2011), doi:10.1002/sam.10138
     """
 
     name = "reduced_rank"
-    #: One penalty: the directions are common to all targets.
+    #: One penalty, as the directions are common to all targets.
     alpha_per_target = False
 
     def __init__(
@@ -44,21 +57,6 @@ class ReducedRank(Ridge):
         n_folds: int = 5,
         chunk: int | None = None,
     ) -> None:
-        """Describe the fit.
-
-        Args:
-            rank: Largest rank, >= 1, or None for all. Where the data have fewer directions, all
-                of them are used.
-            alpha: See `Ridge`, likewise the others.
-            alphas: See `Ridge`.
-            n_alphas: See `Ridge`.
-            selection: See `Ridge`.
-            n_folds: See `Ridge`.
-            chunk: See `SpectralMap`.
-
-        Raises:
-            ValueError: A value out of range.
-        """
         super().__init__(alpha, alphas, n_alphas, selection, n_folds, chunk=chunk)
         del self.alpha_per_target  # no setting here
         if rank is not None and rank < 1:
@@ -86,28 +84,23 @@ class ReducedRank(Ridge):
         return made
 
     def predict(self, source: Tensor, rank: int | None = None) -> Tensor:
-        """Map latents of shape (n, D_s) to shape (n, D_t), see `Map.predict`.
+        """Map latents, see `Map.predict`.
 
         Args:
-            source: The latents.
+            source: Shape (n, D_s).
             rank: Use the map of this rank, from 0 (the mean) to `max_rank`; None: the map's own.
 
         Raises:
             ValueError: The rank is out of range; and as `Map.predict`.
         """
         source = self._checked_input(source)
-        if rank is None:
-            return super().predict(source)
-        if not 0 <= rank <= self.max_rank:
+        if rank is not None and not 0 <= rank <= self.max_rank:
             raise ValueError(f"rank must lie between 0 and {self.max_rank}, got {rank}")
-        mean, directions = self._tensors["target_mean"], self._tensors["directions"]
-        out = self._tensors["like"].new_empty(source.shape[0], mean.shape[0])
-        for rows, coordinates in self._coordinates(source):
-            low = coordinates @ self._tensors["loadings"][:, :rank]
-            for cols in blocks(mean.shape[0]):
-                moved = (low @ directions[cols, :rank].T).double()
-                out[rows, cols] = (moved + mean[cols]).to(out)
-        return out
+        return self._in_blocks(source, lambda part: self._predict_rows(part, rank))
+
+    def _predict_rows(self, source: Tensor, rank: int | None = None) -> Tensor:
+        low = self._coordinates(source) @ self._tensors["loadings"][:, :rank]
+        return self._expand(low, self._tensors["directions"][:, :rank].T)
 
     @property
     def max_rank(self) -> int:
@@ -118,11 +111,11 @@ class ReducedRank(Ridge):
     def errors_by_rank(self, source: Tensor, target: Tensor) -> Tensor:
         """Return the mean squared error per element of the map of each rank.
 
-        All ranks cost one prediction, for the directions are orthonormal.
+        All ranks cost one prediction, as the directions are orthonormal.
 
         Args:
             source: Shape (n, D_s), such as test latents.
-            target: Shape (n, D_t), what they should be mapped to.
+            target: Shape (n, D_t), the true target latents.
 
         Returns:
             Shape (`max_rank` + 1,), float64, from rank 0 (the training mean) on.
@@ -136,7 +129,8 @@ class ReducedRank(Ridge):
         directions, loadings = (self._tensors[key].double() for key in ("directions", "loadings"))
         gain = directions.new_zeros(self.max_rank)
         total = 0.0
-        for rows, coordinates in self._coordinates(source):
+        for rows in blocks(source.shape[0]):
+            coordinates = self._coordinates(source[rows])
             truth = centred(target[rows], mean)
             along, moved = truth @ directions, coordinates.double() @ loadings
             gain += (2 * along * moved - moved.square()).sum(0)
@@ -144,20 +138,14 @@ class ReducedRank(Ridge):
         steps = torch.cat([gain.new_zeros(1), gain.cumsum(0)])
         return (total - steps) / target.numel()
 
-    def _expand(self, coordinates: Tensor, cols: slice) -> Tensor:
-        return (coordinates @ self._tensors["loadings"]) @ self._tensors["directions"][cols].T
-
     def _columns(self, cols: slice) -> Tensor:
         return self._tensors["loadings"] @ self._tensors["directions"][cols].T
 
     def _finish(self) -> None:
-        """Replace coefficients C by loadings C Q.
-
-        Q are the right singular vectors, sorted, of the fitted values with their penalty,
-        diag(sqrt(s^2 + alpha)) C.
-        """
+        """Replace coefficients C by C Q, Q the right singular vectors of diag(scale) C, sorted."""
         coefficients = self._tensors["coefficients"]
         k, width = coefficients.shape
+        # Fitted values with their penalty: diag(sqrt(s^2 + alpha)) C.
         scale = (self._tensors["eigenvalues"] + self._tensors["alpha"]).sqrt()[:, None]
         gram = scale.new_zeros(min(k, width), min(k, width))
         if width <= k:
@@ -195,7 +183,7 @@ class ReducedRank(Ridge):
         self._tensors["loadings"] = loadings.to(coefficients).contiguous()
 
     def _correct_facts(self, coefficients: Tensor, loadings: Tensor) -> None:
-        """Make the facts of the ridge map those of this one, whose training error is larger."""
+        """Replace facts of the ridge map by those of this one, whose training error is larger."""
         facts, k = self._facts, coefficients.shape[0]
         if loadings.shape[1] == min(k, coefficients.shape[1]):
             return
@@ -209,7 +197,7 @@ class ReducedRank(Ridge):
         total = float(facts["train_mse"] or 0) * size + reached
         facts["train_mse"] = (total - kept) / size
         facts["train_r2"] = kept / total if total > 0 else None
-        # Neither is defined by the penalty alone any more.
+        # The penalty alone no longer defines them.
         facts["dof"] = facts["cv_mse"] = None
         facts["interpolates"] = 0
 

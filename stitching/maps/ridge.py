@@ -7,17 +7,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from stitching.maps.base import require_at_least
 from stitching.maps.factorisation import Factorisation
 from stitching.maps.selection import SELECTIONS, Problem, Selection, gcv_scores, scores
 from stitching.maps.spectral import Choice, SpectralMap
 
 #: Ends of the default penalty grid, in units of the largest eigenvalue of the centred Gram matrix.
-#: At the lower end directions with a millionth of the strongest one's variance are still all but
+#: At the lower end directions with a millionth of the strongest one's variance are still nearly
 #: unpenalised; at the upper end the map is the mean predictor to 1e-3.
 GRID = (1e-10, 1e3)
 
 #: The lower end in units of the smallest eigenvalue: where the source has directions of less than
-#: a millionth, the grid goes on below `GRID` until these are all but unpenalised too.
+#: a millionth, the grid goes on below `GRID` until these are nearly unpenalised too.
 _BELOW_SMALLEST = 1e-4
 
 
@@ -33,14 +34,36 @@ class Ridge(SpectralMap):
 
     Without `alpha` the penalty is the best of a grid under a cross-validation score, pooled over
     all target columns or, with `alpha_per_target`, for each alone. Ties go to the larger penalty.
-    Penalties and scores stay readable as `alphas_` and `scores_`.
+    `alphas_` and `scores_` are the penalties tried and their scores.
 
-    Scores, by `selection`: `gcv`, generalised cross-validation, costs next to nothing; `loo`,
-    exact leave-one-out, one product of N x K by K x D_t for each penalty; `kfold`, one
-    factorisation for each fold, whose items are every `n_folds`-th.
+    Scores, by `selection`: `gcv`, generalised cross-validation, at almost no cost; `loo`, exact
+    leave-one-out, one product of N x K by K x D_t for each penalty; `kfold`, one factorisation
+    for each fold, whose items are every `n_folds`-th.
 
     A source that does not vary leaves nothing to choose: the map is the mean of the target,
     whatever the penalty, and `alpha` is recorded as 0.
+
+    Args:
+        alpha: Fixed penalty in squared source units, >= 0, or None to choose one. 0 gives the
+            minimum-norm least-squares map.
+        alphas: The grid to choose from: at least 3 different values > 0, in any order. None
+            spreads `n_alphas` values evenly in logarithm over `GRID` times the largest eigenvalue
+            of the centred source's Gram matrix, and goes on in the same steps to 1e-4 times the
+            smallest eigenvalue where that is lower.
+        n_alphas: Size of the default grid over `GRID`, at least 3.
+        selection: Score of the choice: "gcv", "loo" or "kfold".
+        n_folds: Number of folds of "kfold", at least 2.
+        alpha_per_target: Choose for every target column alone.
+        chunk: Rows of latents read at a time, or None: latents are tensors in memory. Needs
+            "gcv" or a fixed penalty.
+
+    Raises:
+        ValueError: A value outside the ranges above, or two that exclude each other.
+
+    Example:
+        >>> basis = factorise(source)  # shape (N, D_s), once for all targets
+        >>> fitted = Ridge().fit(source, target, basis)
+        >>> fitted.alpha_, fitted.summary()["cv_mse"], fitted.predict(test_source)
 
     Source: Hoerl and Kennard (1970), doi:10.1080/00401706.1970.10488634
     """
@@ -57,24 +80,6 @@ class Ridge(SpectralMap):
         alpha_per_target: bool = False,
         chunk: int | None = None,
     ) -> None:
-        """Describe the fit.
-
-        Args:
-            alpha: Fixed penalty in squared source units, >= 0, or None to choose one. 0 gives
-                the minimum-norm least-squares map.
-            alphas: The grid to choose from: at least 3 different values > 0, in any order. None
-                spreads `n_alphas` values evenly in logarithm over `GRID` times the largest
-                eigenvalue of the centred source's Gram matrix, and goes on in the same steps to
-                1e-4 times the smallest eigenvalue where that lies below.
-            n_alphas: Size of the default grid over `GRID`, at least 3.
-            selection: How to choose: "gcv", "loo" or "kfold".
-            n_folds: Number of folds of "kfold", at least 2.
-            alpha_per_target: Choose for every target column alone.
-            chunk: See `SpectralMap`; needs "gcv" or a fixed penalty.
-
-        Raises:
-            ValueError: A value outside the ranges above, or two that do not go together.
-        """
         super().__init__(chunk)
         if alpha is not None and not 0 <= alpha < float("inf"):
             raise ValueError(f"map.alpha must be >= 0 and finite, got {alpha}")
@@ -89,12 +94,10 @@ class Ridge(SpectralMap):
                 raise ValueError(
                     f"map.alphas must be at least 3 different finite values > 0, got {alphas}"
                 )
-        if n_alphas < 3:
-            raise ValueError(f"map.n_alphas must be >= 3, got {n_alphas}")
+        require_at_least("map", 3, n_alphas=n_alphas)
         if selection not in SELECTIONS:
             raise ValueError(f"map.selection={selection!r}: use one of {', '.join(SELECTIONS)}")
-        if n_folds < 2:
-            raise ValueError(f"map.n_folds must be >= 2, got {n_folds}")
+        require_at_least("map", 2, n_folds=n_folds)
         if chunk is not None and selection != "gcv" and alpha is None:
             raise ValueError(
                 f"map.selection={selection} goes over all latents for every penalty, so they must "
@@ -121,7 +124,7 @@ class Ridge(SpectralMap):
     def edges_(self) -> Tensor | None:
         """Whether each choice is the lower (-1) or upper (1) end of the grid or inside (0).
 
-        Shape as `alpha_`. An end counts only where its score is below its neighbour's.
+        Same shape as `alpha_`. An end counts only where its score is below its neighbour's.
         """
         return self._tensors.get("edges")
 
@@ -129,7 +132,7 @@ class Ridge(SpectralMap):
         """Return the penalties to try for a source, ascending, shape (A,), float64."""
         if self.alphas is not None:
             return basis.mean.new_tensor(self.alphas)
-        # Any scale will do for a source that does not vary: all penalties score the same.
+        # Any scale serves for a source that does not vary: all penalties have one score.
         top = float(basis.eigenvalues[-1]) or 1.0
         low, high = (math.log10(top) + math.log10(end) for end in GRID)
         usual = torch.logspace(low, high, self.n_alphas, dtype=torch.float64)
@@ -141,10 +144,10 @@ class Ridge(SpectralMap):
         return torch.cat([10**below, usual]).to(basis.mean)
 
     def penalty_curve(self) -> dict[str, list[float]] | None:
-        """Return what the choice was made from, or None for a fixed penalty.
+        """Return the scores of all penalties as columns of a table, None for a fixed penalty.
 
-        Columns of one length: `alpha`, ascending; `dof`, degrees of freedom; `cv_mse`, the score,
-        mean over targets; `chosen`, how many targets settled on it (1 for a shared penalty).
+        `alpha`, ascending; `dof`, degrees of freedom; `cv_mse`, the score, mean over targets;
+        `chosen`, the number of targets that chose it (1 for a shared penalty).
         """
         self._require_fit()
         if self.alphas_ is None or self.scores_ is None:
@@ -165,8 +168,8 @@ class Ridge(SpectralMap):
         basis = problem.basis
         alphas, pooled = self.grid(basis), not self.alpha_per_target
         scored = scores(problem, alphas, self.selection, self.n_folds, pooled=pooled)
-        # argmin takes the first of equals: look from the largest penalty down, so that the first
-        # penalty wins only with the single best score, and the last also where all are equal.
+        # argmin returns the first of equals: search from the largest penalty down, so that the
+        # first penalty wins only with the single best score, and the last where all are equal.
         last = alphas.shape[0] - 1
         best = last - scored.flip(0).argmin(0)
         low = best == 0
@@ -174,7 +177,7 @@ class Ridge(SpectralMap):
         _warn_edges(alphas, scored, low, high)
         alpha = alphas[best]
         return Choice(
-            # Without a direction all penalties are one, and a grid without a scale means nothing.
+            # Without a direction all penalties are equal, and the grid has no scale.
             alpha=alpha if basis.rank > 0 else torch.zeros_like(alpha),
             score=float(scored.gather(0, best[None]).mean()),
             how=self.selection,
@@ -190,9 +193,9 @@ class Ridge(SpectralMap):
 class OLS(SpectralMap):
     """Least squares; among equally good maps the one of smallest norm.
 
-    Directions in which the source varies less than `Factorisation.tolerance` are taken as absent.
-    With N <= rank + 1 the map passes through every training item, whatever the target: this is
-    flagged in `summary` and warned of.
+    Directions in which the source varies less than `Factorisation.tolerance` count as absent.
+    With N <= rank + 1 the map passes through every training item, whatever the target: `summary`
+    flags this, and `fit` warns.
     """
 
     name = "ols"
@@ -208,12 +211,12 @@ def _fixed(problem: Problem, alpha: float) -> Choice:
 
 
 def _warn_edges(alphas: Tensor, scores: Tensor, low: Tensor, high: Tensor) -> None:
-    """Say once per fit which end of the grid was chosen, what it means and what to do."""
+    """Warn once per fit of a choice at an end of the grid: its meaning, and what to do."""
     meanings = {
         "lower": "Right where the target is an exact linear function of the source, or where the "
         "score has gone flat; otherwise extend map.alphas downwards, or use map=ols",
-        "upper": "The source tells next to nothing about the target, and the map all but predicts "
-        "its mean; extend map.alphas upwards only if the R2 on test items says otherwise",
+        "upper": "The source has almost no information about the target, and the map predicts "
+        "nearly its mean; extend map.alphas upwards only if the R2 on test items contradicts this",
     }
     for name, hit, edge, inner in (("lower", low, 0, 1), ("upper", high, -1, -2)):
         if not bool(hit.any()):
@@ -224,5 +227,5 @@ def _warn_edges(alphas: Tensor, scores: Tensor, low: Tensor, high: Tensor) -> No
             f"{int(hit.sum())} of {hit.shape[0]} choices; the last step still lowers the score by "
             f"{drop:.2g} of its value. {meanings[name]}",
             PenaltyEdgeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )

@@ -1,8 +1,8 @@
-"""Sources that vary so much along some direction that a Gram matrix has no digits for others.
+"""Decomposition of sources whose scales differ so much that a Gram matrix loses directions.
 
 A Gram matrix squares the values: a direction 1e-7 times as wide as the widest one is 1e-14 of it
-there, which is rounding. Decomposed themselves, latents keep directions down to about 1e-13. It
-takes one dimension that is 1e7 times as wide as the others, or one item that is as far off.
+there, which is rounding. Decomposed themselves, latents keep directions down to about 1e-13. One
+dimension that is 1e7 times as wide as the others suffices, or one item as far away.
 """
 
 import math
@@ -34,15 +34,15 @@ def eigenvalue_tolerance(n_train: int, width: int, largest: float) -> float:
 def unresolved(
     source: Rows, mean: Tensor, values: Tensor, vectors: Tensor, chunk: int | None
 ) -> bool:
-    """Return whether latents vary beyond the directions found in them, and beyond rounding.
+    """Return whether latents vary outside the directions found, by more than rounding.
 
-    What is left of a dimension, or of most items, must exceed what rounding to the latents' own
-    dtype leaves of it. So dimensions that depend on others do not count, nor do constant ones.
+    The rest of a dimension, or of most items, must exceed the rounding error of the latents' own
+    dtype. So dimensions that depend on others do not count, nor do constant ones.
 
     Args:
         source: Latents, shape (N, D_s).
         mean: Their column means, float64.
-        values: Squared singular values, 0 for what counts as rounding; shape (K,).
+        values: Squared singular values, 0 where they count as rounding; shape (K,).
         vectors: Shape (K, K): right singular vectors, or left ones where K is not D_s (dual).
         chunk: Rows to read at a time, or None.
     """
@@ -51,7 +51,7 @@ def unresolved(
     if found.shape[1] >= min(n - 1, width):
         return False
     dual = len(values) != width
-    # Squares of what the found directions leave, of all about the mean, and of the values.
+    # Sums of squares outside the directions, about the mean, and of the values.
     of_items, of_columns = mean.new_zeros(3, n), mean.new_zeros(3, width)
     for part in blocks(width, PANEL) if dual else blocks(n, chunk or BLOCK):
         rows, cols = (slice(None), part) if dual else (part, slice(None))
@@ -74,7 +74,7 @@ def unsquared(source: Rows, mean: Tensor, chunk: int | None) -> tuple[Tensor, Te
     """Decompose centred latents without a Gram matrix: twice the digits, several times the time.
 
     Always in the primal form: in the dual one, coordinates of other latents are products of
-    squares again, in which narrow dimensions drown.
+    squares again, which lose narrow dimensions.
 
     Args:
         source: Latents, shape (N, D_s).
@@ -82,11 +82,11 @@ def unsquared(source: Rows, mean: Tensor, chunk: int | None) -> tuple[Tensor, Te
         chunk: Rows to read at a time, or None.
 
     Returns:
-        Squared singular values (D_s,), ascending, 0 for what is rounding; right singular vectors
-        (D_s, D_s).
+        Squared singular values (D_s,), ascending, 0 where they are rounding; right singular
+        vectors (D_s, D_s).
 
     Warns:
-        LostDirectionsWarning: The latents vary in directions that are rounding even so.
+        LostDirectionsWarning: The latents vary in directions that are lost even so.
     """
     n, width = source.shape
     values, vectors = singular(centred(source[rows], mean) for rows in blocks(n, chunk or BLOCK))
@@ -95,8 +95,8 @@ def unsquared(source: Rows, mean: Tensor, chunk: int | None) -> tuple[Tensor, Te
     if unresolved(source, mean, values, vectors, chunk):
         warnings.warn(
             f"the source varies along more directions than the {int((values > 0).sum())} that "
-            "float64 tells from rounding beside the widest, and no map sees these: standardise "
-            "the latents, or look at the model that encoded them",
+            "float64 resolves beside the widest, and maps ignore the others: standardise the "
+            "latents, or look at the model that encoded them",
             LostDirectionsWarning,
             stacklevel=3,
         )

@@ -1,6 +1,6 @@
-"""Scores that penalties are chosen by: generalised, leave-one-out and k-fold cross-validation.
+"""Scores of penalties: generalised, leave-one-out and k-fold cross-validation.
 
-All are estimates of the squared error per element on a new item, and none sees a test item.
+All estimate the squared error per element on a new item, from training items alone.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ SELECTIONS: tuple[Selection, ...] = ("gcv", "loo", "kfold")
 
 @dataclass(frozen=True)
 class Problem:
-    """A target beside the factorised source.
+    """A target and the factorised source.
 
     Attributes:
         basis: Factorisation of the source.
@@ -49,15 +49,12 @@ class Problem:
 
     @classmethod
     def of(cls, basis: Factorisation, source: Rows, target: Rows) -> "Problem":
-        """Rotate a target, the one step whose cost grows with its width times N^2."""
+        """Rotate a target, the step whose cost grows with its width times N^2."""
         mean, total = column_moments(target, basis.chunk)
         return cls(basis, source, target, mean, basis.rotate(source, target, mean), total)
 
     def energies(self) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Yield target columns, their sums of squares along each direction, and the rest.
-
-        Shapes (K, T) and (T,), see `Factorisation.outside`.
-        """
+        """Yield target columns, their squares (K, T) along directions and (T,) outside them."""
         root = self.basis.inverse_root()  # V' S' T to U' T
         for cols in blocks(self.total.shape[0], lines(root.shape[0])):
             energy = (self.rotated[:, cols] * root[:, None]).square()
@@ -65,7 +62,7 @@ class Problem:
 
     @cached_property
     def pooled(self) -> tuple[Tensor, float]:
-        """Energies along each direction, shape (K,), and the rest, summed over targets."""
+        """Squares along each direction, shape (K,), and outside them, summed over targets."""
         energy, outside = torch.zeros_like(self.basis.eigenvalues), 0.0
         for _, part, rest in self.energies():
             energy += part.sum(1)
@@ -110,8 +107,8 @@ def gcv_scores(problem: Problem, alphas: Tensor, *, pooled: bool) -> Tensor:
 def leave_one_out(basis: Factorisation, source: Rows, target: Tensor, alpha: Tensor) -> Tensor:
     """Predict each training item by the ridge map fitted on all the others, in closed form.
 
-    The residual of the full fit divided by 1 - leverage, which is exact for ridge regression with
-    a free intercept.
+    The residual is that of the full fit divided by 1 - leverage, which is exact for ridge
+    regression with a free intercept.
 
     Args:
         basis: Factorisation of the source.
@@ -121,7 +118,10 @@ def leave_one_out(basis: Factorisation, source: Rows, target: Tensor, alpha: Ten
 
     Returns:
         Predictions, shape (N, T), float64. NaN or infinite where the other items leave the
-        prediction undetermined (leverage 1 beside residual degrees of freedom).
+        prediction undetermined (leverage 1 despite residual degrees of freedom).
+
+    Example:
+        >>> held_out = leave_one_out(factorise(source), source, target, fitted.alpha_)
 
     Source: Allen (1974), doi:10.1080/00401706.1974.10489157
     """
@@ -143,12 +143,11 @@ def leave_one_out(basis: Factorisation, source: Rows, target: Tensor, alpha: Ten
 
 def _leave_one_out_scores(problem: Problem, alphas: Tensor, *, pooled: bool) -> Tensor:
     """Mean squared error of `leave_one_out`; a product of N x K by K x D_t for every penalty."""
-    basis, source, target = problem.basis, problem.source, problem.target
-    assert isinstance(source, Tensor)  # not streamed
-    assert isinstance(target, Tensor)
+    basis, target = problem.basis, problem.target
+    assert isinstance(target, Tensor)  # not streamed
     dtype = working_dtype(target)
     root = basis.inverse_root()
-    exact = torch.cat([rows for _, rows in basis.left_rows(source)])
+    exact = torch.cat([rows for _, rows in basis.left_rows(problem.source)])
     left = exact.to(dtype)
     filters = basis.residual_filter(alphas)
     spare = exact.square() @ filters  # 1 - leverage, (N, A)
@@ -167,15 +166,14 @@ def _leave_one_out_scores(problem: Problem, alphas: Tensor, *, pooled: bool) -> 
             for a in range(alphas.shape[0])
         ]
         found.append(torch.stack(errors))
-    # What the other items leave undetermined (a leverage of 1) must not win.
-    return _per_element(torch.cat(found, 1), pooled).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    scored = torch.cat(found, 1)
+    scored = scored.mean(1, keepdim=True) if pooled else scored
+    # Penalties that leave a prediction undetermined (a leverage of 1) must not win.
+    return scored.nan_to_num(nan=torch.inf, posinf=torch.inf)
 
 
 def _fold_scores(problem: Problem, alphas: Tensor, n_folds: int, *, pooled: bool) -> Tensor:
-    """Mean squared error on the rows i, i + k, ... of maps fitted without them.
-
-    Pooled over targets, the error of every penalty follows from two K x K matrices.
-    """
+    """Mean squared error on the rows i, i + k, ... of maps fitted without them."""
     source, target = problem.source, problem.target
     assert isinstance(source, Tensor)  # not streamed
     assert isinstance(target, Tensor)
@@ -222,7 +220,3 @@ def _errors(inner: Problem, held: Tensor, truth: Tensor, shrink: Tensor) -> Tens
         columns = [held @ (shrink[:, [a]] * rotated) for a in range(shrink.shape[1])]
         found.append(torch.stack([(part - c).square().sum(0) for c in columns]))
     return torch.cat(found, 1)
-
-
-def _per_element(errors: Tensor, pooled: bool) -> Tensor:
-    return errors.mean(1, keepdim=True) if pooled else errors

@@ -2,14 +2,15 @@
 
 import warnings
 from abc import abstractmethod
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from stitching.maps.base import Map, Summary, checked_pair, dtype_carrier
+from stitching.maps.base import AffineMap, dtype_carrier
 from stitching.maps.factorisation import Factorisation, factorise
-from stitching.maps.matrix import BLOCK, Rows, blocks, centred
+from stitching.maps.facts import Summary, training_facts
+from stitching.maps.matrix import Rows, blocks, centred
 from stitching.maps.selection import Problem
 
 #: A fit interpolates when at most this share of its N - 1 degrees of freedom is left over.
@@ -21,14 +22,14 @@ class InterpolationWarning(UserWarning):
 
 
 class Choice(NamedTuple):
-    """Penalties that a map settled on.
+    """Penalties that a map chose.
 
     Attributes:
         alpha: One for all targets, shape (1,), or one for each, shape (D_t,).
         score: Cross-validation score per element, mean over targets.
-        how: Way of choosing, "fixed" without one.
+        how: How they were chosen, "fixed" without a choice.
         at_edge: The `at_edge` flag of `Map.summary`.
-        curve: Tensors `alphas`, `scores` and `edges` of what was tried; empty when nothing was.
+        curve: Tensors `alphas`, `scores` and `edges` of the grid; empty without a choice.
     """
 
     alpha: Tensor
@@ -38,15 +39,15 @@ class Choice(NamedTuple):
     curve: dict[str, Tensor]
 
 
-class SpectralMap(Map):
+class SpectralMap(AffineMap):
     """Base of maps solved in the singular basis of the source; subclasses choose the penalty.
 
     In the dual form (D_s > N) the map keeps a copy of its training source and predicts through
     the kernel between test and training items.
 
     Args:
-        chunk: Read so many rows of latents at a time, in fits on more images than memory holds,
-            or None: latents are tensors in memory.
+        chunk: Rows of latents read at a time, in fits on more images than memory holds, or None:
+            latents are tensors in memory.
 
     Raises:
         ValueError: `chunk` < 1.
@@ -58,21 +59,14 @@ class SpectralMap(Map):
         super().__init__()
         if chunk is not None and chunk < 1:
             raise ValueError(f"map.chunk must be >= 1 rows, or null for all at once, got {chunk}")
-        self.chunk = chunk
+        self.chunk = self._chunk = chunk
         self._basis: Factorisation | None = None
 
     @abstractmethod
     def _choose(self, problem: Problem) -> Choice:
         """Choose the penalty for a target."""
 
-    def fit(self, source: Rows, target: Rows, factorisation: Factorisation | None = None) -> Self:
-        """Fit on paired latents, see `Map.fit`.
-
-        Warns:
-            InterpolationWarning: The map passes through every training item.
-            PenaltyEdgeWarning: The best penalty is an end of the grid.
-        """
-        source, target = checked_pair(source, target, self.chunk)
+    def _fit(self, source: Rows, target: Rows, factorisation: Factorisation | None) -> None:
         if factorisation is not None:
             if self.chunk is not None and factorisation.chunk is None:
                 raise ValueError(
@@ -84,7 +78,7 @@ class SpectralMap(Map):
         problem = Problem.of(basis, source, target)
         choice = self._choose(problem)
         self._facts = self._describe(problem, choice)
-        coefficients = problem.rotated  # its memory serves again
+        coefficients = problem.rotated  # reuses its memory
         coefficients *= _narrowed(basis.shrinkage(choice.alpha), coefficients.dtype)
         self._basis = basis
         self._tensors = basis.to_tensors() | choice.curve
@@ -105,42 +99,35 @@ class SpectralMap(Map):
                 f"{basis.width}, rank {basis.rank}): its training error means nothing, judge it "
                 f"on test items; use map=ridge with map.alpha=null, or more training items",
                 InterpolationWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return self
 
     def _finish(self) -> None:
-        """Work on the fitted tensors and facts before anything is said of them."""
+        """Change the fitted tensors and facts at the end of a fit; a hook for subclasses."""
 
-    def predict(self, source: Tensor) -> Tensor:
-        """Map latents of shape (n, D_s) to shape (n, D_t), see `Map.predict`."""
-        source = self._checked_input(source)
+    def _predict_rows(self, source: Tensor) -> Tensor:
+        return self._expand(self._coordinates(source), self._tensors["coefficients"])
+
+    def _coordinates(self, source: Tensor) -> Tensor:
+        """Latents in the singular basis of the source, shape (n, K), in the dtype of products."""
+        found = self._restored().coordinates(source, self._tensors.get("source"))
+        return found.to(self._tensors["like"])
+
+    def _expand(self, coordinates: Tensor, coefficients: Tensor) -> Tensor:
+        """Predictions (n, D_t) from coordinates (n, k) and their coefficients (k, D_t)."""
         mean = self._tensors["target_mean"]
-        out = self._tensors["like"].new_empty(source.shape[0], mean.shape[0])
-        for rows, coordinates in self._coordinates(source):
-            for cols in blocks(mean.shape[0]):
-                moved = self._expand(coordinates, cols).double()
-                out[rows, cols] = (moved + mean[cols]).to(out)
+        out = self._tensors["like"].new_empty(coordinates.shape[0], mean.shape[0])
+        for cols in blocks(mean.shape[0]):
+            moved = (coordinates @ coefficients[:, cols]).double()
+            out[:, cols] = (moved + mean[cols]).to(out)
         return out
-
-    def _coordinates(self, source: Tensor) -> "list[tuple[slice, Tensor]]":
-        """Latents in the source's singular basis, some rows at a time, as `coefficients` are."""
-        basis, anchors = self._restored(), self._tensors.get("source")
-        dtype, n = self._tensors["like"].dtype, source.shape[0]
-        if n <= BLOCK:
-            return [(slice(0, n), basis.coordinates(source, anchors).to(dtype))]
-        return [(rows, basis.coordinates(source[rows], anchors).to(dtype)) for rows in blocks(n)]
-
-    def _expand(self, coordinates: Tensor, cols: slice) -> Tensor:
-        """Centred predictions, shape (n, columns), from coordinates (n, K)."""
-        return coordinates @ self._columns(cols)
 
     def _columns(self, cols: slice) -> Tensor:
         """Coefficients of some target columns, shape (K, columns)."""
         return self._tensors["coefficients"][:, cols]
 
     def _restored(self) -> Factorisation:
-        """The factorisation of the fit, or of the file that the map was read from."""
+        """The factorisation of the fit, or of the file of the map."""
         self._require_fit()
         if self._basis is None:
             self._basis = Factorisation.from_tensors(self._tensors)
@@ -154,7 +141,7 @@ class SpectralMap(Map):
 
     @property
     def weight(self) -> Tensor:
-        """W, shape (D_t, D_s), formed on demand: 0.6 GB for 12,288 x 12,288 in float32."""
+        """W, shape (D_t, D_s), formed on demand."""
         basis, anchors = self._restored(), self._tensors.get("source")
         out = self._tensors["like"].new_empty(self._tensors["target_mean"].shape[0], basis.width)
         for cols in blocks(out.shape[0]):
@@ -167,14 +154,8 @@ class SpectralMap(Map):
                 out[cols, part] = (loadings @ centred(anchors[:, part], basis.mean[part])).to(out)
         return out
 
-    @property
-    def bias(self) -> Tensor:
-        """Intercept b, shape (D_t,): the prediction for the zero latent."""
-        self._require_fit()
-        return self.predict(torch.zeros_like(self._tensors["mean"])[None])[0]
-
     def _describe(self, problem: Problem, choice: Choice) -> Summary:
-        """Work out the facts of `Map.summary` in the singular basis, predicting nothing."""
+        """Compute the facts of `Map.summary` in the singular basis, without predictions."""
         basis, alpha = problem.basis, choice.alpha
         left = basis.residual_filter(alpha)
         if basis.residual_rank == 0:
@@ -188,26 +169,24 @@ class SpectralMap(Map):
         n, width = basis.n_train, problem.total.shape[0]
         dof, sum_of_squares = basis.degrees_of_freedom(alpha), float(problem.total.sum())
         spare = float((n - 1 - dof).min())
-        return {
-            "map": self.name,
-            "alpha": float(alpha.median()),
-            "selection": choice.how,
-            "dof": float(dof.mean()),
-            "rank": basis.rank,
-            "condition": basis.condition(float(alpha.median())),
-            "n_train": n,
-            "d_source": basis.width,
-            "d_target": width,
-            "train_r2": 1 - rss / sum_of_squares if sum_of_squares > 0 else None,
-            "train_mse": rss / (n * width),
-            "cv_mse": choice.score,
-            "interpolates": int(spare <= INTERPOLATION_SHARE * (n - 1)),
-            "at_edge": choice.at_edge,
-        }
+        return training_facts(
+            self.name,
+            (n, basis.width, width),
+            rss,
+            sum_of_squares,
+            alpha=float(alpha.median()),
+            selection=choice.how,
+            dof=float(dof.mean()),
+            rank=basis.rank,
+            condition=basis.condition(float(alpha.median())),
+            cv_mse=choice.score,
+            interpolates=int(spare <= INTERPOLATION_SHARE * (n - 1)),
+            at_edge=choice.at_edge,
+        )
 
 
 def _narrowed(factors: Tensor, dtype: torch.dtype) -> Tensor:
-    """Factors in a narrower type, in which products are faster, unless one leaves its range."""
+    """Factors in a narrower type, for faster products, unless one leaves its range."""
     narrow = factors.to(dtype)
     normal = narrow.isfinite() & (narrow.abs() >= torch.finfo(dtype).tiny)
     return narrow if bool((normal | (factors == 0)).all()) else factors

@@ -119,8 +119,8 @@ def probe_scores(
       curve, which needs no threshold.
     - `probe/percent_delta`: (accuracy mapped - accuracy own) / accuracy own, as a share.
     - `probe/majority`: accuracy of always predicting the more frequent label of the probe's
-      training items. `probe/control_own`, `probe/control_mapped`: accuracy of a probe of labels without
-      meaning, over the `probe/n_control` attributes that have one: what a probe finds where
+      training items. `probe/control_own`, `probe/control_mapped`: accuracy of a probe of labels
+      without meaning, over the `probe/n_control` attributes that have one: what it finds where
       nothing is. Source: Hewitt and Liang (2019), https://arxiv.org/abs/1909.03368
     - `probe/consistency`: share of items with equal predictions on own and mapped latent;
       `probe/kappa`: the same beyond chance, over the `probe/n_kappa` attributes where it is

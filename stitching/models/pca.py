@@ -1,21 +1,19 @@
 """Principal components: a linear autoencoder, as a baseline."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stitching.compute.images import to_unit
+from stitching.compute.linalg import principal_components
 from stitching.models.base import GenerativeModel
 from stitching.weights.loading import parameters_hash
 
 #: Components where `n_components` is null and there are enough images: the width of the paper's
 #: VAE latent.
 DEFAULT_COMPONENTS = 512
-
-#: Pixel values or images converted to float64 at a time.
-_BLOCK = 2048
 
 
 class PCA(GenerativeModel):
@@ -116,43 +114,3 @@ class PCA(GenerativeModel):
 
     def _prior(self, noise: Tensor) -> Tensor:
         raise TypeError(f"model {self.name} has no prior to draw images from")
-
-
-def principal_components(x: Tensor, mean: Tensor, n: int) -> Tensor:
-    """Return the orthonormal directions in which rows vary, strongest first.
-
-    Args:
-        x: Shape (N, D), N >= 2.
-        mean: Its column means, shape (D,), float64.
-        n: How many of them.
-
-    Returns:
-        Shape (n, D), float64; fewer rows if the numerical rank of the centred x is lower, which
-        is N - 1 at most.
-    """
-    rows, width = x.shape
-    gram = mean.new_zeros(min(rows, width), min(rows, width))
-    for part in _blocks(x, mean):
-        gram += part @ part.T if width >= rows else part.T @ part
-    values, vectors = torch.linalg.eigh(gram)
-    # In units of the largest eigenvalue, as the rank of a matrix is usually judged.
-    floor = max(rows, width) * torch.finfo(torch.float64).eps * float(values[-1])
-    keep = values > max(floor, 0.0)
-    if width >= rows:
-        keep[0] = False  # centred rows span N - 1 directions, whatever the rounding
-    directions = vectors[:, keep].flip(1)[:, :n]
-    if width >= rows:
-        directions = torch.cat([part.T @ directions for part in _blocks(x, mean)])
-    # Restores the right angles that weak directions lose in the step from N to D dimensions.
-    directions = torch.linalg.qr(directions)[0].T
-    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
-    signed: Tensor = directions * largest.sign()
-    return signed
-
-
-def _blocks(x: Tensor, mean: Tensor) -> Iterator[Tensor]:
-    """Centred float64 blocks: of columns where the rows are the shorter side, else of rows."""
-    rows, width = x.shape
-    for i in range(0, max(rows, width), _BLOCK):
-        part = slice(i, i + _BLOCK)
-        yield x[:, part].double() - mean[part] if width >= rows else x[part].double() - mean

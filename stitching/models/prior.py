@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from stitching.models.pca import principal_components
+from stitching.compute.linalg import principal_components
 
 
 class FittedPrior(nn.Module):

@@ -6,7 +6,6 @@ and a lock keeps two processes from computing the same entry side by side. Every
 checksum: one that was damaged from outside is computed again, with a warning.
 """
 
-import contextlib
 import functools
 import hashlib
 import json
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stitching.records import tensorfiles
+from stitching.records.files import replacing
 from stitching.records.tensorfiles import DamagedFile, NoChecksum, Tensors
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Entry:
         The first damaged one in a process is warned of. Its bytes are read once per process.
         """
         try:
-            self._check(tensorfiles.head(self.path))
+            self._check(tensorfiles.read(self.path, head=True))
         except FileNotFoundError:
             return False
         except DamagedFile as problem:
@@ -88,16 +88,13 @@ class Entry:
         try:
             partial.parent.mkdir(exist_ok=True)
             _remove_orphans(partial.parent)
-            tensorfiles.write(partial, tensors, self.parts)
-            # Safetensors lets its owner alone read. Who may read the folder may read its files.
-            partial.chmod(partial.parent.stat().st_mode & 0o666)
-            partial.replace(self.path)
+            with replacing(self.path, partial=partial, durable=False):  # flushed by `write`
+                tensorfiles.write(partial, tensors, self.parts)
+                # Safetensors makes files private; who may read the folder may read its files.
+                partial.chmod(partial.parent.stat().st_mode & 0o666)
             tensorfiles.sync_folder(self.path.parent)
         except (OSError, SafetensorError) as error:
             raise _unwritable(self.path, error) from error
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
 
     def _check(self, content: tensorfiles.Content) -> None:
         """Check that a whole file is this entry, not another one under its name."""

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,10 +12,6 @@ from stitching.metrics.latent import latent_scores
 from stitching.metrics.resampling import Estimate
 from stitching.pipeline.cache import content_key
 from stitching.pipeline.fitting import Fitting, PickedRows, Space
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-    from optuna.trial import Trial
 
 #: R2 needs two items to vary over, a map two to be fitted to.
 _FEWEST = 2
@@ -86,36 +81,6 @@ def validation_r2(
     assert isinstance(r2, Estimate)
     assert r2.value is not None
     return r2.value
-
-
-def suggest_options(config: "DictConfig", trial: "Trial") -> None:
-    """Let Optuna choose options of the kind of map it has chosen, where nobody else has.
-
-    Hydra's Optuna sweeper calls it for each trial (`hydra.sweeper.custom_search_space`).
-
-    Args:
-        config: Of the whole sweep.
-        trial: Has chosen `params`; its `user_attrs` are what is fixed on the command line.
-    """
-    given = {**trial.user_attrs, **trial.params}
-    kind = given.get("map") or config.hydra.runtime.choices["map"]
-    n_train = int(given.get("data.n_train", config.data.n_train))
-    options: dict[str, Any] = {
-        "reduced_rank": {"map.rank": lambda key: trial.suggest_int(key, 1, 512, log=True)},
-        "relative": {
-            # Some of the fit images are held out, and cannot be anchors.
-            "map.n_anchors": lambda key: trial.suggest_int(key, 2, max(2, n_train // 2), log=True),
-            "map.cutoff": lambda key: trial.suggest_float(key, 0.0, 0.5),
-        },
-        "mlp": {
-            "map.hidden": lambda key: trial.suggest_int(key, 64, 2048, log=True),
-            "map.lr": lambda key: trial.suggest_float(key, 1e-4, 1e-2, log=True),
-            "map.weight_decay": lambda key: trial.suggest_float(key, 1e-4, 1.0, log=True),
-        },
-    }
-    for key, suggest in options.get(kind, {}).items():
-        if key not in given:
-            suggest(key)
 
 
 def _place(item: str, seed: int) -> float:

@@ -1,15 +1,15 @@
-"""Linear probes: what can be read off a latent by a straight cut, or by a straight line?
+"""Linear probes: predictions of attributes, classes and factors from a model's latents.
 
-A probe is trained on a model's own latents. Where the probe of the target model says the same of
-a true and of a mapped latent, the map has kept what the probe reads
-(`stitching.metrics.consistency`). Binary attributes have three kinds, logistic regression, ridge
+A probe is fitted on a model's own latents. Where the probe of the target model predicts the same
+from a true and from a mapped latent, the map has kept the information that the probe uses
+(`stitching.metrics.attributes`). Binary attributes have three kinds, logistic regression, ridge
 and Lasso; classes have `SoftmaxProbes`, continuous factors `FactorProbes`.
 
     probes = LogisticProbes()
-    seen = probes.coordinates(latents)  # once per model; other kinds share it
+    coordinates = probes.coordinates(latents)  # once per model; other kinds share it
     usable, missing = probes.usable(labels)
-    fitted = probes.fit(seen, usable)               # FittedProbe by attribute
-    controls = probes.fit_controls(seen, usable, fitted, seed=0)
+    fitted = probes.fit(coordinates, usable)  # FittedProbe by attribute
+    controls = probes.fit_controls(coordinates, usable, fitted, seed=0)
     predictions = fitted["Smiling"].scores(test_latents) > 0
 """
 

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stitching.probes.base import Probes, checked_at_least
-from stitching.probes.coordinates import Coordinates
+from stitching.maps.base import require_at_least
+from stitching.probes.base import CrossValidatedProbes, Probes
+from stitching.probes.fitted import Facts
 from stitching.probes.labels import checked_labels
 from stitching.records.words import nearest
 
@@ -23,17 +24,15 @@ AUTO_AT_MOST = 40
 class AttributeProbes(Probes):
     """Probes of binary attributes, whose scores are > 0 for yes.
 
-    Facts of every probe are `kind`, `alpha` (the penalty), `n`, `n_yes` and `n_no` (items fitted
-    on), `n_constant` (dimensions that do not vary), `converged` (1 or 0), and where the penalty
-    was chosen `edge` (-1 or 1 at the lower or upper end of its grid, else 0).
+    Further facts, see `Probes`: `n_yes` and `n_no`, items fitted on with and without it.
 
     Args:
         attributes: Names of the attributes to probe, None for all that the data set has. "auto":
             the paper's ten where the data set has all of them, else the first 40 that it has.
         min_per_class: Fewest fit items with, and without, an attribute, at least 2: each class
             needs items when a part is held out.
-        standardise: See `Probes`.
-        max_items: See `Probes`.
+
+    The other arguments are those of `Probes`.
 
     Raises:
         ValueError: No or repeated attributes, or a number outside its range.
@@ -45,10 +44,11 @@ class AttributeProbes(Probes):
         self,
         attributes: Sequence[str] | str | None = None,
         min_per_class: int = 5,
+        alpha: float | None = None,
         standardise: bool = True,
         max_items: int = 10_000,
     ) -> None:
-        super().__init__(standardise, max_items)
+        super().__init__(alpha, standardise, max_items)
         if isinstance(attributes, str) and attributes != "auto":
             raise ValueError(
                 f"probe.attributes={attributes}: use a list such as [{attributes}], auto, or null "
@@ -59,7 +59,7 @@ class AttributeProbes(Probes):
                 "probe.attributes must be at least one name, each once, auto, or null for all, "
                 f"got {list(attributes)}: use probe=none to leave probes out"
             )
-        checked_at_least(2, min_per_class=min_per_class)
+        require_at_least("probe", 2, min_per_class=min_per_class)
         if attributes is not None and not isinstance(attributes, str):
             attributes = tuple(attributes)
         self.attributes = attributes
@@ -87,7 +87,7 @@ class AttributeProbes(Probes):
         return self.attributes
 
     def selection(self, names: Iterable[str]) -> str:
-        """Return how the probed attributes were selected, and how many, for results and logs."""
+        """Return how the probed attributes were selected, and their number, for results."""
         there = tuple(names)
         n = len(self.selected(there))
         if isinstance(self.attributes, tuple):
@@ -110,11 +110,25 @@ class AttributeProbes(Probes):
             f"least {self.min_per_class} of each are needed"
         )
 
-    def _counts(self, seen: Coordinates, values: NDArray[np.bool_]) -> dict[str, int]:
+    def _counts(self, values: NDArray[np.bool_]) -> Facts:
         n_yes = int(values.sum())
-        return {
-            "n": len(values),
-            "n_yes": n_yes,
-            "n_no": len(values) - n_yes,
-            "n_constant": seen.n_constant,
-        }
+        return {"n_yes": n_yes, "n_no": len(values) - n_yes}
+
+
+class CrossValidatedAttributeProbes(AttributeProbes, CrossValidatedProbes):
+    """Probes of binary attributes whose penalty is chosen on held-out folds."""
+
+    def __init__(
+        self,
+        attributes: Sequence[str] | str | None = None,
+        min_per_class: int = 5,
+        alpha: float | None = None,
+        n_alphas: int = 8,
+        n_folds: int = 5,
+        seed: int = 0,
+        max_iter: int = 1000,
+        standardise: bool = True,
+        max_items: int = 10_000,
+    ) -> None:
+        super().__init__(attributes, min_per_class, alpha, standardise, max_items)
+        self._set_search(n_alphas, n_folds, seed, max_iter)

@@ -1,4 +1,4 @@
-"""What all kinds of probes share: which labels can be probed, fits, controls, cache keys."""
+"""The contract of all kinds of probes: usable labels, fits, controls and cache keys."""
 
 import json
 import warnings
@@ -12,13 +12,17 @@ from numpy.typing import NDArray
 from stitching.compute import progress
 from stitching.compute.threads import one_thread_each
 from stitching.maps import PenaltyEdgeWarning
+from stitching.maps.base import require_at_least
 from stitching.maps.matrix import Rows
 from stitching.probes.coordinates import Coordinates
-from stitching.probes.fitted import FittedProbe
+from stitching.probes.fitted import Facts, FittedProbe
 from stitching.probes.labels import Labels, control_labels
 
 #: Settings that choose what is fitted, and do not change how.
 _CHOICES = ("attributes", "min_per_class")
+
+#: Weight (D,) or (C, D) and bias () or (C,) on raw latents, and facts of a fit.
+Fit = tuple[NDArray[np.float64], NDArray[np.float64], Facts]
 
 
 class ProbeConvergenceWarning(UserWarning):
@@ -31,10 +35,18 @@ class Probes(ABC):
     Each probe depends on the latents and its own labels alone: to the bit the same whatever else
     is fitted beside it, in whatever order, on the same machine with as many threads.
 
+    Facts of every probe are `kind`, `n` (items fitted on), `n_constant` (dimensions that do not
+    vary), `alpha` (the penalty), `converged` (1 or 0), and where the penalty was chosen `edge`
+    (-1 or 1 at the lower or upper end of its grid, else 0).
+
     Args:
+        alpha: Fixed penalty > 0, or None to choose one.
         standardise: Whether to fit on standardised latents, see `Coordinates`: every dimension
             counts alike, whatever its unit. The fit then depends on the axes of the latent space.
         max_items: Fit on the first so many items at most, at least 2.
+
+    Raises:
+        ValueError: A value outside its range.
 
     Attributes:
         kind: Name of the way.
@@ -44,8 +56,15 @@ class Probes(ABC):
     #: Whether fits are many small steps, best done one fit per thread.
     side_by_side: ClassVar[bool] = False
 
-    def __init__(self, standardise: bool = True, max_items: int = 10_000) -> None:
-        checked_at_least(2, max_items=max_items)
+    def __init__(
+        self, alpha: float | None = None, standardise: bool = True, max_items: int = 10_000
+    ) -> None:
+        if alpha is not None and not 0 < alpha < float("inf"):
+            raise ValueError(
+                f"probe.alpha must be > 0 and finite, or null to choose it, got {alpha}"
+            )
+        require_at_least("probe", 2, max_items=max_items)
+        self.alpha = alpha
         self.standardise = standardise
         self.max_items = max_items
 
@@ -53,14 +72,13 @@ class Probes(ABC):
     def identity(self) -> str:
         """All settings that a fit depends on, as text for a cache key.
 
-        Which attributes are asked for, and how many items each class must have, are not among
-        them.
+        The choice of attributes and the fewest items of a class are not among them.
         """
         settings = {k: v for k, v in vars(self).items() if k not in _CHOICES}
         return json.dumps({"kind": self.kind, **settings}, sort_keys=True)
 
     def coordinates(self, latents: Rows) -> Coordinates:
-        """Return latents as these probes see them, to be handed to more than one fit."""
+        """Return latents prepared for these probes, to be shared by more than one fit."""
         return Coordinates(latents, self.standardise, self.max_items)
 
     def usable(
@@ -73,26 +91,25 @@ class Probes(ABC):
             rows: Places of the items to fit on; None for all.
 
         Returns:
-            Labels of those items by name, in the order asked for, and reasons by name.
+            Labels of those items by name, in the order of `selected`, and reasons by name.
 
         Raises:
             TypeError: Labels of another type than these probes read.
-            ValueError: Labels have not one dimension, or one asked for is not there.
+            ValueError: Labels have not one dimension, or a selected one is missing.
         """
         found: dict[str, NDArray[Any]] = {}
         missing: dict[str, str] = {}
         for name in self.selected(labels):
             values = self._checked(name, labels[name], len(labels[name]))
             values = values if rows is None else values[rows]
-            reason = self.lack(values)
-            if reason is None:
+            if (reason := self.lack(values)) is None:
                 found[name] = values
             else:
                 missing[name] = reason
         return found, missing
 
     def selected(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return which of a data set's labels are probed, in their order: all of them here."""
+        """Return which of a data set's labels are probed, in their order: all by default."""
         return tuple(names)
 
     def lack(self, values: NDArray[Any]) -> str | None:
@@ -103,8 +120,8 @@ class Probes(ABC):
         """Fit a probe for each set of labels.
 
         Args:
-            latents: Shape (N, D), any float dtype, in memory or read by rows; or what
-                `coordinates` made of them. Of the fit items only.
+            latents: Shape (N, D), any float dtype, in memory or read by rows, of the fit items
+                only; or their `coordinates`.
             labels: Shape (N,) by name; as returned by `usable`.
 
         Returns:
@@ -120,9 +137,9 @@ class Probes(ABC):
             PenaltyEdgeWarning: Names those whose best penalty is an end of the grid.
             ProbeConvergenceWarning: Names those that were stopped early.
         """
-        seen = self._seen(latents)
-        taken = {name: self._taken(name, values, seen) for name, values in labels.items()}
-        fitted = self._fit_all(seen, taken, dict.fromkeys(taken))
+        coordinates = self._checked_coordinates(latents)
+        used = {name: self._fit_labels(name, x, coordinates) for name, x in labels.items()}
+        fitted = self._fit_all(coordinates, used)
         _warn_edges(fitted)
         _warn_unconverged("probes", fitted)
         return fitted
@@ -134,56 +151,70 @@ class Probes(ABC):
         fitted: Mapping[str, FittedProbe],
         seed: int,
     ) -> dict[str, FittedProbe]:
-        """Fit probes to labels without meaning, with the penalties of those with meaning.
+        """Fit probes to labels in random order, with the penalties of the true labels.
 
         Args:
             latents: As for `fit`.
-            labels: As for `fit`; each is put into a random order, see `control_labels`.
-            fitted: What `fit` made of the labels.
+            labels: As for `fit`; see `control_labels`.
+            fitted: Result of `fit` for the labels.
             seed: Of the order, at least 0.
 
         Raises and warns as `fit`.
         """
-        seen = self._seen(latents)
-        meaningless = {
-            name: control_labels(self._taken(name, values, seen), name, seed)
-            for name, values in labels.items()
+        coordinates = self._checked_coordinates(latents)
+        shuffled = {
+            name: control_labels(self._fit_labels(name, x, coordinates), name, seed)
+            for name, x in labels.items()
         }
         alphas = {name: float(fitted[name].facts["alpha"]) for name in labels}
-        controls = self._fit_all(seen, meaningless, alphas)
+        controls = self._fit_all(coordinates, shuffled, alphas)
         _warn_unconverged("control probes", controls)
         return controls
 
     @abstractmethod
     def _checked(self, name: str, values: NDArray[Any], length: int) -> NDArray[Any]:
-        """Return labels once they are known to be of the right type and length."""
+        """Return labels after a check of their type and length."""
 
     @abstractmethod
     def _lack(self, values: NDArray[Any]) -> str | None:
         """Return why labels of the fit items cannot be probed, None if they can."""
 
     @abstractmethod
-    def _fit(self, seen: Coordinates, values: NDArray[Any], alpha: float | None) -> FittedProbe:
-        """Fit one probe to labels (n,), with a given penalty or one by the settings."""
+    def _fit(
+        self, coordinates: Coordinates, values: NDArray[Any], alpha: float | None, control: bool
+    ) -> Fit:
+        """Fit one probe, or a control, to labels (n,), with a penalty or None to choose it."""
+
+    def _counts(self, values: NDArray[Any]) -> Facts:
+        """Facts of the labels beside their number."""
+        return {}
+
+    def _classes(self, values: NDArray[Any]) -> tuple[int, ...]:
+        """Classes that a probe of these labels has a score for."""
+        return ()
 
     def _fit_all(
-        self, seen: Coordinates, labels: Labels, alphas: Mapping[str, float | None]
+        self, coordinates: Coordinates, labels: Labels, alphas: Mapping[str, float] | None = None
     ) -> dict[str, FittedProbe]:
-        """Fit every probe for itself, so that none depends on which others there are."""
+        """Fit probes, or controls with given penalties, each by itself."""
         with progress.bar(len(labels), f"fits {self.kind} probes", "probe") as bar:
 
             def fit(name: str) -> FittedProbe:
-                fitted = self._fit(seen, labels[name], alphas[name])
+                values = labels[name]
+                alpha = self.alpha if alphas is None else alphas[name]
+                weight, bias, facts = self._fit(coordinates, values, alpha, alphas is not None)
+                described: Facts = {"kind": self.kind, "n": len(values), **self._counts(values)}
+                described |= {"n_constant": coordinates.n_constant, **facts}
                 bar.update()
-                return fitted
+                return FittedProbe(weight, bias, described, self._classes(values))
 
-            if not self.side_by_side or seen.mean.device.type != "cpu":
+            if not self.side_by_side or coordinates.mean.device.type != "cpu":
                 return {name: fit(name) for name in labels}
-            seen.decompose()
+            coordinates.decompose()
             with one_thread_each() as pool:
                 return dict(zip(labels, pool.map(fit, labels), strict=True))
 
-    def _seen(self, latents: Rows | Coordinates) -> Coordinates:
+    def _checked_coordinates(self, latents: Rows | Coordinates) -> Coordinates:
         if not isinstance(latents, Coordinates):
             return self.coordinates(latents)
         theirs, ours = ((x.standardise, x.max_items) for x in (latents, self))
@@ -195,47 +226,47 @@ class Probes(ABC):
             )
         return latents
 
-    def _taken(self, name: str, values: NDArray[Any], seen: Coordinates) -> NDArray[Any]:
+    def _fit_labels(
+        self, name: str, values: NDArray[Any], coordinates: Coordinates
+    ) -> NDArray[Any]:
         """Labels of the items that are fitted on."""
-        values = self._checked(name, values, seen.n_given)[: seen.n_items]
-        reason = self._lack(values)
-        if reason is not None:
+        values = self._checked(name, values, coordinates.n_given)[: coordinates.n_items]
+        if (reason := self._lack(values)) is not None:
             raise ValueError(f"{name} cannot be probed: {reason}")
         return values
 
 
-def checked_alpha(alpha: float | None) -> float | None:
-    """Return a fixed penalty, or None for one to be chosen.
+class CrossValidatedProbes(Probes):
+    """Probes whose penalty is chosen on held-out folds where `alpha` is None.
 
-    Raises:
-        ValueError: Not a finite number > 0.
+    Attributes:
+        n_alphas: Size of the grid, at least 3.
+        n_folds: Folds, stratified, at least 2.
+        seed: Of the folds, at least 0.
+        max_iter: Most iterations of one fit, at least 1.
     """
-    if alpha is not None and not 0 < alpha < float("inf"):
-        raise ValueError(f"probe.alpha must be > 0 and finite, or null to choose it, got {alpha}")
-    return alpha
 
-
-def checked_at_least(least: int, **options: int) -> None:
-    """Check whole-numbered options.
-
-    Raises:
-        ValueError: One is smaller than `least`.
-    """
-    for name, value in options.items():
-        if value < least:
-            raise ValueError(f"probe.{name} must be >= {least}, got {value}")
+    def _set_search(self, n_alphas: int, n_folds: int, seed: int, max_iter: int) -> None:
+        require_at_least("probe", 3, n_alphas=n_alphas)
+        require_at_least("probe", 2, n_folds=n_folds)
+        require_at_least("probe", 1, max_iter=max_iter)
+        require_at_least("probe", 0, seed=seed)
+        self.n_alphas = n_alphas
+        self.n_folds = n_folds
+        self.seed = seed
+        self.max_iter = max_iter
 
 
 def _warn_edges(fitted: Mapping[str, FittedProbe]) -> None:
-    """Name the probes whose penalty is the lower (-1) or upper (1) end of its grid."""
+    """Warn of the probes whose penalty is the lower (-1) or upper (1) end of its grid."""
     ends = {-1: "lower", 1: "upper"}
     edges = {name: int(probe.facts.get("edge", 0)) for name, probe in fitted.items()}
     found = [f"{name} ({ends[edge]})" for name, edge in edges.items() if edge]
     if found:
         warnings.warn(
-            f"probe penalty at an edge of its grid: {', '.join(found)}. At the lower edge no "
-            "penalty is needed to tell the labels; at the upper edge the latents tell next to "
-            "nothing of them",
+            f"probe penalty at an edge of its grid: {', '.join(found)}. At the lower edge the "
+            "labels need no penalty; at the upper edge the latents have almost no information "
+            "about them",
             PenaltyEdgeWarning,
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""Latents as probes see them: standardised, and in their own principal axes.
+"""Standardised latents in their principal axes, shared by all probes of a model.
 
 A probe whose weights are penalised by their squares lies in the space that the latents span, so
 N items need no more than N coordinates, however wide the latents are. In the principal axes the
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from stitching.maps import Factorisation, factorise
+from stitching.maps.base import require_at_least
 from stitching.maps.matrix import (
     Rows,
     blocks,
@@ -22,31 +23,30 @@ from stitching.maps.matrix import (
     working_dtype,
 )
 
-#: A dimension whose standard deviation is at most this many roundings of its mean is constant:
-#: what varies there is how the encoder's sums were rounded, and must not be blown up to unit
-#: variance.
+#: A dimension whose standard deviation is at most this many roundings of its mean is constant: its
+#: variation is rounding of the encoder, and must not be scaled up to unit variance.
 CONSTANT_ROUNDINGS = 8
 
 
 class Coordinates:
     """The latents that probes of one model are fitted on.
 
-    Everything beyond the raw latents is found when first asked for and kept.
+    The decomposition is computed on first use and kept.
 
     Args:
-        latents: Shape (N, D), any float dtype, not modified. What is no tensor is read by rows,
-            the first `max_items` of them.
+        latents: Shape (N, D), any float dtype, not modified; a tensor, or read by rows.
         standardise: Whether to take each dimension less its mean, over its standard deviation
             (of the fit items, divided by their number). Statistics are float64, the
             standardised latents have the dtype of the latents, float32 at least.
-        max_items: Items beyond the first so many are left out, at least 2.
+        max_items: Use the first so many items at most, at least 2.
 
     Attributes:
-        n_given: Number N of latents handed in.
+        n_given: Number N of latents given.
         n_items: Number n of those used.
-        mean: What is taken off each dimension, shape (D,), float64.
-        scale: What it is then multiplied by, shape (D,), float64; 0 for constant dimensions.
-        standardised: The outcome, shape (n, D).
+        n_constant: Number of constant dimensions.
+        mean: Subtracted from each dimension, shape (D,), float64.
+        scale: Factor of each dimension after that, shape (D,), float64; 0 for constant ones.
+        standardised: The standardised latents, shape (n, D).
 
     Raises:
         TypeError: Latents are not floating point.
@@ -55,9 +55,7 @@ class Coordinates:
     """
 
     def __init__(self, latents: Rows, standardise: bool = True, max_items: int = 10_000) -> None:
-        """Read and standardise the latents."""
-        if max_items < 2:
-            raise ValueError(f"probe.max_items must be >= 2, got {max_items}")
+        require_at_least("probe", 2, max_items=max_items)
         x = checked_matrix("latents", latents[:max_items])
         if x.shape[0] < 2:
             raise ValueError(f"a probe needs at least 2 items to fit on, got {x.shape[0]}")
@@ -97,30 +95,26 @@ class Coordinates:
         return (torch.cat(parts) * values.sqrt())[:, values > 0].contiguous()
 
     def decompose(self) -> None:
-        """Find all of the above, before several threads ask for it at once."""
+        """Compute the decomposition before several threads use it."""
         _ = self.squares, self.points
 
     def unrotated(self, weight: Tensor) -> Tensor:
-        """Take weights on `points`, shape (C, K), to weights on centred latents, (C, D)."""
-        basis, found = self.basis, weight.new_zeros(weight.shape[0], self.basis.width)
+        """Return weights (C, D) on centred latents from weights (C, K) on `points`."""
+        basis = self.basis
         full = weight.new_zeros(weight.shape[0], basis.eigenvalues.shape[0])
         full[:, basis.eigenvalues > 0] = weight
         if not basis.dual:
             return full @ basis.eigenvectors.T
         loadings = (full * basis.inverse_root()) @ basis.eigenvectors.T  # (C, n)
+        found = weight.new_zeros(weight.shape[0], basis.width)
         for cols in blocks(basis.width):
             found[:, cols] = loadings @ centred(self.standardised[:, cols], basis.mean[cols])
         return found
 
     def unscaled(self, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Take a linear function of standardised latents to one of raw latents.
+        """Return weight (C, D) and bias (C,) on raw latents from those on standardised ones.
 
-        Args:
-            weight: Shape (C, D).
-            bias: Shape (C,).
-
-        Returns:
-            Weight (C, D) and bias (C,), float64: of constant dimensions the weight is 0.
+        Both are float64; the weight of constant dimensions is 0.
         """
         raw = weight.double() * self.scale
         return raw, bias.double() - raw @ self.mean

@@ -1,4 +1,4 @@
-"""A trained probe: a weight per latent dimension and a bias, with the facts of its fit."""
+"""A fitted probe: a weight per latent dimension and a bias, with the facts of its fit."""
 
 import json
 from collections.abc import Mapping
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from stitching.maps.matrix import blocks, checked_matrix, lines
 
+#: Facts of a fit by name.
+Facts = dict[str, float | int | str]
+
 
 @dataclass(frozen=True, eq=False)
 class FittedProbe:
@@ -21,19 +24,19 @@ class FittedProbe:
         weight: Shape (D,), or (C, D) with a row for each of C classes; float64, in score per
             unit of the raw latent.
         bias: Shape () or (C,), float64: the score of the zero latent.
-        facts: What is known of the fit, as each kind of `Probes` lists it. Plain values.
-        classes: Labels that rows of `weight` stand for, ascending; empty for other probes.
+        facts: Facts of the fit, as each kind of `Probes` lists them.
+        classes: Labels of the rows of `weight`, ascending; empty for other probes.
     """
 
     weight: NDArray[np.float64]
     bias: NDArray[np.float64]
-    facts: Mapping[str, float | int | str]
+    facts: Facts
     classes: tuple[int, ...] = ()
 
     def scores(self, latents: Tensor) -> NDArray[np.float64]:
-        """Return the value for each item: of an attribute > 0 for yes, of a factor its guess.
+        """Return the score of each item: > 0 for yes, or the prediction of a factor.
 
-        Summed up in float64, each item for itself: to the bit the same in any batch.
+        Summed in float64, each item by itself: to the bit the same in any batch.
 
         Args:
             latents: Shape (n, D), any float dtype, on any device.
@@ -61,7 +64,7 @@ class FittedProbe:
         return out + self.bias
 
     def predict(self, latents: Tensor) -> NDArray[Any]:
-        """Return what the probe says of each item, shape (n,): bool, or the label of a class.
+        """Return the prediction for each item, shape (n,): bool, or the label of a class.
 
         Arguments and errors as those of `scores`. Of classes with equal scores the first.
         """

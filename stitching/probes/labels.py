@@ -1,7 +1,7 @@
-"""Labels of probes: checks, folds, labels that mean nothing, and the paper's balanced split.
+"""Labels of probes: checks, folds, control labels, and the paper's balanced split.
 
-What is drawn here depends on labels in their order, a name and a seed; not on other attributes
-or on what was drawn before.
+Random choices depend on labels in their order, a name and a seed; not on other attributes or on
+earlier choices.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _Values = TypeVar("_Values", bound=np.generic)
 
 
 def checked_labels(name: str, values: NDArray[Any], length: int) -> NDArray[np.bool_]:
-    """Return the labels of one attribute, once they are known to be bool and of this length.
+    """Check that the labels of an attribute are bool and of this length, and return them.
 
     Raises:
         TypeError: Not bool.
@@ -35,10 +35,10 @@ def checked_labels(name: str, values: NDArray[Any], length: int) -> NDArray[np.b
 
 
 def of_length(name: str, values: NDArray[_Values], length: int) -> NDArray[_Values]:
-    """Return labels once they are known to have one value for each of so many items.
+    """Check that labels have one value for each of so many items, and return them.
 
     Raises:
-        ValueError: They have not.
+        ValueError: Not of shape (length,).
     """
     if values.shape != (length,):
         raise ValueError(
@@ -49,10 +49,9 @@ def of_length(name: str, values: NDArray[_Values], length: int) -> NDArray[_Valu
 
 
 def control_labels(labels: NDArray[_Values], name: str, seed: int) -> NDArray[_Values]:
-    """Return the labels in a random order, so that they mean nothing.
+    """Return the labels in a random order: a baseline for the accuracy of probes.
 
-    The share of each value stays. How well a probe of the same kind and penalty reads them says
-    what its accuracy on the true labels is worth.
+    The share of each value stays, the relation to latents does not.
 
     Args:
         labels: Shape (N,), of any type.
@@ -68,10 +67,10 @@ def control_labels(labels: NDArray[_Values], name: str, seed: int) -> NDArray[_V
 def balanced_split(
     labels: NDArray[np.bool_], seed: int, name: str, test_share: float = 0.2
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Choose items to fit and to test on with as many with an attribute as without it.
+    """Split items to fit and to test on, with as many with an attribute as without it.
 
     Items of the larger class are left out at random until there are m of each; of either class
-    round(m * test_share) are tested on, but at least one is where m > 1, and one is fitted on.
+    round(m * test_share) are test items, at least one where m > 1, and one is a fit item.
 
     Args:
         labels: Shape (N,), bool.
@@ -100,12 +99,12 @@ def balanced_split(
 
 
 def stratified_folds(labels: NDArray[Any], n_folds: int, seed: int) -> NDArray[np.int64]:
-    """Deal items out to folds, each class evenly: numbers in one class differ by at most one.
+    """Return folds with each class spread evenly: its numbers differ by at most one.
 
     Args:
         labels: Shape (N,), of any type with few values.
         n_folds: Number of folds, at most N.
-        seed: Of the dealing, at least 0.
+        seed: Of the random order, at least 0.
 
     Returns:
         The fold of each item, 0 to n_folds - 1, shape (N,).

@@ -6,14 +6,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stitching.probes.base import Probes, checked_at_least
+from stitching.maps.base import require_at_least
+from stitching.probes.base import Fit
 from stitching.probes.coordinates import Coordinates
-from stitching.probes.fitted import FittedProbe
+from stitching.probes.fitted import Facts
 from stitching.probes.labels import of_length
-from stitching.probes.logistic import Regression
+from stitching.probes.logistic import LogisticBase
 
 
-class SoftmaxProbes(Probes):
+class SoftmaxProbes(LogisticBase):
     """L2-penalised multinomial logistic regressions.
 
     Each minimises sum_i -log softmax(W z_i + b)_(y_i) + alpha / 2 |W|^2 for classes y and
@@ -21,25 +22,19 @@ class SoftmaxProbes(Probes):
     the minimum that scikit-learn's `LogisticRegression(C=1 / alpha)` has on them for more than
     two classes. The penalty is chosen as in `LogisticProbes`.
 
-    Facts of every probe: those of `LogisticProbes`, with `n_classes` and `n_smallest` (items of
-    the rarest class) in place of `n_yes` and `n_no`.
+    Further facts are those of `LogisticProbes`, with `n_classes` and `n_smallest` (items of the
+    rarest class) in place of `n_yes` and `n_no`.
 
     Args:
         min_per_class: Fewest fit items of each class that occurs, at least 2.
-        alpha: See `LogisticProbes`, as are all that follow.
-        n_alphas: Size of the grid.
-        n_folds: Number of folds.
-        seed: Of the folds.
-        max_iter: Most iterations of one fit.
-        standardise: See `Probes`.
-        max_items: See `Probes`.
+
+    The other arguments are those of `LogisticProbes`.
 
     Raises:
         ValueError: A value outside its range.
     """
 
     kind = "softmax"
-    side_by_side = True
 
     def __init__(
         self,
@@ -52,18 +47,10 @@ class SoftmaxProbes(Probes):
         standardise: bool = True,
         max_items: int = 10_000,
     ) -> None:
-        super().__init__(standardise, max_items)
-        checked_at_least(2, min_per_class=min_per_class)
+        super().__init__(alpha, standardise, max_items)
+        require_at_least("probe", 2, min_per_class=min_per_class)
         self.min_per_class = min_per_class
-        self.alpha = alpha
-        self.n_alphas = n_alphas
-        self.n_folds = n_folds
-        self.seed = seed
-        self.max_iter = max_iter
-        self._regression()
-
-    def _regression(self) -> Regression:
-        return Regression(self.alpha, self.n_alphas, self.n_folds, self.seed, self.max_iter)
+        self._set_search(n_alphas, n_folds, seed, max_iter)
 
     def _checked(self, name: str, values: NDArray[Any], length: int) -> NDArray[np.integer]:
         values = np.asarray(values)
@@ -88,10 +75,15 @@ class SoftmaxProbes(Probes):
             "needed"
         )
 
-    def _fit(self, seen: Coordinates, values: NDArray[Any], alpha: float | None) -> FittedProbe:
-        classes, counts = np.unique(values, return_counts=True)
-        targets = torch.from_numpy(values == classes[:, None]).to(seen.points)
-        weight, bias, facts = self._regression().fit(seen, values, targets, alpha)
-        sizes = {"n": len(values), "n_classes": len(classes), "n_smallest": int(counts.min())}
-        described = {"kind": self.kind, **sizes, "n_constant": seen.n_constant, **facts}
-        return FittedProbe(weight, bias, described, tuple(classes.tolist()))
+    def _fit(
+        self, coordinates: Coordinates, values: NDArray[Any], alpha: float | None, control: bool
+    ) -> Fit:
+        targets = torch.from_numpy(values == np.unique(values)[:, None]).to(coordinates.points)
+        return self._regress(coordinates, values, targets, alpha, control)
+
+    def _counts(self, values: NDArray[Any]) -> Facts:
+        counts = np.unique(values, return_counts=True)[1]
+        return {"n_classes": len(counts), "n_smallest": int(counts.min())}
+
+    def _classes(self, values: NDArray[Any]) -> tuple[int, ...]:
+        return tuple(np.unique(values).tolist())

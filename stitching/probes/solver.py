@@ -1,9 +1,9 @@
 """Many penalised logistic regressions on the same points, solved side by side.
 
-L-BFGS in the points' principal axes, where the Hessian is near the diagonal: it starts from that
-diagonal, so that a few dozen steps do at any penalty. Each step takes one product to find the
-gradient and one to see where the step leads; along it the objective is then a sum of functions
-of one number, whose minimum Newton's method finds.
+L-BFGS in the points' principal axes, where the Hessian is nearly diagonal: it starts from that
+diagonal, so that a few dozen steps suffice at any penalty. Each step takes one product for the
+gradient and one for the change of the logits; along it the objective is a sum of functions of one
+number, which Newton's method minimises.
 
 Source: Liu and Nocedal (1989), doi:10.1007/BF01589116
 """
@@ -13,14 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Steps that L-BFGS remembers. Twice as many saved no iteration on latents of the zoo.
+#: Steps that L-BFGS keeps. Twice as many saved no iteration on latents of the zoo.
 MEMORY = 6
 
-#: A step ends where the slope is at most this share of what it began with. A closer look costs
-#: more than it saves iterations.
+#: A line search ends at this share of its initial slope; a smaller one costs more than it saves.
 _SLOPE_LEFT = 0.1
 
-#: Newton steps and halvings in search of that place, and how far ahead one may go.
+#: Most Newton steps and bisections of a line search, and the factor that bounds one step.
 _SEARCHES, _STRIDE = 50, 10.0
 
 
@@ -101,7 +100,7 @@ def minimise(
     )
     gradients, n_iter = torch.zeros_like(alphas), torch.zeros_like(alphas, dtype=torch.int64)
     converged = torch.zeros_like(n_iter, dtype=torch.bool)
-    # What errors of a product of points and probabilities come to.
+    # Rounding errors of a product of points and probabilities.
     rounding = torch.finfo(points.dtype).eps * float(squares.sum() * n) ** 0.5
     taken: tuple[Tensor, Tensor] | None = None  # the last step and the gradient it began with
     for iteration in range(max_iter + 1):
@@ -136,27 +135,19 @@ def minimise(
 
 @dataclass
 class _State:
-    """The problems that are not solved yet: their places among all, and where each is.
-
-    `past` holds steps and how each changed the gradient, oldest first.
-    """
+    """The unsolved problems and their places among all."""
 
     place: Tensor
     theta: Tensor
     logits: Tensor
     ridge: Tensor
     kept: Tensor
-    past: list[tuple[Tensor, Tensor]]
+    past: list[tuple[Tensor, Tensor]]  # steps and changes of the gradient, oldest first
 
     def only(self, which: Tensor) -> "_State":
-        return _State(
-            self.place[which],
-            self.theta[which],
-            self.logits[which],
-            self.ridge[which],
-            self.kept[which],
-            [(step[which], change[which]) for step, change in self.past],
-        )
+        place, theta, logits = self.place[which], self.theta[which], self.logits[which]
+        past = [(step[which], change[which]) for step, change in self.past]
+        return _State(place, theta, logits, self.ridge[which], self.kept[which], past)
 
 
 def _down(values: Tensor, points: Tensor) -> Tensor:
@@ -190,7 +181,7 @@ def _relative(gradient: Tensor, state: _State) -> Tensor:
 def _inverse_hessian(
     gradient: Tensor, diagonal: Tensor, past: list[tuple[Tensor, Tensor]]
 ) -> Tensor:
-    """Apply L-BFGS's inverse Hessian, which starts from 1 / diagonal."""
+    """Apply the inverse Hessian of L-BFGS, which starts from 1 / diagonal."""
     out, shares = gradient, []
     for step, change in reversed(past):
         share = _ratio(_dot(step, out), _dot(step, change))
@@ -203,17 +194,17 @@ def _inverse_hessian(
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """Divide, 0 by a whole of 0: a step too short to change the gradient tells nothing."""
+    """Return part / whole, 0 for a whole of 0: of a step too short to change the gradient."""
     return torch.where(whole > 0, part / whole, 0.0)
 
 
 def _line_search(
     state: _State, gradient: Tensor, step: Tensor, moved: Tensor, targets: Tensor
 ) -> Tensor:
-    """Return how far to go along each step, shape (P,): near the minimum along it.
+    """Return the lengths of steps, shape (P,), near the minimum along each.
 
-    Newton's method on the slope, kept between places known to lie before and behind the minimum.
-    Where it gets nowhere near in time, the last place before, which is lower than the start.
+    Newton's method on the slope, between lower and upper bounds of the minimum. Without
+    convergence the lower bound, where the objective is lower than at the start.
     """
     limit = _SLOPE_LEFT * _dot(gradient, step)[:, 0, 0].abs()
     linear = _dot(state.ridge * state.theta, step)[:, 0, 0]
@@ -232,8 +223,7 @@ def _line_search(
         newton = length - slope / ((spread * state.kept[:, 0]).sum(1) + square)
         low, high = torch.where(slope < 0, length, low), torch.where(slope > 0, length, high)
         between = torch.where(high.isinf(), _STRIDE * length, (low + high) / 2)
-        # Far out, where all probabilities are 0 or 1, curvature is next to nothing and Newton's
-        # steps are endless.
+        # Where all probabilities are 0 or 1, curvature vanishes and Newton's steps diverge.
         inside = (newton > low) & (newton < high.minimum(_STRIDE * length))
         length = torch.where(near, length, torch.where(inside, newton, between))
     return torch.where(near, length, low)

@@ -1,15 +1,14 @@
-"""Which files of a folder this project wrote: no other file is overwritten or removed.
+"""Records of the files that this project wrote: no other file is overwritten or removed.
 
 A record (`status.json` of a cell, `sweep.json` of a sweep) lists names with the SHA-256 of what
-was written. A name is listed before its file appears, so a process that is killed in between
-leaves nothing that the next one cannot recognise.
+was written. A name is listed before its file appears, so that the files of a killed process are
+recognised.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-import json
 import logging
 import os
 import shutil
@@ -18,14 +17,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-__all__ = ["ForeignFilesError", "Ledger", "hashes_in", "partial_name", "replacing", "sha256_of"]
+from stitching.records.files import PARTIAL, partial_name, read_json, sha256_of, write_json
 
 log = logging.getLogger(__name__)
 
-#: Hashes by name; None stands for any content, of a file that changes while a process runs.
+#: Hashes by name; None stands for any content: the file changes while a process runs.
 Listed = dict[str, list[str] | None]
-
-_PARTIAL = ".partial"
 
 _ELSEWHERE = "use another folder"
 
@@ -34,48 +31,18 @@ class ForeignFilesError(FileExistsError):
     """A folder holds files that this project did not write, under names that it needs."""
 
 
-def sha256_of(path: Path) -> str:
-    """Return SHA-256 (hex) of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Yield a new file to write to, which becomes `path` at the end; on an error it is removed.
-
-    A reader sees the old content or the new one.
-
-    Args:
-        path: The file; its folder exists.
-        durable: Whether that holds after a loss of power too: the file is then flushed to disk
-            before it is renamed, which takes milliseconds.
-    """
-    partial = _new_beside(path)
-    try:
-        yield partial
-        if durable:
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 class Ledger:
-    """Writes and removes files of one folder, by the record that lists them.
+    """Writes and removes files of one folder, and lists them in a record.
 
-    The record alone is flushed to disk: after a loss of power, a file that is not what it says is
-    found by its hash.
+    Only the record is flushed to disk: after a loss of power, a damaged file is found by its hash.
 
-    A listed file whose content is no longer what was written is renamed to `NAME.kept-N` before
-    its place is used again. The same holds for all files where the record has no key `files`:
-    earlier versions wrote such ones.
+    A listed file that was changed since is renamed to `NAME.kept-N` before its name is used again.
+    So are all files where the record has no key `files`, as in earlier versions.
 
     Args:
         folder: The folder.
         record: Name of the record in it, a JSON object with the key `files`.
-        ours: Keys that tell such a record from somebody else's file of that name.
+        ours: Keys of such a record; a file of that name without them is of other origin.
 
     Example:
         >>> ledger = Ledger(Path(folder), "status.json", ours=("state", "sweep"))
@@ -88,13 +55,9 @@ class Ledger:
         self.folder, self.record, self.ours = folder, folder / record, ours
 
     def read(self) -> dict[str, Any]:
-        """Return the record; empty where there is none, or one that is not this project's."""
-        try:
-            found = json.loads(self.record.read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        mine = isinstance(found, dict) and all(key in found for key in self.ours)
-        return found if mine else {}
+        """Return the record; empty if there is none, or if it is of other origin."""
+        found = read_json(self.record)
+        return found if all(key in found for key in self.ours) else {}
 
     def listed(self) -> Listed:
         """Return hashes by name, of all files that the record lists."""
@@ -102,13 +65,13 @@ class Ledger:
         return {
             name: hashes
             for name, hashes in known.items()
-            if hashes is not None or not name.endswith(_PARTIAL) or self._exists(name)
+            if hashes is not None or not name.endswith(PARTIAL) or self._exists(name)
         }
 
     def foreign(self, names: Iterable[str]) -> list[str]:
-        """Return files of other origin that have some of these names, or the record's.
+        """Return the files of other origin among these names and the record's.
 
-        Where a folder of such a name is a file, that file is returned.
+        Where a parent of a name is a file instead of a folder, that file is returned.
         """
         found, there = self.read(), []
         if not found and os.path.lexists(self.record):
@@ -121,14 +84,10 @@ class Ledger:
         return there
 
     def require_free(self, names: Iterable[str], remedy: str) -> None:
-        """Check that names may be written.
+        """Raise ForeignFilesError if files of other origin have some of these names.
 
-        Args:
-            names: Paths below the folder, with "/".
-            remedy: What the user may do, such as "choose another hydra.run.dir".
-
-        Raises:
-            ForeignFilesError: Files of other origin have some of these names.
+        Names are paths below the folder, with "/"; `remedy` is advice for the message, such as
+        "choose another hydra.run.dir".
         """
         there = self.foreign(names)
         if there:
@@ -144,15 +103,15 @@ class Ledger:
         earlier: Iterable[str] = (),
         as_is: Iterable[str] = (),
     ) -> None:
-        """Write the record anew with these facts; what it lists stays listed.
+        """Replace the facts of the record; listed files stay listed.
 
         Args:
             facts: All keys but `files`.
-            listing: Names to list besides, of files that may change: a library writes them.
-            earlier: Names to list besides, of files that an earlier version wrote without a
-                record: they stay, and are set aside where something else takes their place.
-            as_is: Names to list besides, with the content that they have now: a library has
-                written them and will replace them.
+            listing: Names to add, of files with any content: a library writes them.
+            earlier: Names to add, of files that an earlier version wrote without a record: they
+                are set aside before they are replaced.
+            as_is: Names to add, with their present content: a library has written them, and
+                will replace them.
 
         Raises:
             ForeignFilesError: A file of other origin has the record's name.
@@ -164,11 +123,7 @@ class Ledger:
         self._store(self.listed() | dict.fromkeys(listing) | more, facts)
 
     def write(self, name: str, data: bytes | Iterable[bytes]) -> Path:
-        """Write a file whole, in place of the listed one; return its path.
-
-        Raises:
-            ForeignFilesError: A file of other origin has that name.
-        """
+        """Replace the listed file of a name; return its path. Errors as in `require_free`."""
         if isinstance(data, bytes):
             self.write_all({name: data})
         else:
@@ -177,19 +132,15 @@ class Ledger:
         return self.folder / name
 
     def write_all(self, files: Mapping[str, bytes]) -> None:
-        """Write several files as `write` does, with one change of the record."""
+        """Write several files like `write`, with one change of the record."""
         hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         self._put(hashes, lambda name, partial: partial.write_bytes(files[name]))
 
     def copy(self, source: Path, files: Mapping[str, str]) -> None:
-        """Copy files of another folder.
-
-        Args:
-            source: That folder.
-            files: SHA-256 by name.
+        """Copy files, given as SHA-256 by name, from another folder.
 
         Raises:
-            OSError: They cannot be read, or one has another content.
+            OSError: One cannot be read, or has another content.
         """
 
         def copied(name: str, partial: Path) -> None:
@@ -201,11 +152,7 @@ class Ledger:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Yield a path to write to, which becomes the file of this name at the end.
-
-        Raises:
-            ForeignFilesError: A file of other origin has that name.
-        """
+        """Yield a path to write to, which becomes the named file at the end, like `write`."""
         self.require_free([name], _ELSEWHERE)
         partial = self._beside(name)
         self.claim({partial: None})
@@ -219,18 +166,14 @@ class Ledger:
             path.unlink(missing_ok=True)
 
     def adopt(self, name: str, partial: Path) -> Path:
-        """Rename a finished file of the same disk to its place, as `write`; return that."""
+        """Put a finished file of the same disk in place, like `write`; return its path."""
         self.claim({name: sha256_of(partial)})
         return partial.replace(self.folder / name)
 
     def claim(self, names: Mapping[str, str | None]) -> None:
-        """List names with their coming content, and clear their places of all other content.
+        """List names with their coming content, and set aside files that were changed.
 
-        Args:
-            names: SHA-256 by name; None where the content will change.
-
-        Raises:
-            ForeignFilesError: A file of other origin has one of these names.
+        Values are SHA-256, or None where the content will change; errors as in `require_free`.
         """
         self.require_free(names, _ELSEWHERE)
         found, listed, changed = self.read(), self.listed(), []
@@ -246,9 +189,9 @@ class Ledger:
         self._store(listed, found)
 
     def remove(self, names: Iterable[str]) -> None:
-        """Remove those of the names that are listed, and folders that this leaves empty.
+        """Remove the listed ones of these files, and folders that this leaves empty.
 
-        A file whose content is no longer what was written is set aside.
+        A file that was changed since it was written is set aside.
         """
         found, listed = self.read(), self.listed()
         gone, changed = [name for name in names if name in listed], []
@@ -262,20 +205,20 @@ class Ledger:
                 (self.folder / name).unlink(missing_ok=True)
         self.set_aside(changed)
         parents = {parent for name in gone for parent in PurePosixPath(name).parents[:-1]}
-        for parent in sorted(parents, reverse=True):  # what lies deeper comes first
+        for parent in sorted(parents, reverse=True):  # deeper ones first
             with suppress(OSError):  # it is not empty
                 (self.folder / parent).rmdir()
         if gone:
             self._store(listed, found)
 
     def set_edited_aside(self, names: Iterable[str]) -> None:
-        """Rename those of the names whose content is no longer what was written."""
+        """Set aside those of these files that were changed since they were written."""
         listed = self.listed()
         known = {name: hashes for name in names if (hashes := listed.get(name))}
         self.set_aside([name for name in known if self._content(name) not in (None, *known[name])])
 
     def set_aside(self, names: Iterable[str]) -> None:
-        """Rename what exists of these names to `NAME.kept-N`, with one warning."""
+        """Rename the existing ones of these files to `NAME.kept-N`, with one warning."""
         there, kept = [name for name in names if self._exists(name)], []
         for name in there:
             path = self.folder / name
@@ -304,15 +247,13 @@ class Ledger:
             name: known[0] if known is not None and len(known) == 1 else known
             for name, known in files.items()
         }
-        text = json.dumps({**facts, "files": listed}, indent=1, allow_nan=False) + "\n"
         self.folder.mkdir(parents=True, exist_ok=True)
-        with replacing(self.record) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_json(self.record, {**facts, "files": listed})
 
     def _put(self, files: Mapping[str, str], fill: Callable[[str, Path], object]) -> None:
-        """List files, and put each one into its place after `fill(name, partial)` wrote it.
+        """List files, write each by `fill(name, partial)`, and rename it to its place.
 
-        The partial files are listed too, so that none is left for ever by a killed process.
+        The partial files are listed too, so that those of a killed process are removed later.
         """
         partials = {name: self._beside(name) for name in files}
         self.claim({**files, **dict.fromkeys(partials.values())})
@@ -337,7 +278,7 @@ class Ledger:
         return os.path.lexists(self.folder / name)
 
     def _taken(self, name: str) -> str | None:
-        """Return what occupies a name: itself, or a file where a folder of it must be."""
+        """Return what occupies a name: itself, or a file in place of a parent folder."""
         for parent in reversed(PurePosixPath(name).parents[:-1]):
             path = self.folder / parent
             if os.path.lexists(path) and not path.is_dir():
@@ -345,7 +286,7 @@ class Ledger:
         return name if self._exists(name) else None
 
     def _content(self, name: str) -> str | None:
-        """Return SHA-256 of a file; "" of what is no regular file, None where nothing is."""
+        """Return SHA-256 of a file; "" if it is not a regular file, None if it is missing."""
         path = self.folder / name
         if not os.path.lexists(path):
             return None
@@ -353,21 +294,21 @@ class Ledger:
 
 
 def hashes_in(record: Mapping[str, Any]) -> Listed:
-    """Return hashes by name, of all files that a record lists; names outside are left out."""
+    """Return hashes by name, of all files that a record lists below its folder."""
     files = record.get("files")
     if not isinstance(files, Mapping):
         return {}
     listed: Listed = {}
     for name, known in files.items():
         if name.startswith("/") or ".." in name.split("/"):
-            continue  # nothing outside the folder is touched, whatever a record says
+            continue  # nothing outside the folder is touched
         texts = known if isinstance(known, list) else [known]
         listed[name] = None if known is None else [x for x in texts if isinstance(x, str)]
     return listed
 
 
 def _is_older(record: Mapping[str, Any]) -> bool:
-    """Return whether a record is of a version that listed no files while a process ran."""
+    """Return whether a record is of a version that listed no files."""
     return bool(record) and not isinstance(record.get("files"), Mapping)
 
 
@@ -375,18 +316,3 @@ def _counted(names: Collection[str]) -> str:
     """Return the first two names, and how many more there are."""
     more = f" and {len(names) - 2} more" if len(names) > 2 else ""
     return " and ".join([*names][:2]) + more
-
-
-def partial_name(name: str, number: int = 0) -> str:
-    """Return the name under which this process writes a file, before it takes its place."""
-    return f".{name}.{os.getpid()}.{number}{_PARTIAL}"
-
-
-def _new_beside(path: Path) -> Path:
-    """Create an empty file beside another one, under a name that nothing has."""
-    for number in itertools.count():
-        partial = path.with_name(partial_name(path.name, number))
-        with suppress(FileExistsError):
-            partial.touch(exist_ok=False)
-            return partial
-    raise AssertionError  # the count has no end

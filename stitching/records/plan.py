@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stitching.records.files import read_json
+
 __all__ = [
-    "FILE", "Job", "Sweep", "folders_of", "job_number", "read_json", "read_manifest", "read_sweep",
+    "FILE", "Job", "Sweep", "folders_of", "job_number", "read_manifest", "read_sweep",
 ]  # fmt: skip
 
 FILE = "sweep.json"
@@ -106,15 +108,6 @@ def read_sweep(folder: Path) -> Sweep | None:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return `sweep.json` as it is; empty where there is none, or a damaged one."""
     return read_json(folder / FILE)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; empty where there is none, or a damaged one."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def job_number(folder: str) -> int | None:

@@ -1,66 +1,30 @@
 """The record of a cell, `status.json`: its state, and the files that it wrote.
 
-A finished cell's record holds the cell's identity and the SHA-256 of every file, so what was cut
-short, or changed afterwards, is not taken for finished. An index in the cache names the folder
-in which each identity was finished last.
+The record of a finished cell has the cell's identity and the SHA-256 of every file, so that a
+truncated or edited cell does not count as finished. An index in the cache names the folder in
+which each identity was finished last.
 """
 
-import json
 import os
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from stitching.records.ledger import (
-    ForeignFilesError,
-    Ledger,
-    hashes_in,
-    partial_name,
-    replacing,
-    sha256_of,
-)
-from stitching.records.plan import read_json
+from stitching.records.files import now, partial_name, read_json, sha256_of, write_json
+from stitching.records.ledger import ForeignFilesError, Ledger, hashes_in
 
-STATUS = "status.json"
+STATUS, PROGRESS = "status.json", "progress.json"
 
-#: All files that a cell may write, but for Hydra's and its tracker's.
+#: All files that a cell may write; Hydra and the tracker write others.
 NAMES = (
     "config.yaml", "metrics.json", "resources.json", "resamples.npz", "map.safetensors",
     "reconstructions.png", "picture.png", "picture_original.png",
     "penalty_curve.csv", "penalty_curve.png", "rank_curve.csv", "rank_curve.png",
-    "error.txt", "progress.json",
+    "error.txt", PROGRESS,
 )  # fmt: skip
-
-#: Listed by every record but those of earlier versions.
-_PROGRESS = "progress.json"
-
-
-def now() -> str:
-    """Return the time, in UTC, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def as_json(values: dict[str, Any]) -> bytes:
-    """Return values as JSON.
-
-    Raises:
-        ValueError: A value is NaN or infinite, which JSON does not have.
-    """
-    return (json.dumps(values, indent=1, allow_nan=False) + "\n").encode()
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write values as JSON, atomically.
-
-    Raises:
-        ValueError: A value is NaN or infinite, which JSON does not have.
-    """
-    data = as_json(values)
-    with replacing(path) as partial:
-        partial.write_bytes(data)
 
 
 def ledger_of(folder: Path) -> Ledger:
@@ -69,118 +33,17 @@ def ledger_of(folder: Path) -> Ledger:
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """Return what `status.json` says; empty where there is none, or one of other origin."""
+    """Return the content of `status.json`; empty if it is missing or of other origin."""
     return ledger_of(folder).read()
 
 
-def require_free(folder: Path, beside: Sequence[str], remedy: str) -> None:
-    """Check that a cell may write into a folder.
-
-    Earlier versions did not list all that they wrote: in the folder of such a cell, whatever has
-    a name that is needed is set aside later.
-
-    Args:
-        folder: Of the cell; it need not exist.
-        beside: Names of files that Hydra writes there.
-        remedy: What the user may do.
-
-    Raises:
-        ForeignFilesError: Files of other origin have names that the cell needs.
-    """
-    ledger = ledger_of(folder)
-    if _is_earlier(ledger):
-        return
-    ledger.require_free([*NAMES, *beside], remedy)
-    heartbeat = folder / _PROGRESS
-    # Its name stays listed when a cell has ended and the file is gone.
-    if os.path.lexists(heartbeat) and "written" not in read_json(heartbeat):
-        raise ForeignFilesError(
-            f"{heartbeat} was not written by this project: {remedy}, or move it away"
-        )
-
-
-def reserve(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None:
-    """List the files that Hydra and the heartbeat write, before the cell is known.
-
-    Called before Hydra writes, and again after it, when the content of its files is recorded. A
-    finished cell stays as it is: it may be of the identity that is about to be found.
-
-    Raises:
-        OSError: The folder cannot be written, or `status.json` is of other origin.
-    """
-    ledger = ledger_of(folder)
-    if _is_earlier(ledger):
-        _take_over(ledger)
-    found = ledger.read()
-    if _finished(folder) or (found.get("state"), found.get("pid")) == ("running", os.getpid()):
-        ledger.save(found, _changing(beside), as_is=replaced(beside))
-    else:
-        begin(folder, sweep, started, beside)
-
-
-def set_edited_aside(folder: Path, beside: Sequence[str]) -> None:
-    """Set aside those files of Hydra's that were edited, before it replaces them."""
-    ledger_of(folder).set_edited_aside(replaced(beside))
-
-
-def begin(folder: Path, sweep: str, started: str, beside: Sequence[str]) -> None:
-    """Begin a cell: remove the files of an earlier attempt, and say that it is running.
-
-    Args:
-        folder: Of the cell.
-        sweep: Which start of a sweep it belongs to.
-        started: When it began.
-        beside: Names of files that Hydra writes there.
-
-    Raises:
-        OSError: The folder cannot be written, or `status.json` is of other origin.
-    """
-    ledger, others = ledger_of(folder), _changing(beside)
-    ledger.remove([name for name in ledger.listed() if name not in others])
-    facts = _facts("running", sweep, started, runs=[])
-    ledger.save(facts, others, as_is=replaced(beside))
-
-
-def note_run(folder: Path, run: str) -> None:
-    """Record where the tracker's run of a cell lies: a folder below the cell's, or elsewhere."""
-    ledger = ledger_of(folder)
-    found = ledger.read()
-    ledger.save(found | {"runs": [*found.get("runs", ()), run]})
-
-
-def mark_done(folder: Path, key: str, sweep: str, started: str, **facts: Any) -> None:
-    """Record that a cell is finished.
-
-    Args:
-        folder: Of the cell.
-        key: Its identity.
-        sweep: Which start of a sweep it belongs to.
-        started: When it began.
-        facts: Other facts to record.
-    """
-    _mark(folder, _facts("done", sweep, started, finished=now(), key=key, **facts))
-
-
-def mark_failed(folder: Path, sweep: str, started: str, error: str, state: str = "failed") -> None:
-    """Record that a cell has failed.
-
-    A finished cell that lies there is not lost: it may be of the same identity, and what failed
-    was to find that out.
-
-    Args:
-        folder: Of the cell.
-        sweep: Which start of a sweep it belongs to.
-        started: When it began.
-        error: Why, in one line.
-        state: "failed", or "interrupted" where the user stopped it.
-    """
-    before = _finished(folder)
-    more = {"before": before} if before else {}
-    _mark(folder, _facts(state, sweep, started, finished=now(), error=error, **more))
+def holds_finished(folder: Path) -> bool:
+    """Return whether a folder has a finished cell, intact or not, of any identity."""
+    return bool(_finished(folder))
 
 
 def is_whole(folder: Path, key: str) -> bool:
-    """Return whether a folder holds a finished cell of this identity, all its files unharmed."""
+    """Return whether a folder has a finished cell of this identity with all files intact."""
     status = _finished(folder)
     files = hashes_in(status)
     if status.get("key") != key or "metrics.json" not in files:
@@ -195,60 +58,140 @@ def is_whole(folder: Path, key: str) -> bool:
         return False
 
 
-def holds_finished(folder: Path) -> bool:
-    """Return whether a folder holds a cell that was finished, whole or not, of any identity."""
-    return bool(_finished(folder))
+@dataclass(frozen=True)
+class CellFolder:
+    """The folder of a cell, as one attempt at the cell writes to it.
 
-
-def keep(folder: Path, sweep: str) -> None:
-    """Make a whole cell one of the present sweep, and of no other."""
-    found = _finished(folder)
-    ledger = ledger_of(folder)
-    ledger.remove(["error.txt"])
-    ledger.save(found | {"sweep": sweep, "kept": True})
-
-
-def copy_files(source: Path, folder: Path) -> None:
-    """Copy the files of a whole cell into a folder; its tracker's files stay behind.
-
-    Raises:
-        OSError: They cannot be copied, or are being replaced.
+    Attributes:
+        folder: The folder; it need not exist.
+        sweep: Id of the start of a sweep.
+        beside: Names of files that Hydra writes there.
+        started: Time at which the cell began.
     """
-    files = hashes_in(_finished(source)).items()
-    results = {name: hashes[0] for name, hashes in files if hashes and name in NAMES}
-    ledger_of(folder).copy(source, results)
+
+    folder: Path
+    sweep: str = ""
+    beside: Sequence[str] = ()
+    started: str = field(default_factory=now)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger of the folder."""
+        return ledger_of(self.folder)
+
+    def require_free(self, remedy: str) -> None:
+        """Check that the cell may write here.
+
+        Earlier versions did not list all files: in the folder of such a cell, those with a name
+        that is needed are set aside later. `remedy` is advice for the message.
+
+        Raises:
+            ForeignFilesError: Files of other origin have names that the cell needs.
+        """
+        if _is_earlier(self.ledger):
+            return
+        self.ledger.require_free([*NAMES, *self.beside], remedy)
+        heartbeat = self.folder / PROGRESS
+        # Its name stays listed after the end of the cell.
+        if os.path.lexists(heartbeat) and "written" not in read_json(heartbeat):
+            raise ForeignFilesError(
+                f"{heartbeat} was not written by this project: {remedy}, or move it away"
+            )
+
+    def set_edited_aside(self) -> None:
+        """Set aside edited files of Hydra before it replaces them."""
+        self.ledger.set_edited_aside(replaced(self.beside))
+
+    def reserve(self) -> None:
+        """List the files that Hydra and the heartbeat write, before the identity is known.
+
+        Called before Hydra writes, and again after it, to record the content of its files. The
+        record of a finished cell is kept: it may have the same identity.
+
+        Raises:
+            OSError: The folder cannot be written, or `status.json` is of other origin.
+        """
+        if _is_earlier(self.ledger):
+            _take_over(self.ledger)
+        found = self.ledger.read()
+        running = (found.get("state"), found.get("pid")) == ("running", os.getpid())
+        if running or holds_finished(self.folder):
+            self.ledger.save(found, _changing(self.beside), as_is=replaced(self.beside))
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Remove the files of an earlier attempt, and set the state "running".
+
+        Raises:
+            OSError: The folder cannot be written, or `status.json` is of other origin.
+        """
+        others = _changing(self.beside)
+        self.ledger.remove([name for name in self.ledger.listed() if name not in others])
+        self.ledger.save(self._facts("running", runs=[]), others, as_is=replaced(self.beside))
+
+    def note_run(self, run: str) -> None:
+        """Record the folder of the tracker's run, below the cell's or elsewhere."""
+        found = self.ledger.read()
+        self.ledger.save(found | {"runs": [*found.get("runs", ()), run]})
+
+    def mark_done(self, key: str, **facts: Any) -> None:
+        """Record that the cell is finished, with its identity and further facts."""
+        self._mark("done", key=key, **facts)
+
+    def mark_failed(self, error: str, state: str = "failed") -> None:
+        """Record that the cell is "failed" or "interrupted", and the reason in one line.
+
+        The record of a finished cell is kept inside: it may have the same identity, if the failure
+        came before that was known.
+        """
+        before = _finished(self.folder)
+        self._mark(state, error=error, **({"before": before} if before else {}))
+
+    def keep(self) -> None:
+        """Make the finished cell part of this sweep, and of no other."""
+        found = _finished(self.folder)
+        self.ledger.remove(["error.txt"])
+        self.ledger.save(found | {"sweep": self.sweep, "kept": True})
+
+    def copy_from(self, source: Path) -> None:
+        """Copy the results of a finished cell, without its tracker's files.
+
+        Raises:
+            OSError: A file cannot be copied, or is being replaced.
+        """
+        files = hashes_in(_finished(source)).items()
+        results = {name: hashes[0] for name, hashes in files if hashes and name in NAMES}
+        self.ledger.copy(source, results)
+
+    def _facts(self, state: str, **facts: Any) -> dict[str, Any]:
+        where = {"host": socket.gethostname(), "pid": os.getpid(), "started": self.started}
+        return {"state": state, "sweep": self.sweep, **where, **facts}
+
+    def _mark(self, state: str, **facts: Any) -> None:
+        found = self.ledger.read()
+        runs = {"runs": found["runs"]} if "runs" in found else {}
+        self.ledger.save(self._facts(state, finished=now(), **facts) | runs, _changing(()))
 
 
-def _facts(state: str, sweep: str, started: str, **facts: Any) -> dict[str, Any]:
-    where = {"host": socket.gethostname(), "pid": os.getpid(), "started": started}
-    return {"state": state, "sweep": sweep, **where, **facts}
-
-
-def _mark(folder: Path, facts: dict[str, Any]) -> None:
-    ledger = ledger_of(folder)
-    found = ledger.read()
-    runs = {"runs": found["runs"]} if "runs" in found else {}
-    ledger.save(facts | runs, _changing(()))
-
-
-def _changing(beside: Sequence[str]) -> Collection[str]:
-    """Return names of files that change while a cell runs, and are not of its results."""
-    return [*beside, _PROGRESS, partial_name(_PROGRESS)]
+def _changing(beside: Sequence[str]) -> list[str]:
+    """Return names of files that change while a cell runs, and are no results."""
+    return [*beside, PROGRESS, partial_name(PROGRESS)]
 
 
 def replaced(beside: Sequence[str]) -> list[str]:
-    """Return names of the files that Hydra replaces; to its log it appends."""
+    """Return the names of files that Hydra replaces; it appends to its log."""
     return [name for name in beside if name.endswith(".yaml")]
 
 
 def _is_earlier(ledger: Ledger) -> bool:
-    """Return whether a record was written by a version that listed only results."""
+    """Return whether a record is of a version that listed only results."""
     found = ledger.read()
-    return bool(found) and _PROGRESS not in hashes_in(found)
+    return bool(found) and PROGRESS not in hashes_in(found)
 
 
 def _take_over(ledger: Ledger) -> None:
-    """List the results that an earlier version recorded; set aside what may be of any origin."""
+    """List the results that an earlier version recorded; set aside files of unknown origin."""
     found = ledger.read()
     recorded = found if "files" in found else found.get("before", {})
     files = {name: hashes for name, hashes in hashes_in(recorded).items() if hashes}
@@ -257,7 +200,7 @@ def _take_over(ledger: Ledger) -> None:
 
 
 def _finished(folder: Path) -> dict[str, Any]:
-    """Return the status of the finished cell in a folder; empty where there is none."""
+    """Return the record of the finished cell in a folder; empty if there is none."""
     status = read_status(folder)
     before = status.get("before")
     status = before if isinstance(before, dict) else status
@@ -265,9 +208,7 @@ def _finished(folder: Path) -> dict[str, Any]:
 
 
 class Index:
-    """Names the folder in which each identity was finished last.
-
-    A cache that cannot be written to has an index that finds, and learns nothing.
+    """Folders in which each identity was finished last; of a read-only cache, it stays as it is.
 
     Args:
         root: Folder of the cache.
@@ -277,23 +218,23 @@ class Index:
         self.root = root / "cells"
 
     def find(self, key: str) -> Path | None:
-        """Return the folder of a whole cell of this identity, if there is one."""
+        """Return the folder of an intact finished cell of this identity, or None."""
         folder = read_json(self._entry(key)).get("folder")
         if not isinstance(folder, str) or not is_whole(Path(folder), key):
             return None
         return Path(folder)
 
     def record(self, key: str, folder: Path) -> None:
-        """Remember where a cell was finished."""
+        """Record the folder of a finished cell."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             write_json(self._entry(key), {"folder": str(folder.absolute())})
         except OSError:
-            return  # the cell itself is whole; a rerun elsewhere will not find it, no more
+            return  # the cell itself is finished; only a rerun elsewhere does not find it
 
     @contextmanager
     def claim(self, key: str) -> Iterator[None]:
-        """Let one process at a time work at an identity; the system frees that of a dead one."""
+        """Lock an identity for this process; the system frees the lock of a dead process."""
         from filelock import FileLock
 
         try:

@@ -1,9 +1,9 @@
-"""Safetensors files with a checksum of all their bytes, which shows damage from outside.
+"""Safetensors files with a checksum of all their bytes, which detects damage.
 
-The metadata of such a file holds, as JSON under `stitching`, what the content depends on (`parts`)
-and a `checksum`: XXH3 (128 bits, hex) of the whole file, with zeros in place of these digits. So
-names, types, shapes, padding and length count as much as the values. The hash takes 18 GB/s where
-SHA-256 takes 1.7; it detects accidents, not forgery.
+The metadata of such a file has, as JSON under `stitching`, what the content depends on (`parts`)
+and a `checksum`: XXH3 (128 bits, hex) of the whole file, with zeros in place of these digits. It
+covers names, types, shapes, padding and length as well as values. The hash runs at 18 GB/s
+(SHA-256: 1.7); it detects accidents, not forgery.
 """
 
 import contextlib
@@ -20,18 +20,18 @@ from torch import Tensor
 #: Named tensors, the content of a file.
 Tensors = dict[str, Tensor]
 
-#: What distinguishes one state of a file from another: a change of its bytes changes one of them.
+#: Device, inode, size, mtime and ctime of a file: a change of its bytes changes one of them.
 State = tuple[int, int, int, int, int]
 
 _DIGITS = 32
 _ZEROS = b"0" * _DIGITS
-#: In front of the digits. One key of metadata: several would be written in any order.
+#: Text before the digits. One key of metadata, as the order of several is not defined.
 _KEY = "stitching"
 _MARK = b'"stitching":"{\\"checksum\\": \\"'
 #: Bytes hashed at a time.
 _CHUNK = 2**22
-#: A file that was written so shortly before is looked at again: its next change might not show,
-#: for some file systems count time in seconds.
+#: A file written less than this time ago is checked again: some file systems count time in
+#: seconds, so that its next change might not show.
 _TICK_NS = 2 * 10**9
 #: Bytes of a tensor up to which it is copied into memory; larger ones stay mapped files.
 _LARGEST_COPY = 2**31
@@ -40,18 +40,18 @@ _LARGEST_HEADER = 100_000_000
 
 
 class DamagedFile(ValueError):
-    """A file is not what was written; the message says in which way."""
+    """A file is not what was written; the message is the reason."""
 
 
 class NoChecksum(DamagedFile):
-    """A file that is whole in form but has no checksum: of an earlier version."""
+    """A well-formed file without a checksum, of an earlier version."""
 
 
 class Content(NamedTuple):
-    """What a file holds.
+    """Content of a file.
 
     Attributes:
-        tensors: By name, on the CPU; empty where only `head` was read.
+        tensors: By name, on the CPU; empty with `head`.
         shapes: Their shapes by name.
         parts: What the content depends on.
     """
@@ -62,7 +62,7 @@ class Content(NamedTuple):
 
 
 def state_of(path: Path) -> State:
-    """Return what changes when the file does.
+    """Return the state of a file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -72,11 +72,11 @@ def state_of(path: Path) -> State:
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], parts: Mapping[str, Any]) -> None:
-    """Write tensors and their checksum, and wait until they are on the disk.
+    """Write tensors and their checksum, and flush them to disk.
 
     Args:
-        path: Another name than readers look for: the file is whole only on return.
-        tensors: By name.
+        path: A temporary name: the file is complete only on return.
+        tensors: Tensors by name.
         parts: What they depend on, as plain values.
 
     Raises:
@@ -92,26 +92,21 @@ def write(path: Path, tensors: Mapping[str, Tensor], parts: Mapping[str, Any]) -
         file.seek(at)
         file.write(digits)
         file.flush()
-        # Else a power cut after the rename may leave the name with zeros behind it.
+        # Else a loss of power after the rename may leave a file of zeros.
         os.fsync(file.fileno())
 
 
-def read(path: Path) -> Content:
-    """Return the content of a file that is whole.
+def read(path: Path, *, head: bool = False) -> Content:
+    """Check a file and return its content.
+
+    Args:
+        path: The file.
+        head: Whether to leave the tensors out.
 
     Raises:
-        DamagedFile: It is not, or was cut short meanwhile.
+        DamagedFile: It is damaged, or was truncated meanwhile.
         FileNotFoundError: There is no such file.
     """
-    return _content(path, head=False)
-
-
-def head(path: Path) -> Content:
-    """Return the content of a file that is whole, without its tensors; errors as in `read`."""
-    return _content(path, head=True)
-
-
-def _content(path: Path, head: bool) -> Content:
     from safetensors import SafetensorError, safe_open
 
     verify(path)
@@ -126,12 +121,12 @@ def _content(path: Path, head: bool) -> Content:
 
 
 def _kept(tensor: Tensor) -> Tensor:
-    # A mapped file that is cut short later would end the process, a copy of a huge one might too.
+    # A mapped file that is truncated later would kill the process; so might a copy of a huge one.
     return tensor.clone() if tensor.nbytes <= _LARGEST_COPY else tensor
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the system can."""
+    """Flush the names in a folder to disk, if the system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -141,11 +136,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def verify(path: Path) -> None:
-    """Check the checksum of a file: once per process, and again whenever the file has changed.
+    """Check the checksum of a file: once per process, and again after the file has changed.
 
     Raises:
-        DamagedFile: Cut short, or with other bytes than were written.
-        NoChecksum: Without a checksum, as earlier versions wrote them.
+        DamagedFile: It is truncated, or has other bytes than were written.
+        NoChecksum: It has none, as in earlier versions.
         FileNotFoundError: There is no such file.
         PermissionError: It may not be read.
     """
@@ -159,7 +154,7 @@ def verify(path: Path) -> None:
         raise type(known[1])(*known[1].args)
 
 
-#: What was found of each file, and in which state.
+#: Problem of each checked file, and the state in which it was checked.
 _verdicts: dict[Path, tuple[State, DamagedFile | None]] = {}
 
 
@@ -179,7 +174,7 @@ def _problem(path: Path) -> DamagedFile | None:
 
 
 def _checksum(path: Path) -> tuple[bytes, int]:
-    """Return the digits that a file should hold, and their place in it."""
+    """Return the correct digits of a file, and their place in it."""
     found = xxhash.xxh3_128()
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")

@@ -1,16 +1,14 @@
-"""Text that every locale can write: files are UTF-8, terminals may not be."""
+"""Encoding of text: files are UTF-8, terminals may not be."""
 
 import io
 import sys
 
-__all__ = ["as_utf8", "make_printable"]
-
 
 def as_utf8(text: str) -> bytes:
-    r"""Return text in UTF-8, whatever it holds.
+    r"""Return any text in UTF-8.
 
-    Bytes of file names that Python could not decode, as in the locale C, are taken as the UTF-8
-    they mostly are; what still cannot be encoded is written as an escape such as `\udc80`.
+    Bytes of file names that Python could not decode, as in the locale C, are taken as UTF-8;
+    characters that still cannot be encoded become escapes such as `\udc80`.
     """
     try:
         found = text.encode("utf-8", "surrogateescape")
@@ -20,7 +18,7 @@ def as_utf8(text: str) -> bytes:
 
 
 def make_printable() -> None:
-    """Let this process print any text: a terminal that has no sign for it gets an escape."""
+    """Let this process print any text: characters that a terminal lacks become escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,11 +1,11 @@
-"""Words of error messages that several modules share."""
+"""Suggestions in error messages: ", did you mean NAME?"."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 def closest(wanted: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like `wanted`, whatever its case; None if none is."""
+    """Return the known name most similar to `wanted`, whatever its case; None if none is."""
     names = {name.casefold(): name for name in known}
     found = get_close_matches(wanted.casefold(), names, n=1, cutoff=0.55)
     return names[found[0]] if found else None
@@ -15,9 +15,9 @@ def nearest(wanted: str, known: Iterable[str], prefix: str = "") -> str:
     """Return ", did you mean NAME?" for a message; empty if no name is close.
 
     Args:
-        wanted: The name that is not known.
+        wanted: The unknown name.
         known: All known names.
-        prefix: Put before the name, such as `map.`.
+        prefix: Text before the name, such as `map.`.
     """
     found = closest(wanted, known)
     return f", did you mean {prefix}{found}?" if found else ""
@@ -26,7 +26,7 @@ def nearest(wanted: str, known: Iterable[str], prefix: str = "") -> str:
 def nearest_key(wanted: str, known: Iterable[str]) -> str:
     """Return ", did you mean KEY?" for a key with dots.
 
-    A key that ends the same counts as nearest, then one beside it, then one that reads alike.
+    Preferred are keys with the same end, then similar ones beside it, then similar ones anywhere.
     """
     keys = list(known)
     parent, _, leaf = wanted.rpartition(".")

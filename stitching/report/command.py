@@ -1,6 +1,6 @@
-"""Everything that is told of a sweep: tables, figures, answers to the claims, and the page.
+"""The command `python -m stitching.report`: tables, figures, claims and pages of sweeps.
 
-`python -m stitching.report DIR` runs it, and so does the end of a sweep.
+The end of a sweep writes the same with `report_sweeps`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,23 @@ import json
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from stitching import claims
-from stitching.report.files import add_arguments, report_folders
+from stitching.report.grid_report import Page, report_grid, write_raw, written
+from stitching.report.limits import MOST_FIGURES, left_out
 from stitching.report.page import write_page
+from stitching.report.protocol_tables import markdown, raw, summary
 from stitching.report.summary import summary_of
-from stitching.results.output import CLAIMS, Output
-from stitching.results.reading import read_cells
+from stitching.results.frame import Raw
+from stitching.results.grid import Grid, grid_of, read_grid
+from stitching.results.output import CLAIMS, PROTOCOLS, VARIANTS, Output
+from stitching.results.protocols import Comparison
+from stitching.results.reading import Cell, read_cells
+from stitching.results.variants import Variant, split
 
-__all__ = ["main", "report_sweeps"]
+#: Lines of what was left out that the console shows of one grid.
+_NOTES = 30
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,17 +36,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Command line arguments without the program's name; None takes those of the process.
 
     Returns:
-        0, also where cells failed: the summary names them. 1 where none has finished.
+        0, also where cells failed: the summary names them. 1 where a single sweep has no tables,
+        because no cell has finished or cells differ: its page lists the cells.
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: Cells of one pair of models that differ in results, or no cell at all.
+        ForeignFilesError: A file of other origin has the name of one to write.
+        ValueError: No cell at all; or, of several sweeps, one without a finished cell, cells of
+            one pair of models that differ, or protocols on different data sets.
     """
     parser = argparse.ArgumentParser(
         "python -m stitching.report",
         description="Make tables, figures and a page from finished cells; compare protocols.",
     )
-    add_arguments(parser)
+    parser.add_argument(
+        "dirs", metavar="DIR", type=Path, nargs="+", help="folder of a sweep, with its cells in it"
+    )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="draw heatmaps, pictures and figures, and open resamples, however many cells there "
+        "are",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in a browser")
     options = parser.parse_args(argv)
     code = 0
@@ -55,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report_sweeps(folders: Sequence[Path], *, pictures: bool = False) -> list[Path]:
-    """Write and print all that is told of sweeps; return their pages.
+    """Write and print tables, figures, claims and pages of sweeps; return the pages.
 
     Args:
         folders: Of the sweeps.
@@ -63,22 +82,28 @@ def report_sweeps(folders: Sequence[Path], *, pictures: bool = False) -> list[Pa
 
     Raises:
         FileNotFoundError: No such folder.
-        ValueError: No finished cell, or cells of one pair of models that differ in results.
+        ForeignFilesError: A file of other origin has the name of one to write; none was written.
+        ValueError: No finished cell, cells of one pair of models that differ in results, or
+            protocols on different data sets.
     """
-    reported = report_folders(folders, pictures=pictures)
-    print(reported.text)
+    for folder in folders:
+        Output(folder).require_free()
+    sweeps = [_Sweep.of(read_grid(folder)) for folder in folders]
+    for sweep in sweeps:
+        sweep.require_free()
+    less = _write_tables(sweeps, pictures=pictures)
     pages = []
-    for found in reported.folders:
-        folder = found.grid.folder
-        if not reported.less:
-            _answer_claims(folder)
-        pages.append(write_page(folder, found.grid.read, found.grid.notes, grids=found.parts))
-        print("\n" + "\n".join([*summary_of(found.grid.read), f"page: {pages[-1]}"]))
+    for sweep in sweeps:
+        grid = sweep.grid
+        if not less:
+            _answer_claims(grid.folder)
+        pages.append(write_page(grid.folder, grid.read, grid.notes, grids=sweep.parts))
+        print("\n" + "\n".join([*summary_of(grid.read), f"page: {pages[-1]}"]))
     return pages
 
 
 def report_failures(folder: Path) -> Path:
-    """Write the page of a sweep that has no tables, and print what became of its cells.
+    """Write the page of a sweep that has no tables, and print the states of its cells.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -90,20 +115,140 @@ def report_failures(folder: Path) -> Path:
     return page
 
 
+class _Sweep(NamedTuple):
+    """Cells of a sweep.
+
+    Attributes:
+        grid: All of them.
+        parts: One grid for each protocol and seed.
+        rest: Cells of unknown protocol and seed.
+    """
+
+    grid: Grid
+    parts: dict[Variant, Grid]
+    rest: list[Cell]
+
+    @classmethod
+    def of(cls, grid: Grid) -> _Sweep:
+        parts, rest = split(grid.read)
+        if len(parts) == 1:
+            return cls(grid, {variant: grid for variant in parts}, rest)
+        grids = {variant: grid_of(grid.folder, cells) for variant, cells in parts.items()}
+        return cls(grid, grids, rest)
+
+    def require_free(self) -> None:
+        """Check that no file of the report replaces one of other origin, or another of its own.
+
+        Raises:
+            ForeignFilesError: A file of other origin has the name of one to write.
+            ValueError: Two protocols would have the same folder.
+        """
+        output, several = Output(self.grid.folder), len(self.parts) > 1
+        labels: dict[str, str] = {}
+        for variant, part in self.parts.items():
+            # Names that differ in capitals alone are one name on some systems.
+            other = labels.setdefault(variant.folder.casefold(), variant.label)
+            if other != variant.label:
+                raise ValueError(
+                    f"the protocols {other!r} and {variant.label!r} would have the same folder "
+                    f"{VARIANTS}/{variant.folder}: give one another protocol.name"
+                )
+            place = output.variant(variant.folder) if several else output
+            place.require_free(measures=[measure.key for measure in part.measured])
+
+
+def _write_tables(sweeps: Sequence[_Sweep], *, pictures: bool) -> str:
+    """Write and print tables and figures; return why some were left out, or ""."""
+    grids = [grid for sweep in sweeps for grid in sweep.parts.values()]
+    less = "" if pictures else left_out(grids)
+    figures = pictures or (not less and len(grids) <= MOST_FIGURES)
+    for grid in grids:
+        grid.compared = not less
+        grid.notes += [less] if less else []
+    compared = _comparison(sweeps)
+    blocks, paths, swept = [], [], False
+    for sweep in sweeps:
+        pages = _report_sweep(sweep, pictures=not less, figures=figures)
+        blocks += [block for page in pages for block in _blocks(page, less, brief=len(pages) > 1)]
+        swept = swept or any(page.swept for page in pages)
+    if compared is not None and not swept and not (less and len(compared.protocols) > 1):
+        paths = _write_comparison(compared, sweeps[0].grid.folder, every_cell=not less)
+        blocks += [summary(compared), written(paths)]
+    for sweep in sweeps:
+        folder = sweep.grid.folder
+        Output(folder).remove([name for name in PROTOCOLS if folder / name not in paths])
+    print("\n\n".join(block for block in [*blocks, less] if block))
+    return less
+
+
+def _comparison(sweeps: Sequence[_Sweep]) -> Comparison | None:
+    """Return the protocols of all sweeps side by side; None where there is only one."""
+    if len(sweeps) == 1:
+        parts = sweeps[0].parts
+        return Comparison(parts) if len(parts) > 1 else None
+    cells, _ = split(cell for sweep in sweeps for cell in sweep.grid.read)
+    if len(cells) == 1:
+        return None
+    place = sweeps[0].grid.folder
+    return Comparison({variant: grid_of(place, found) for variant, found in cells.items()})
+
+
+def _write_comparison(compared: Comparison, folder: Path, *, every_cell: bool) -> list[Path]:
+    for grid in compared.grids.values():
+        grid.require_unique()  # cells of one protocol and pair may lie in two folders
+    files = {"protocols.md": markdown(compared)}
+    if every_cell:
+        files["protocols.csv"] = raw(compared)
+    return Output(folder).write(files)
+
+
+def _report_sweep(sweep: _Sweep, *, pictures: bool, figures: bool) -> list[Page]:
+    """Write one report, or one per protocol and seed into folders below."""
+    grid, parts, rest = sweep
+    output = Output(grid.folder)
+    if len(parts) == 1:
+        output.remove_variants(())
+        return [report_grid(grid, output, pictures=pictures, figures=figures)]
+    whole = Raw(grid)
+    paths = write_raw(whole, output)
+    output.remove_others(paths)
+    output.remove_variants([variant.folder for variant in parts])
+    notes = [f"{cell.path.name} {cell.state}: {cell.reason}" for cell in rest]
+    first = Page(f"{grid.folder}: {len(parts)} protocols or seeds", "", notes, paths)
+    return [first] + [
+        report_grid(
+            part,
+            output.variant(variant.folder),
+            variant.label,
+            whole=whole,
+            pictures=pictures,
+            figures=figures,
+        )
+        for variant, part in parts.items()
+    ]
+
+
+def _blocks(page: Page, less: str, *, brief: bool) -> list[str]:
+    """Return what the console shows of a report; of one among several only the heading."""
+    notes = [note for note in page.notes if note != less]
+    if len(notes) > _NOTES:
+        notes[_NOTES:] = [f"and {len(notes) - _NOTES} more, in table.md"]
+    if not brief:
+        return [page.heading, page.body, "\n".join(notes), written(page.paths)]
+    place = f"  {page.paths[0].parent}: {len(page.paths)} files"
+    return ["\n".join([page.heading, *notes, place])]
+
+
 def _answer_claims(folder: Path) -> None:
-    """Ask the claims of a sweep, and of those that they were last asked of together with it."""
+    """Answer the claims from this sweep and all others that its `claims.json` holds answers of."""
     try:
-        claims.answer(_asked(folder))
-    except (ValueError, OSError) as error:
-        Output(folder).remove(CLAIMS)  # of cells that are no more
-        print(f"no claims: {error}")
-
-
-def _asked(folder: Path) -> list[Path]:
-    """Return the folders that the claims of a sweep were last asked of, itself first."""
-    try:
-        known = json.loads((folder / "claims.json").read_text(encoding="utf-8"))["claims"]
+        known = json.loads((folder / CLAIMS[1]).read_text(encoding="utf-8"))["claims"]
         others = {str(answer["folder"]) for claim in known for answer in claim["answers"]}
     except (OSError, ValueError, KeyError, TypeError):
         others = set()
-    return [folder, *(Path(x) for x in sorted(others - {str(folder)}) if Path(x).is_dir())]
+    rest = [Path(x) for x in sorted(others - {str(folder)}) if Path(x).is_dir()]
+    try:
+        claims.answer([folder, *rest])
+    except (ValueError, OSError) as error:
+        Output(folder).remove(CLAIMS)  # they are of cells that are gone
+        print(f"no claims: {error}")

@@ -7,36 +7,29 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from stitching.report import tables
 from stitching.report.drawing.curves import setting_curve
 from stitching.report.drawing.pictures import picture_grid
 from stitching.report.figures import draw_figures
+from stitching.report.figures.pictures import read_pictures
 from stitching.report.heatmaps import heatmap
 from stitching.report.latex import latex
 from stitching.report.limits import LARGEST_SIDE
-from stitching.results import formats
 from stitching.results.configs import swept_setting
 from stitching.results.frame import Raw
-from stitching.results.grid import Grid, Pair
-from stitching.results.marks import legend
+from stitching.results.grid import Grid
 from stitching.results.output import Output, picture_name
 
-if TYPE_CHECKING:
-    from PIL import Image
 
-__all__ = ["Page", "report_grid", "write_raw", "written"]
-
-
-@dataclass(frozen=True)
+@dataclass
 class Page:
-    """What a report wrote.
+    """Text and files of a report.
 
     Attributes:
-        heading: One line: how many cells finished, and what they have in common.
+        heading: One line: how many cells finished, and the settings that they share.
         body: Tables for the console.
-        notes: What was left out.
+        notes: Notes on what was left out.
         paths: Files.
         swept: Whether every pair has several cells, which curves show instead of tables.
     """
@@ -90,11 +83,12 @@ def report_grid(
         pairs = len(grid.encoders) * len(grid.decoders)
         heading = f"{pairs - len(grid.absent)} of {pairs} cells finished"
         heading += f": {tables.setting_of(grid)}"
-        notes = [*tables.not_measured(grid), *grid.notes]
-        page = Page(heading, _console(grid), notes, [])
-    paths += out.write(files)
-    out.remove_others(paths)
-    return Page(page.heading, page.body, page.notes, paths, page.swept)
+        large = max(len(grid.decoders), len(grid.encoders)) > LARGEST_SIDE
+        body = "" if large else tables.print_table(grid)
+        page = Page(heading, body, [*tables.not_measured(grid), *grid.notes], [])
+    page.paths = paths + out.write(files)
+    out.remove_others(page.paths)
+    return page
 
 
 def write_raw(raw: Raw, out: Output) -> list[Path]:
@@ -105,14 +99,8 @@ def write_raw(raw: Raw, out: Output) -> list[Path]:
     return [path, *out.write({"grid.parquet": parquet.result()})]
 
 
-def _console(grid: Grid) -> str:
-    if len(grid.decoders) > LARGEST_SIDE or len(grid.encoders) > LARGEST_SIDE:
-        return ""
-    return tables.print_table(grid)
-
-
 def _curves(grid: Grid, swept: tuple[str, list[float]]) -> tuple[dict[str, bytes | str], Page]:
-    """Return pictures by name, and what the console shows."""
+    """Return curves by file name, and the text for the console."""
     import pandas as pd
 
     setting, values = swept
@@ -132,68 +120,29 @@ def _curves(grid: Grid, swept: tuple[str, list[float]]) -> tuple[dict[str, bytes
 
 
 def _heatmaps(grid: Grid) -> dict[str, bytes]:
-    files = {}
-    for measure in [m for m in grid.measured if m.pictured]:
-        values = tables.grid_values(grid, measure)
-        if not any(isinstance(value, float) for row in values for value in row):
-            continue
-        texts = tables.grid_texts(grid, measure)
-        notes = [tables.setting_of(grid), *tables.caveats(grid, measure)]
-        image = heatmap(
-            values,
-            [[value + sign for value, _, sign in row] for row in texts],
-            grid.encoders,
-            grid.decoders,
-            title=measure.label,
-            subtitle=formats.direction(measure),
-            lower_is_better=measure.lower_is_better,
-            by_column=measure.by_column,
-            floor=measure.floor,
-            small=[[interval for _, interval, _ in row] for row in texts],
-            notes=[*notes, *legend(sign for row in texts for _, _, sign in row)],
-        )
-        files[picture_name("heatmap", measure.key)] = image
-    return files
+    return {
+        picture_name("heatmap", measure.key): heatmap(grid, measure)
+        for measure in grid.measured
+        if measure.pictured
+        if any(cell.number(measure.key) is not None for cell in grid.cells.values())
+    }
 
 
 def _pictures(grid: Grid) -> dict[str, bytes]:
-    """Return `pictures.png` by its name, from the pictures that cells left, if any did.
+    """Return `pictures.png` by its name, if any cell has pictures.
 
     Raises:
         ValueError: Cells show different test images.
     """
-    originals: dict[bytes, str] = {}
-    original: Image.Image | None = None
-    stitched: dict[Pair, Image.Image | str] = dict(grid.absent)
-    for pair, cell in grid.cells.items():
-        try:
-            stitched[pair] = _open(cell.path / "picture.png")
-            original = _open(cell.path / "picture_original.png")
-        except OSError as error:
-            stitched[pair] = "missing" if isinstance(error, FileNotFoundError) else "invalid"
-            grid.notes.append(f"{cell.path.name} without pictures: {error}")
-            continue
-        originals.setdefault(original.tobytes(), cell.path.name)
-    if len(originals) > 1:
-        raise ValueError(
-            f"the cells {' and '.join(originals.values())} show different test images: sweep one "
-            "setting of `data` and `picture` per folder"
-        )
-    if original is None:
+    pictures = read_pictures(grid, grid.decoders)
+    grid.notes += pictures.unreadable
+    if pictures.original is None:
         return {}
-    tiles = [
-        [stitched[encoder, decoder] for encoder in grid.encoders] for decoder in grid.decoders
-    ]
+    tiles = [[pictures.of[e, d] for e in grid.encoders] for d in grid.decoders]
+    sheet = picture_grid(pictures.original, tiles, grid.encoders, grid.decoders)
     buffer = io.BytesIO()
-    picture_grid(original, tiles, grid.encoders, grid.decoders).save(buffer, format="png")
+    sheet.save(buffer, format="png")
     return {"pictures.png": buffer.getvalue()}
-
-
-def _open(path: Path) -> Image.Image:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.convert("RGB")
 
 
 def written(paths: Sequence[Path]) -> str:

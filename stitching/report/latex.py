@@ -1,4 +1,4 @@
-r"""Tables for papers: `table.tex`, to be read by `\input`."""
+r"""Tables for papers: `table.tex`, for `\input`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from stitching.results import formats
 from stitching.results.grid import Grid
 from stitching.results.marks import BEST, BIAS, FLOOR, TIE, legend
 from stitching.results.measures import Measure
-
-__all__ = ["latex"]
 
 _CHARACTERS = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -32,15 +30,15 @@ _HEAD = r"""% One table per measure. Needs \usepackage{booktabs}, and \usepackag
 
 
 def latex(grid: Grid, name: str = "", measures: Sequence[Measure] | None = None) -> str:
-    r"""Return measures as LaTeX, a `table` each, with the caption and the label of one.
+    r"""Return measures as LaTeX, a `table` each, with caption and label.
 
-    A number stands above its 95 % interval; the best of a column is bold, where resamples tell
-    which that is. Labels are `tab:MEASURE`, such as `tab:latent-r2`.
+    A number stands above its 95 % interval; the best of a column is bold, where resamples resolve
+    it. Labels are `tab:MEASURE`, such as `tab:latent-r2`.
 
     Args:
-        grid: What to show.
-        name: Of one grid among several of a sweep; it is in captions and at the end of labels.
-        measures: Which; all if None.
+        grid: Cells.
+        name: Name of one grid among several of a sweep, for captions and labels.
+        measures: Measures to show; all if None.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
@@ -57,17 +55,18 @@ def _table(grid: Grid, measure: Measure, name: str) -> str:
     texts = tables.grid_texts(grid, measure)
     n = len(grid.decoders)
     rows = [
-        line
-        for encoder, row in zip(grid.encoders, texts, strict=True)
-        for line in _rows(encoder, row)
+        line for name, row in zip(grid.encoders, texts, strict=True) for line in _rows(name, row)
     ]
     signs = "".join(sign for row in texts for _, _, sign in row)
-    said = [formats.direction(measure), tables.setting_of(grid), name]
-    caption = ". ".join(f"{x[0].upper()}{escaped(x[1:])}" for x in [measure.label, *said] if x)
+    parts = [measure.label, formats.direction(measure), tables.setting_of(grid), name]
+    caption = ". ".join(f"{x[0].upper()}{escaped(x[1:])}" for x in parts if x)
     if f"{measure.key}.low" in grid.frame:
         caption += r". In brackets: 95\,\% intervals over resamples of the test images"
     notes = [*tables.caveats(grid, measure), *legend(signs)]
-    below = "; ".join(_sign(note) for note in notes)
+    below = "; ".join(
+        escaped(note.replace(f"{BEST} ", "bold: ", 1) if note.startswith(BEST) else note)
+        for note in notes
+    )
     label = re.sub(r"[^A-Za-z0-9]+", "-", f"{measure.key} {name}").strip("-")
     return "\n".join(
         [
@@ -91,7 +90,7 @@ def _table(grid: Grid, measure: Measure, name: str) -> str:
 
 
 def _rows(encoder: str, row: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Return numbers, and a line of their intervals below, if there are any."""
+    """Return a line of numbers, and one of their intervals, if there are any."""
     numbers = [_number(value, signs) for value, _, signs in row]
     lines = [" & ".join([escaped(encoder), *numbers])]
     if any(interval for _, interval, _ in row):
@@ -114,10 +113,6 @@ def _minus(text: str) -> str:
     return _MINUS.sub(r"\1$-$", escaped(text).replace("{[}", "["))
 
 
-def _sign(note: str) -> str:
-    return escaped(note.replace(f"{BEST} ", "bold: ", 1) if note.startswith(BEST) else note)
-
-
 def escaped(text: str) -> str:
-    """Return a text such that LaTeX prints it as it is."""
+    """Return a text with LaTeX's special characters escaped."""
     return text.translate(_CHARACTERS)

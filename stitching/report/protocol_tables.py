@@ -12,8 +12,6 @@ from stitching.results.measures import Measure, headline
 from stitching.results.protocols import Comparison, Effect
 from stitching.results.variants import Variant
 
-__all__ = ["markdown", "raw", "summary"]
-
 _COLUMNS = (
     "measure", "protocol", "seeds", "encoder", "decoder", "value", "low", "high",
     "difference", "difference_low", "difference_high", "paired",
@@ -21,7 +19,7 @@ _COLUMNS = (
 
 
 def markdown(compared: Comparison) -> str:
-    """Return what each protocol moves, and every cell under every protocol."""
+    """Return the effects of protocols, and every cell under every protocol."""
     usual = compared.protocols[0]
     names = [_short(label, usual) for label in compared.protocols]
     lines = ["# Protocols side by side", ""]
@@ -51,7 +49,7 @@ def markdown(compared: Comparison) -> str:
 
 
 def entry(compared: Comparison, protocol: str, pair: Pair, measure: Measure) -> str:
-    """Return a measure of a pair under a protocol: with its interval, or over its seeds."""
+    """Return a measure of a pair under a protocol, with its interval or the range over seeds."""
     grids = compared.of_protocol(protocol)
     cells = [grid.cells[pair] for grid in grids if pair in grid.cells]
     if not cells:
@@ -65,7 +63,7 @@ def entry(compared: Comparison, protocol: str, pair: Pair, measure: Measure) -> 
 
 
 def _notes(compared: Comparison, measure: Measure) -> list[str]:
-    """Return which protocols judge by a measure, and its caveats, with where they hold."""
+    """Return the protocols with this headline measure, and its caveats by protocol."""
     usual = compared.protocols[0]
     found: dict[str, list[str]] = {}
     judging = []
@@ -86,16 +84,13 @@ def _effects(compared: Comparison, names: list[str]) -> list[str]:
     lines += [
         f"Mean over cells of two different models of the difference to {names[0]}, cell by cell; "
         "percentages differ by points. Bold: the interval leaves out 0. Both sides rest on the "
-        "same resamples of the test images, but where (i) says that they do not and count as "
-        "independent."
+        "same resamples of the test images; those with (i) do not, and count as independent."
     ]
     rows = []
     for (measure, encoders), found in _by_row(compared).items():
-        first = next(iter(found.values()))
         counts = sorted({effect.n_cells for effect in found.values()})
-        row = [measure.key, encoders, " or ".join(map(str, counts)), _level(first)]
-        for label in compared.protocols[1:]:
-            row.append(_moved(found[label]) if label in found else "missing")
+        row = [measure.key, encoders, " or ".join(map(str, counts)), _level(found)]
+        row += [_moved(found.get(label)) for label in compared.protocols[1:]]
         rows.append(row)
     lines += ["", *markdown_table(["measure", "encoders", "cells", *names], rows, left=2)]
     apart = [f"`{measure.key}`" for measure in compared.measures if measure.by_column]
@@ -111,17 +106,20 @@ def _by_row(compared: Comparison) -> dict[tuple[Measure, str], dict[str, Effect]
     return rows
 
 
-def _level(effect: Effect) -> str:
+def _level(found: dict[str, Effect]) -> str:
+    """Return the mean under the first protocol."""
+    effect = next(iter(found.values()))
     value = effect.reference.value
     if value is None:
         return "missing"
     return with_interval(value, effect.reference.interval(), effect.measure)[0]
 
 
-def _moved(effect: Effect, *, brief: bool = False) -> str:
-    found = effect.difference
-    if found.value is None:
-        return "missing"
+def _moved(effect: Effect | None, *, brief: bool = False) -> str:
+    """Return the difference to the first protocol."""
+    found = effect.difference if effect else None
+    if effect is None or found is None or found.value is None:
+        return "missing " if brief else "missing"
     text, interval = with_interval(found.value, found.ends, effect.measure)
     text = text if text.startswith("-") or float(text) == 0 else f"+{text}"
     if brief:
@@ -132,16 +130,14 @@ def _moved(effect: Effect, *, brief: bool = False) -> str:
 
 
 def summary(compared: Comparison) -> str:
-    """Return what each protocol moves as a compact table."""
+    """Return the effects of protocols as a compact table."""
     usual, *others = compared.protocols
     if not others:
         return ""
     rows = [["", "", f"{_short(usual, usual)} ", *(f"{_short(x, usual)} " for x in others)]]
     for (measure, encoders), found in _by_row(compared).items():
-        row = [measure.key, encoders, f"{_level(next(iter(found.values())))} "]
-        for label in others:
-            row.append(_moved(found[label], brief=True) if label in found else "missing ")
-        rows.append(row)
+        effects = [_moved(found.get(label), brief=True) for label in others]
+        rows.append([measure.key, encoders, f"{_level(found)} ", *effects])
     title = f"Means over cells of two models, and differences to {_short(usual, usual)}"
     return "\n".join([f"{title} (*: 95 % interval leaves out 0):", *aligned(rows, left=2)])
 
@@ -179,5 +175,5 @@ def _cell_rows(compared: Comparison) -> Iterator[list[object]]:
 
 
 def _short(label: str, usual: str) -> str:
-    """Return a label without what it shares with the reference: its switch alone."""
+    """Return a label without the prefix of the reference: the switch alone."""
     return label.removeprefix(f"{usual}, ") or "unnamed"

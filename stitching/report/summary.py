@@ -1,4 +1,4 @@
-"""What became of every cell of a sweep, in a few lines for the console."""
+"""States of the cells of a sweep, in a few lines for the console."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from stitching.report.limits import LARGEST_SIDE
 from stitching.results.formats import aligned
 from stitching.results.reading import Cell, listed, read_cells
 
-__all__ = ["summary_lines", "summary_of"]
-
-#: In the order in which they are counted; the first is good, the worst comes last.
+#: States and their words, from the best to the worst.
 _WORDS = {
     "done": "succeeded",
     "unfinished": "unfinished",
@@ -26,13 +24,7 @@ _MOST = 50
 
 
 def summary_lines(folder: str | Path) -> list[str]:
-    """Return how many cells of a sweep succeeded, and which did not and why.
-
-    Args:
-        folder: Of the sweep; no cell need have finished.
-
-    Returns:
-        As `summary_of`.
+    """Return `summary_of` the cells in a sweep's folder, and notes on what was left out.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -62,16 +54,13 @@ def summary_of(cells: Sequence[Cell]) -> list[str]:
     rows = [[_WORDS[cell.state], cell.path.name, *cell.reason.splitlines()[:1]] for cell in shown]
     lines += [f"  {line}" for line in aligned(rows, left=3)] if rows else []
     if len(bad) > len(shown):
-        lines.append(f"  and {len(bad) - len(shown)} more: {listed(_names(bad[_MOST:]))}")
+        names = listed([cell.path.name for cell in bad[_MOST:]])
+        lines.append(f"  and {len(bad) - len(shown)} more: {names}")
     return [*lines, *_map(cells)] if bad else lines
 
 
-def _names(cells: Sequence[Cell]) -> list[str]:
-    return [cell.path.name for cell in cells]
-
-
 def _map(cells: Sequence[Cell]) -> list[str]:
-    """Return the grid with a word for each pair; nothing where it does not fit a console."""
+    """Return the grid with a word for each pair; nothing where it is wider than a console."""
     encoders = list(dict.fromkeys(cell.encoder for cell in cells if cell.encoder))
     decoders = list(dict.fromkeys(cell.decoder for cell in cells if cell.decoder))
     if max(len(encoders), len(decoders)) > LARGEST_SIDE or not encoders or not decoders:
@@ -87,7 +76,7 @@ def _map(cells: Sequence[Cell]) -> list[str]:
 
 
 def _word(states: Sequence[str]) -> str:
-    """Return the worst state of a pair's cells, of several with how many are in it."""
+    """Return the worst state of a pair's cells, with its count where states differ."""
     if not states:
         return "-"
     worst = max(states, key=list(_WORDS).index)

@@ -1,4 +1,4 @@
-"""Tables of a grid, and what one must know to judge its numbers."""
+"""Tables of a grid, with notes on how far its numbers can be trusted."""
 
 from __future__ import annotations
 
@@ -21,41 +21,14 @@ from stitching.results.reading import Cell
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "caveats", "cell_texts", "grid_texts", "grid_values", "markdown", "not_measured",
-    "print_table", "setting_of",
-]  # fmt: skip
-
 CORNER = "encoder \\ decoder"
 
 
-def grid_values(grid: Grid, measure: Measure) -> list[list[float | str]]:
-    """Return a measure for all pairs of models, with a word where there is no number.
-
-    Returns:
-        One row per encoder, one column per decoder: a number, "failed", "unfinished" or
-        "missing" for a cell that has no result, "missing" for a result without this measure,
-        "invalid" for a value that is not a finite number.
-
-    Raises:
-        ValueError: Cells of one encoder and decoder differ in their results.
-    """
-    grid.require_unique()
-
-    def value(pair: Pair) -> float | str:
-        if pair not in grid.cells:
-            return grid.absent[pair]
-        cell = grid.cells[pair]
-        found = cell.number(measure.key)
-        if found is not None:
-            return found
-        return "missing" if cell.values.get(measure.key) is None else "invalid"
-
-    return [[value((encoder, decoder)) for decoder in grid.decoders] for encoder in grid.encoders]
-
-
 def cell_texts(cell: Cell, measure: Measure) -> tuple[str, str]:
-    """Return a measure of a cell as texts: a number or a word, and its interval or nothing."""
+    """Return a measure of a cell as texts: a number or a word, and its interval or nothing.
+
+    The word is "missing" without this measure, "invalid" for a value that is not a finite number.
+    """
     value = cell.number(measure.key)
     if value is None:
         return ("missing" if cell.values.get(measure.key) is None else "invalid"), ""
@@ -63,31 +36,33 @@ def cell_texts(cell: Cell, measure: Measure) -> tuple[str, str]:
 
 
 def grid_texts(grid: Grid, measure: Measure) -> list[list[tuple[str, str, str]]]:
-    """Return a measure for all pairs as texts, in the shape of `grid_values`.
+    """Return a measure for all pairs of models as texts.
 
     Returns:
-        For each pair a number or a word; its interval or nothing; and its signs.
+        One row per encoder, one column per decoder: a number or a word, as `cell_texts`, or
+        "failed", "unfinished" or "missing" for a cell without a result; the number's interval or
+        nothing; and its signs.
     """
-    return grid.once(("texts", measure), lambda: _grid_texts(grid, measure))
 
+    def texts() -> list[list[tuple[str, str, str]]]:
+        signs = marks(grid, measure)
 
-def _grid_texts(grid: Grid, measure: Measure) -> list[list[tuple[str, str, str]]]:
-    signs = marks(grid, measure)
+        def text(pair: Pair) -> tuple[str, str, str]:
+            if pair not in grid.cells:
+                return grid.absent[pair], "", ""
+            return *cell_texts(grid.cells[pair], measure), signs[pair]
 
-    def text(pair: Pair) -> tuple[str, str, str]:
-        if pair not in grid.cells:
-            return grid.absent[pair], "", ""
-        return *cell_texts(grid.cells[pair], measure), signs[pair]
+        return [[text((e, d)) for d in grid.decoders] for e in grid.encoders]
 
-    return [[text((encoder, decoder)) for decoder in grid.decoders] for encoder in grid.encoders]
+    return grid.once(("texts", measure), texts)
 
 
 def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     """Return measures as text, one table of encoders by decoders each.
 
     Args:
-        grid: What to show.
-        measures: Which; None takes those meant for the console.
+        grid: Cells.
+        measures: Measures to show; None takes those meant for the console.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
@@ -110,11 +85,11 @@ def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
 
 
 def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
-    """Return measures with intervals as Markdown, and what was left out at the end.
+    """Return measures with intervals as Markdown, and notes on what was left out at the end.
 
     Args:
-        grid: What to show.
-        measures: Which; all if None.
+        grid: Cells.
+        measures: Measures to show; all if None.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
@@ -146,12 +121,12 @@ def _escaped(text: str) -> str:
 
 
 def setting_of(grid: Grid) -> str:
-    """Return what all cells of a grid have in common, in one line."""
+    """Return the settings that all cells of a grid share, in one line."""
     return grid.once(("setting",), lambda: setting(grid.frame))
 
 
 def caveats(grid: Grid, measure: Measure) -> list[str]:
-    """Return what one must know to judge a measure: counts, bias, missing values."""
+    """Return notes on a measure: sample sizes, floor, uninformative and missing values."""
     return [*grid.once(("caveats", measure), lambda: _caveats(grid, measure))]
 
 
@@ -172,20 +147,20 @@ def _caveats(grid: Grid, measure: Measure) -> list[str]:
         notes.append(f"mean over {_words(attributes)} attributes")
         if constant and constant[1] and key in ("probe/consistency", "probe/kappa"):
             notes.append(
-                f"up to {constant[1]:g} of them uninformative: a probe gives one answer to all"
+                f"up to {constant[1]:g} of them uninformative: a probe predicts one label for all"
             )
     return notes + _chance(grid, measure) + _reasons(frame, measure)
 
 
 def not_measured(grid: Grid) -> list[str]:
-    """Return the measures that no cell has, where cells say why."""
+    """Return the measures that no cell has, with the reasons that cells give."""
     known = set(grid.measured)
     absent = [measure for measure in MEASURES if measure not in known]
     return [f"{m.key} {reason}" for m in absent for reason in _reasons(grid.frame, m)]
 
 
 def _chance(grid: Grid, measure: Measure) -> list[str]:
-    """Return how many cells are not beyond what the measure is for shuffled items."""
+    """Return how many cells are no better than the measure of shuffled items."""
     sign, end = (-1, ".null_low") if measure.lower_is_better else (1, ".null_high")
     if f"{measure.key}{end}" not in grid.frame:
         return []

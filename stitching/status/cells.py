@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from stitching.records.plan import read_json
+from stitching.records.files import read_json
 from stitching.status.machine import Machine
 
 State = Literal["done", "failed", "interrupted", "running", "dead", "missing"]

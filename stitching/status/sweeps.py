@@ -15,7 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from stitching.records.plan import Job, folders_of, job_number, read_json, read_sweep
+from stitching.records.files import read_json
+from stitching.records.plan import Job, folders_of, job_number, read_sweep
 from stitching.records.plan import Sweep as Manifest
 from stitching.status.cells import Cell, Entry, moment
 from stitching.status.machine import Machine

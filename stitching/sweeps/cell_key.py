@@ -11,34 +11,25 @@ from stitching.pipeline.cell import Cell
 from stitching.pipeline.encoding import code_version
 from stitching.pipeline.provenance import versions
 
-#: Settings that say where a cell is computed and kept, not what it finds. A device counts by its
-#: kind, whatever its number.
+#: Settings that change no result. Of the device, the kind counts, but not the number.
 _NOT_RESULTS = frozenset({"tracker", "cache", "resume", "batch_size", "device"})
 
 #: Packages of this project that results depend on.
 _COMPUTING = (
-    "compute",
-    "config",
-    "data",
-    "maps",
-    "metrics",
-    "models",
-    "pipeline",
-    "probes",
-    "weights",
-)
+    "compute", "config", "data", "maps", "metrics", "models", "pipeline", "probes", "weights",
+)  # fmt: skip
 
 
 def cell_identity(settings: dict[str, Any], cell: Cell) -> str:
     """Return SHA-256 (hex) of everything the files of a cell depend on.
 
-    These are its resolved settings, the weights of its models, ids, pixels and labels of its
-    data, the source of the code that computes (also of a user's own classes), versions of
-    libraries, and the kind of device.
+    These are its settings, the weights of its models, ids, pixels and labels of its data, the
+    source of the code that computes (a user's classes included), versions of libraries, and the
+    kind of device.
 
     Args:
-        settings: The resolved configuration, plain.
-        cell: What was built from it.
+        settings: All values of the configuration.
+        cell: The cell built from it.
     """
     frozen_models = [cell.encoder, cell.decoder, *([cell.via] if cell.via else [])]
     splits = [cell.data.split(split) for split in ("train", "test")]
@@ -60,7 +51,7 @@ def cell_identity(settings: dict[str, Any], cell: Cell) -> str:
 
 
 def _measured_with(metric: ImageMetric) -> str:
-    # A metric whose weights turn up later makes another cell: this one has no value for it.
+    # A cell without a value of a metric is another one than with its weights.
     return "unavailable" if metric.unavailable is not None else metric.space.identity
 
 
@@ -72,7 +63,7 @@ def computing_files() -> list[Path]:
 
 @cache
 def computing_code() -> str:
-    """Return SHA-256 (hex) of `computing_files`, as they were when the process first asked."""
+    """Return SHA-256 (hex) of `computing_files`, as of the first call in a process."""
     digest = hashlib.sha256()
     for path in computing_files():
         digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())

@@ -1,17 +1,18 @@
-"""Checks of the folders that a run is about to write to, before Hydra writes there itself."""
+"""Checks the folders of cells, sweeps and trainings before Hydra writes there."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
 from stitching.records import plan, status
+from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError, Ledger, hashes_in
+from stitching.records.status import CellFolder
 
-#: What Hydra writes into the folder of a sweep, and what its Optuna sweeper adds.
+#: Files of Hydra in the folder of a sweep, and those of its Optuna sweeper.
 _OF_SWEEP, _OF_SEARCH = ("multirun.yaml",), ("optimization_results.yaml",)
 
 _LOCK = ".lock"
@@ -24,18 +25,14 @@ _SUBDIR = "${encoder.name}-to-${decoder.name}_${hydra.job.num}"
 
 
 def hydra_files(hydra: Any) -> list[str]:
-    """Return names of the files that Hydra writes into the folder of a cell.
-
-    Args:
-        hydra: Its part of the configuration.
-    """
+    """Return the names of files that Hydra writes into the folder of a cell."""
     below = hydra.output_subdir
     names = [f"{below}/{name}.yaml" for name in ("config", "hydra", "overrides")] if below else []
     return [*names, f"{hydra.job.name}.log"]
 
 
 def sweep_files(config: DictConfig) -> list[str]:
-    """Return names of the files that Hydra writes into the folder of a sweep."""
+    """Return the names of files that Hydra writes into the folder of a sweep."""
     searched = config.hydra.runtime.choices.get("hydra/sweeper") != "basic"
     return [*_OF_SWEEP, *(_OF_SEARCH if searched else ())]
 
@@ -46,34 +43,35 @@ def sweep_ledger(folder: Path) -> Ledger:
 
 
 def check_run(config: DictConfig) -> None:
-    """Check the folder of a single cell, and list there what Hydra is about to write.
+    """Check the folder of a single cell, and list the files that Hydra will write.
 
     Raises:
         OSError: Files of other origin have names that the cell needs, or the folder cannot be
             written.
     """
-    folder, beside = Path(config.hydra.run.dir).absolute(), hydra_files(config.hydra)
-    status.require_free(folder, beside, "set hydra.run.dir to another folder")
-    status.set_edited_aside(folder, beside)
-    status.reserve(folder, folder.name, status.now(), beside)
+    folder = Path(config.hydra.run.dir).absolute()
+    cell = CellFolder(folder, folder.name, hydra_files(config.hydra))
+    cell.require_free("set hydra.run.dir to another folder")
+    cell.set_edited_aside()
+    cell.reserve()
 
 
 def check_training(config: DictConfig) -> None:
-    """Check the folder that Hydra logs a training in, and list there what it is about to write.
+    """Check the folder in which Hydra logs a training, and list the files that it will write.
 
     Raises:
-        OSError: Files of other origin are in the way, or the folder cannot be written.
+        OSError: Files of other origin have such names, or the folder cannot be written.
     """
     folder, names = Path(config.hydra.run.dir).absolute(), hydra_files(config.hydra)
     ledger = _training_ledger(folder)
     ledger.require_free(names, "set hydra.run.dir to another folder")
     ledger.set_edited_aside(status.replaced(names))
     folder.mkdir(parents=True, exist_ok=True)
-    ledger.save({"started": status.now()}, names)
+    ledger.save({"started": now()}, names)
 
 
 def note_training(config: DictConfig) -> None:
-    """Record the content of the files that Hydra has written for a training."""
+    """Record the content of the files that Hydra wrote for a training."""
     ledger = _training_ledger(Path(config.hydra.runtime.output_dir))
     found = ledger.read()
     if found:  # jobs of a sweep have none
@@ -84,14 +82,8 @@ def _training_ledger(folder: Path) -> Ledger:
     return Ledger(folder, "training.json", ours=("started", "files"))
 
 
-@dataclass(frozen=True)
-class Found:
-    """Folders of cells that exist where a sweep is about to start.
-
-    Attributes:
-        lost: Those that an earlier start planned, and whose record is lost.
-        cells: The others.
-    """
+class Found(NamedTuple):
+    """Existing folders of cells where a sweep starts: those whose record is lost, and others."""
 
     lost: list[Path]
     cells: list[Path]
@@ -106,7 +98,7 @@ def check_sweep(config: DictConfig, folder: Path) -> Found:
     ledger = sweep_ledger(folder)
     before = ledger.read()
     lock = folder / _LOCK
-    # To lock a file empties it, and nothing else is ever in a file that locked a sweep.
+    # Locking a file empties it: a lock of a sweep is an empty file.
     taken = [] if lock.is_file() and not lock.stat().st_size else [_LOCK]
     # `foreign` leaves out what is listed; earlier versions listed nothing.
     names = [] if before and "files" not in before else sweep_files(config)
@@ -118,35 +110,26 @@ def check_sweep(config: DictConfig, folder: Path) -> Found:
         if cell.name in planned and not status.read_status(cell):
             found.lost.append(cell)
         else:
-            status.require_free(cell, beside, REMEDY)
+            CellFolder(cell, beside=beside).require_free(REMEDY)
             found.cells.append(cell)
     return found
 
 
 def prepare_sweep(config: DictConfig, folder: Path, found: Found) -> None:
-    """Set aside what a sweep would replace and its records do not account for.
-
-    These are the files of cells whose record is lost, and edited ones of Hydra's.
-    """
+    """Set aside the files of cells whose record is lost, and edited files of Hydra."""
     for cell in found.lost:
         status.ledger_of(cell).set_aside([status.STATUS, *status.NAMES])
-    beside = hydra_files(config.hydra)
     for cell in found.cells:
-        status.set_edited_aside(cell, beside)
+        CellFolder(cell, beside=hydra_files(config.hydra)).set_edited_aside()
     sweep_ledger(folder).set_edited_aside(sweep_files(config))
 
 
 def end_sweep(folder: Path, how: str) -> None:
-    """Record that a sweep has ended, and the content of the files that Hydra wrote for it.
-
-    Args:
-        folder: Of the sweep.
-        how: "finished" or "interrupted".
-    """
+    """Record that a sweep is "finished" or "interrupted", and the content of Hydra's files."""
     ledger = sweep_ledger(folder)
     found = ledger.read()
     present = [name for name in (*_OF_SWEEP, *_OF_SEARCH) if name in hashes_in(found)]
-    ledger.save(found | {how: status.now()}, as_is=present)
+    ledger.save(found | {how: now()}, as_is=present)
 
 
 def _jobs(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -155,12 +138,12 @@ def _jobs(record: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _cell_folders(config: DictConfig, folder: Path) -> Iterator[Path]:
-    """Yield the folders that exist, and that a cell of the sweep may be written to."""
+    """Yield the existing folders that a cell of the sweep may be written to."""
     raw = OmegaConf.to_container(config.hydra.sweep, resolve=False)
     assert isinstance(raw, dict)
     usual = raw.get("subdir") == _SUBDIR
     if not usual:
-        # Which folders these are is known when jobs run: all there are may be a cell's.
+        # The folders are known only when jobs run: any existing one may be a cell's.
         subdir = Path(str(raw.get("subdir")))
         if subdir.is_absolute() or ".." in subdir.parts:
             raise ForeignFilesError(

@@ -1,6 +1,6 @@
-"""One Hydra job: build a cell, find it finished or run it, write its files.
+"""One Hydra job: builds a cell, finds it finished or runs it, and writes its files.
 
-A job leaves a `status.json` whatever happens, so that a report can tell a failed cell from one
+A job writes `status.json` in any case, so that a report can distinguish a failed cell from one
 that never ran.
 """
 
@@ -11,7 +11,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,11 @@ from stitching.config.values import check_values
 from stitching.records import status
 from stitching.records.ledger import ForeignFilesError
 from stitching.records.plan import read_manifest
+from stitching.records.status import CellFolder
 from stitching.records.text import as_utf8
 from stitching.sweeps import outputs
 from stitching.sweeps.folders import hydra_files
+from stitching.sweeps.heartbeat import follow
 from stitching.tracking.cells import log_cell
 
 if TYPE_CHECKING:
@@ -40,12 +42,12 @@ _shown: set[str] = set()
 
 
 class Terminated(KeyboardInterrupt):
-    """The process received SIGTERM, as from a queueing system: its cell ends as interrupted."""
+    """The process received SIGTERM, as from a batch system: its cell ends as interrupted."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Make `Terminated` of SIGTERM, unless something else handles it."""
+    """Raise `Terminated` on SIGTERM, unless something else handles it."""
 
     def stop(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
@@ -56,53 +58,30 @@ def terminable() -> Iterator[None]:
     yield
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Where one job writes, and what it belongs to.
-
-    Attributes:
-        folder: Of the cell.
-        sweep: Which start of a sweep it belongs to.
-        group: What the tracker calls the sweep.
-        started: When it began.
-        beside: Names of files that Hydra writes into the folder.
-    """
-
-    folder: Path
-    sweep: str
-    group: str
-    started: str
-    beside: list[str]
-
-    def begin(self) -> None:
-        status.begin(self.folder, self.sweep, self.started, self.beside)
-
-
 def run_job(cfg: DictConfig) -> float | None:
     """Run one cell and write its files into the job's output folder.
 
     Returns:
-        What a sweeper such as Optuna's maximises: `latent/validation_r2`, where it was asked for.
+        `latent/validation_r2` or None: what a sweeper such as Optuna's maximises.
 
     Raises:
-        Exception: Whatever the cell raised, inside a sweep; Hydra goes on with the next cell.
-        SystemExit: The same outside a sweep, after its message.
+        Exception: Any error of the cell, inside a sweep; Hydra goes on with the next cell.
+        SystemExit: Outside a sweep, after an error of the user's was logged.
     """
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     multirun = hydra.mode == RunMode.MULTIRUN
     manifest = read_manifest(Path(hydra.runtime.cwd, hydra.sweep.dir)) if multirun else {}
-    sweep, beside = manifest.get("id", folder.name), hydra_files(hydra)
-    job = _Job(folder, sweep, manifest.get("group", sweep), status.now(), beside)
+    record = CellFolder(folder, manifest.get("id", folder.name), hydra_files(hydra))
     try:
         _log_in_utf8()
-        # Hydra has written its files. Where that was checked before, this finds nothing.
-        status.require_free(folder, (), "choose another folder")
-        status.reserve(folder, job.sweep, job.started, beside)
-        with _warnings_to_log(), progress.follow(folder):
-            line = _run(cfg, job)
+        # Hydra has written its files; this is for folders that were not checked before.
+        replace(record, beside=()).require_free("choose another folder")
+        record.reserve()
+        with _warnings_to_log(), follow(folder):
+            line = _run(cfg, record, manifest.get("group", record.sweep))
     except BaseException as error:
-        _fail(job, error)
+        _fail(record, error)
         if not isinstance(error, Exception):
             raise
         known = isinstance(error, config.USER_ERRORS)
@@ -118,8 +97,8 @@ def run_job(cfg: DictConfig) -> float | None:
     return outputs.objective(folder)
 
 
-def _fail(job: _Job, error: BaseException) -> None:
-    """Write down why a cell has failed; what cannot be written is logged."""
+def _fail(record: CellFolder, error: BaseException) -> None:
+    """Record why a cell has failed; log it if that cannot be written."""
     if isinstance(error, ForeignFilesError):
         return  # the folder is not this project's
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -127,62 +106,63 @@ def _fail(job: _Job, error: BaseException) -> None:
     trace = as_utf8(traceback.format_exc())
     state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
-        status.mark_failed(job.folder, job.sweep, job.started, text, state)
-        status.ledger_of(job.folder).write("error.txt", trace)
-    except OSError as problem:  # a full disk must not hide what went wrong before
-        log.error("%s: its failure cannot be written down: %s", job.folder.name, problem)
+        record.mark_failed(text, state)
+        record.ledger.write("error.txt", trace)
+    except OSError as problem:  # a full disk must not hide the first error
+        log.error("%s: its failure cannot be written down: %s", record.folder.name, problem)
 
 
-def _run(cfg: DictConfig, job: _Job) -> str:
+def _run(cfg: DictConfig, record: CellFolder, group: str) -> str:
     """Find the cell finished, or run it; return the line to show for it."""
     from stitching.config import assemble  # which imports torch
     from stitching.sweeps.cell_key import cell_identity
 
+    # Values first, for the tracker: what fails after this has its failed run there.
     config.label_models(cfg)
-    plain, folder = config.to_plain(cfg), job.folder
+    plain, folder = config.to_plain(cfg), record.folder
     check_values(plain)
     name = "-to-".join(_model_name(plain[role]) for role in config.ROLES)
     index = status.Index(config.cache_root(plain["cache"]))
-    with config.build(cfg.tracker, "tracker") as tracker:
+    with config.build(plain["tracker"], "tracker") as tracker:
 
         def begin(*tags: str) -> None:
-            tracker.start(plain, name, job.group, folder, tags=tags)
+            tracker.start(plain, name, group, folder, tags=tags)
             if tracker.place is not None:
-                status.note_run(folder, tracker.place)
+                record.note_run(tracker.place)
 
         try:
-            cell = assemble.build_cell(cfg)
+            cell = assemble.build_cell(config.resolve(cfg))
             key = cell_identity(plain, cell)
         except BaseException:
             if not status.holds_finished(folder):
-                begin()  # so that a cell that fails early has its failed run
+                begin()
             raise
         with index.claim(key):
             if plain["resume"] and status.is_whole(folder, key):
-                status.keep(folder, job.sweep)
+                record.keep()
                 return f"{name}: finished before, kept"
             source = index.find(key) if plain["resume"] else None
-            job.begin()
+            record.begin()
             facts = {}
             if source is None:
                 begin()
-                _compute(cell, plain, job)
+                _compute(cell, plain, record)
             else:
                 begin("reused")
-                status.copy_files(source, folder)
+                record.copy_from(source)
                 facts["reused"] = str(source)
             with progress.stage("track"):
                 log_cell(tracker, folder)
                 tracker.finish()
-            status.mark_done(folder, key, job.sweep, job.started, **facts)
+            record.mark_done(key, **facts)
             index.record(key, folder)
     if source is not None:
         return f"{name}: taken from {source}"
     return outputs.summary_line(folder)
 
 
-def _compute(cell: "Cell", plain: dict[str, Any], job: _Job) -> None:
-    ledger = status.ledger_of(job.folder)
+def _compute(cell: "Cell", plain: dict[str, Any], record: CellFolder) -> None:
+    ledger = record.ledger
     # Kept apart from Hydra's own copy in .hydra, which has the interpolations unresolved.
     ledger.write("config.yaml", as_utf8(OmegaConf.to_yaml(OmegaConf.create(plain))))
     result = cell.run()
@@ -190,7 +170,7 @@ def _compute(cell: "Cell", plain: dict[str, Any], job: _Job) -> None:
         with ledger.writing("map.safetensors") as partial:
             result.fitted.save(partial)
     with progress.stage("write"):
-        outputs.write_result(result, job.folder, job.sweep, plain["picture"])
+        outputs.write_result(result, ledger, record.sweep, plain["picture"])
 
 
 def _model_name(node: Any) -> str:
@@ -198,7 +178,7 @@ def _model_name(node: Any) -> str:
 
 
 def _log_in_utf8() -> None:
-    """Let the log file of this cell hold any text, whatever the locale."""
+    """Let the log file of this cell take any text, whatever the locale."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler) and handler.stream is not None:
             handler.stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -206,7 +186,7 @@ def _log_in_utf8() -> None:
 
 @contextmanager
 def _warnings_to_log() -> Iterator[None]:
-    """Log warnings as one line each: the first time as such, in later cells at debug level."""
+    """Log warnings as one line each, repeated ones at debug level."""
 
     def show(message: Warning | str, *place: object, **more: object) -> None:
         level = logging.DEBUG if str(message) in _shown else logging.WARNING

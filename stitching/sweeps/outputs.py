@@ -1,11 +1,11 @@
-"""The files that a cell leaves."""
+"""Writes the files of a cell."""
 
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stitching.records.status import as_json, ledger_of
+from stitching.records.files import as_json, read_json
+from stitching.records.ledger import Ledger
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
     from stitching.pipeline.cell import Pictures, Result
 
-#: What the line of a finished cell shows.
+#: Measures in the line of a finished cell.
 _SHOWN = (
     "latent/validation_r2", "latent/r2", "image/rmse", "image/lpips", "image/fid",
     "probe/consistency",
 )  # fmt: skip
 
 
-def write_result(result: "Result", folder: Path, sweep: str, picture: int) -> None:
+def write_result(result: "Result", ledger: Ledger, sweep: str, picture: int) -> None:
     """Write all files of a cell but its map.
 
     Args:
-        result: What the cell found.
-        folder: Where to write; its `status.json` lists the files.
-        sweep: Which start of a sweep it belongs to.
-        picture: Test image that the grid of pictures shows.
+        result: Result of the cell.
+        ledger: The ledger of its folder.
+        sweep: Id of the start of a sweep.
+        picture: Index of the test image that the grid of pictures shows.
     """
     files = {
         "metrics.json": as_json(result.metrics),
@@ -37,32 +37,29 @@ def write_result(result: "Result", folder: Path, sweep: str, picture: int) -> No
         **_pictures(result.pictures, picture),
         **_curves(result.curves),
     }
-    ledger_of(folder).write_all(files)
+    ledger.write_all(files)
 
 
 def summary_line(folder: Path) -> str:
-    """Return the most important numbers of a finished cell, and its time, in one line."""
-    metrics = json.loads((folder / "metrics.json").read_bytes())
+    """Return the main measures of a finished cell, and its time, in one line."""
+    metrics = read_json(folder / "metrics.json")
     values = "  ".join(
         f"{key.partition('/')[2]} {metrics[key]:.4f}"
         for key in _SHOWN
         if isinstance(metrics.get(key), float)
     )
-    resources = json.loads((folder / "resources.json").read_bytes())
+    resources = read_json(folder / "resources.json")
     name = f"{metrics['encoder']}-to-{metrics['decoder']}"
     return f"{name}: {values}  ({resources['time/total_s']:.1f} s)"
 
 
 def objective(folder: Path) -> float | None:
-    """Return R2 on held-out fit images, where the cell was asked for it."""
-    found: float | None = json.loads((folder / "metrics.json").read_bytes()).get(
-        "latent/validation_r2"
-    )
-    return found
+    """Return R2 on held-out fit images; None if the cell did not measure it."""
+    return read_json(folder / "metrics.json").get("latent/validation_r2")
 
 
 def _draws(draws: "dict[str, NDArray[np.float32]]") -> bytes:
-    """Return measures on every resample by key; numpy reads them without unpickling."""
+    """Return an `.npz` file of measures on every resample."""
     import numpy as np
 
     file = io.BytesIO()
@@ -71,7 +68,6 @@ def _draws(draws: "dict[str, NDArray[np.float32]]") -> bytes:
 
 
 def _pictures(pictures: "Pictures", picture: int) -> dict[str, bytes]:
-    """Return PNG files by name."""
     from PIL import Image
 
     from stitching.report import render_reconstructions

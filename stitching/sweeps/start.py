@@ -1,7 +1,7 @@
-"""A sweep as a whole: its identity, its planned cells, and what is told at its end.
+"""Start and end of a sweep: its identity, its planned cells, its report.
 
-The starting process writes `sweep.json` into the sweep's folder before the first cell, and holds
-a lock on the folder while it works.
+The starting process writes `sweep.json` into the sweep's folder before the first cell, and locks
+the folder while it runs.
 """
 
 import contextlib
@@ -19,34 +19,34 @@ from os import getpid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf
 
+from stitching.config import USER_ERRORS, build, label_models, to_plain
 from stitching.records import plan
+from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError
-from stitching.records.status import now
 from stitching.sweeps import folders
 from stitching.sweeps.folders import REMEDY, sweep_ledger
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
-    from hydra.core.override_parser.types import Override
 
 log = logging.getLogger(__name__)
+
+_SUBMITIT = ("hydra_submitit_launcher", "pip install 'stitching[submitit]'")
 
 #: Plugins of Hydra by the option that needs them: module, and how to install it.
 _PLUGINS = {
     "hydra/launcher=joblib": ("hydra_joblib_launcher", "pip install 'stitching[joblib]'"),
-    "hydra/launcher=submitit_local": (
-        "hydra_submitit_launcher",
-        "pip install 'stitching[submitit]'",
-    ),
-    "hydra/launcher=submitit_slurm": (
-        "hydra_submitit_launcher",
-        "pip install 'stitching[submitit]'",
-    ),
+    "hydra/launcher=submitit_local": _SUBMITIT,
+    "hydra/launcher=submitit_slurm": _SUBMITIT,
     "hydra/launcher=ray": (
         "hydra_ray_launcher",
         "pip install 'stitching[ray]' && pip install --no-deps hydra-ray-launcher",
@@ -57,7 +57,7 @@ _PLUGINS = {
 
 @dataclass(frozen=True)
 class _Started:
-    """The sweep that this process started: its folder, the lock on it, and its tracker."""
+    """The sweep of this process: its folder, the lock on it, and its tracker's configuration."""
 
     folder: Path
     lock: "BaseFileLock"
@@ -68,20 +68,18 @@ _started: _Started | None = None
 
 
 class SweepStart(Callback):
-    """Gives each start of a sweep an identity, and says which cells it plans.
+    """Records the identity of each start of a sweep, and its planned cells.
 
-    The folder alone does not identify a sweep: with a fixed `hydra.sweep.dir` an older sweep's
-    cells may lie beside the new ones.
+    The folder alone does not identify a sweep: with a fixed `hydra.sweep.dir` cells of an older
+    sweep may be in it too.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before the only job, before it writes its own files.
+        """Check the folder of the only job; Hydra calls this before it writes files.
 
         Raises:
-            SystemExit: The folder holds files that are not this project's, or cannot be written.
+            SystemExit: The folder has files of other origin, or cannot be written.
         """
-        from stitching.config.labels import label_models
-
         try:
             label_models(copy.deepcopy(config), config.hydra.runtime.choices)
             folders.check_run(config)
@@ -91,11 +89,11 @@ class SweepStart(Callback):
             raise SystemExit(str(error)) from None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra once, before the first job.
+        """Check and record the sweep; Hydra calls this once, before the first job.
 
         Raises:
             SystemExit: A plugin is not installed, cells cannot run, or another sweep is at work in
-                the folder. (Hydra would make a warning of another exception.)
+                the folder. (Hydra turns other exceptions into warnings.)
         """
         global _started
         from stitching.results.output import Output  # which imports numpy
@@ -118,13 +116,13 @@ class SweepStart(Callback):
 
 
 class TrainingStart(Callback):
-    """Keeps Hydra from writing over files of other origin where it logs a training."""
+    """Keeps Hydra from replacing files of other origin where it logs a training."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra before it writes its own files.
+        """Check the folder; Hydra calls this before it writes files.
 
         Raises:
-            SystemExit: The folder holds files that are not this project's, or cannot be written.
+            SystemExit: The folder has files of other origin, or cannot be written.
         """
         try:
             folders.check_training(config)
@@ -132,7 +130,7 @@ class TrainingStart(Callback):
             raise SystemExit(f"cannot write to {config.hydra.run.dir}: {error}") from None
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra after it has written its files."""
+        """Record the files of Hydra, which calls this after writing them."""
         folders.note_training(config)
 
 
@@ -174,13 +172,13 @@ def _manifest(
     before = sweep_ledger(folder).read()
     same = jobs is not None and before.get("jobs") == jobs
     overrides = list(config.hydra.overrides.task)
-    # Cells that an earlier start of the same sweep finished are this one's too: it keeps them.
+    # Cells finished by an earlier start of the same sweep count as cells of this one.
     earlier = [*before.get("starts", ()), before["id"]] if same else []
     goes_on = before.get("overrides") == overrides and config.get("resume", True)
     return {
         "id": name,
         "starts": earlier if goes_on else [],
-        # The runs of cells that are kept are in the tracker's group of the first start.
+        # Runs of kept cells are in the tracker's group of the first start.
         "group": before.get("group", name) if same else name,
         "started": now(),
         "host": socket.gethostname(),
@@ -195,17 +193,20 @@ def _manifest(
 
 
 def _checked_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
-    """Check what a sweep asks for; return its jobs, or None where they are not fixed."""
+    """Check the cells of a sweep; return its jobs, or None if they are not fixed."""
     from stitching.config import preflight
 
     jobs = planned_jobs(config)
     try:
-        if jobs is None:
-            _check_fixed(config)
-            return None
-        found = preflight.check_sweep(config, jobs)
+        checked = [_fixed(config)] if jobs is None else jobs
+    except HydraException:
+        return None  # the sweeper refuses the overrides with a message of its own
+    try:
+        found = preflight.check_sweep(config, checked)
     except preflight.SweepError as error:
         raise SystemExit(str(error)) from None
+    if jobs is None:
+        return None
     # Hydra would now compose every job, 0.1 s each: 20 minutes for 10,000.
     Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
     return [
@@ -215,16 +216,13 @@ def _checked_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
 
 
 def planned_jobs(config: DictConfig) -> list[Sequence[str]] | None:
-    """Return the overrides of the jobs of a sweep, in order; None where they are not fixed.
+    """Return the overrides of the jobs of a sweep, in order; None if they are not fixed.
 
     Args:
-        config: Hydra's configuration of the whole sweep.
+        config: Hydra's configuration of the sweep.
     """
     if config.hydra.runtime.choices.get("hydra/sweeper") != "basic":
         return None
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-    from hydra.errors import HydraException
-
     params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
     assert isinstance(params, dict)
     texts = [f"{key!s}={value}" for key, value in params.items()]
@@ -232,27 +230,17 @@ def planned_jobs(config: DictConfig) -> list[Sequence[str]] | None:
         parsed = _parsed([*texts, *config.hydra.overrides.task])
         (jobs,) = BasicSweeper.split_arguments(parsed, None)
     except HydraException:
-        return None  # the sweeper is about to refuse it, in its own words
+        return None  # the sweeper refuses it with a message of its own
     return list(jobs)
 
 
-def _check_fixed(config: DictConfig) -> None:
-    """Check what a sweep sets for all of its jobs, where a sweeper such as Optuna's chooses."""
-    from hydra.errors import HydraException
-
-    from stitching.config import preflight
-
-    try:
-        parsed = _parsed(config.hydra.overrides.task)
-    except HydraException:
-        return
-    fixed = [x.input_line for x in parsed if not x.is_sweep_override()]
-    preflight.check_sweep(config, [[text for text in fixed if text is not None]])
+def _fixed(config: DictConfig) -> list[str]:
+    """Return the overrides of a search that are equal in all of its jobs."""
+    parsed = _parsed(config.hydra.overrides.task)
+    return [x.input_line for x in parsed if x.input_line and not x.is_sweep_override()]
 
 
-def _parsed(texts: Sequence[str]) -> "list[Override]":
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
+def _parsed(texts: Sequence[str]) -> list[Override]:
     hydra = GlobalHydra.instance()
     # A glob() looks for options in the loader's folders.
     loader = hydra.config_loader() if hydra.is_initialized() else None
@@ -266,13 +254,13 @@ def end_sweep(interrupted: bool) -> bool:
         interrupted: Whether cells may be missing because the user stopped the sweep.
 
     Returns:
-        False where a sweep has no tables. A search has none: its cells differ in their maps.
+        False if a sweep has no tables; True for a search, whose cells differ in their maps.
     """
     found = sweep_ledger(_started.folder).read() if _started is not None else {}
     if _started is None or not found:
         return True
     folder = _started.folder
-    with contextlib.suppress(OSError):  # a full disk: the report below says more
+    with contextlib.suppress(OSError):  # a full disk: the report below has the message
         folders.end_sweep(folder, "interrupted" if interrupted else "finished")
     reported = _report(folder)
     if not interrupted:
@@ -289,10 +277,11 @@ def _report(folder: Path) -> bool:
         command.report_sweeps([folder])
         return True
     except ForeignFilesError as problem:
-        print(f"no tables: {problem}; then run `{_again(folder)}`", file=sys.stderr)
+        again = shlex.join(["python", "-m", "stitching.report", str(folder)])
+        print(f"no tables: {problem}; then run `{again}`", file=sys.stderr)
     except (ValueError, OSError) as problem:
-        # No cell finished, and the cells' own messages, already shown, say why; or the sweep went
-        # over another setting too, and a table of encoders by decoders cannot show it.
+        # No cell finished, and the messages of cells gave the reasons; or the sweep is over
+        # another setting too, which a table of encoders by decoders cannot show.
         print(f"no tables: {problem}", file=sys.stderr)
         try:
             command.report_failures(folder)
@@ -301,16 +290,11 @@ def _report(folder: Path) -> bool:
     return False
 
 
-def _again(folder: Path) -> str:
-    return shlex.join(["python", "-m", "stitching.report", str(folder)])
-
-
 def _summarise(folder: Path, tracker: DictConfig) -> None:
-    from stitching import config
     from stitching.tracking.summary import write_summary
 
     try:
-        built = config.build(tracker)
-    except config.USER_ERRORS:
-        return  # each cell has failed for this reason and said so
+        built = build(to_plain(tracker))
+    except USER_ERRORS:
+        return  # each cell has failed with this message
     write_summary(folder, built)

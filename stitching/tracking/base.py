@@ -1,9 +1,9 @@
-"""What every tracker promises, and the one that keeps nothing."""
+"""Base class of trackers, and the tracker that keeps nothing."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -13,20 +13,18 @@ if TYPE_CHECKING:
 
     Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
-__all__ = ["MAX_TAGS", "MAX_TAG_LENGTH", "NoTracker", "Scalar", "Start", "Tracker", "check_tags"]
-
 Scalar = str | int | float | bool | None
 
-#: Characters of a tag that Weights & Biases takes: it refuses a run with a longer one.
+#: Characters of a tag: Weights & Biases refuses a run with a longer one.
 MAX_TAG_LENGTH = 64
 
-#: Tags of a run besides those that a tracker adds itself; more cannot be told apart on a page.
+#: Tags of a run besides those that a tracker adds itself; more are confusing on a page.
 MAX_TAGS = 20
 
 
 @dataclass(frozen=True)
 class Start:
-    """How a run begins; see `Tracker.start`."""
+    """Checked arguments of `Tracker.start`."""
 
     config: dict[str, object]
     name: str
@@ -49,7 +47,7 @@ class Tracker:
 
     @property
     def place(self) -> str | None:
-        """Where the files of the active run lie, relative to its folder where they are in it."""
+        """Path of the files of the active run, relative to its folder where they are in it."""
         return None
 
     def start(
@@ -77,9 +75,9 @@ class Tracker:
 
         Raises:
             RuntimeError: The previous run of this object is not finished.
-            TypeError: The configuration holds something else than plain containers and scalars.
-            ValueError: The configuration holds a missing value ("???"), or tags are too long or
-                too many.
+            TypeError: The configuration has other values than plain containers and scalars.
+            ValueError: The configuration has a missing value ("???"), or tags are too long or too
+                many.
             FileNotFoundError: There is no such folder.
         """
         if self._running:
@@ -100,21 +98,19 @@ class Tracker:
         Raises:
             TypeError: A value is not a plain str, int, float, bool or None.
         """
-        self._require_run()
-        _check_scalars(scalars)
-        self._log(dict(scalars))
+        self._check_scalars(scalars)
+        self._store(scalars, panels=True)
 
     def summarize(self, scalars: Mapping[str, Scalar]) -> None:
-        """Record values of the run as a whole: they are columns of a table, and have no chart.
+        """Record values of the run as a whole: columns of a table, without charts.
 
         Values that are not finite, and None, appear as words, as in `log`.
 
         Raises:
             TypeError: A value is not a plain str, int, float, bool or None.
         """
-        self._require_run()
-        _check_scalars(scalars)
-        self._summarize(dict(scalars))
+        self._check_scalars(scalars)
+        self._store(scalars, panels=False)
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Scalar]]) -> None:
         """Record a table, such as one row per attribute.
@@ -123,16 +119,16 @@ class Tracker:
             ValueError: A row has another length than `columns`.
         """
         self._require_run()
+        width = len(columns)
         for number, row in enumerate(rows):
-            if len(row) != len(columns):
-                width = len(columns)
+            if len(row) != width:
                 raise ValueError(
                     f"table {name!r} has {width} columns, row {number} has {len(row)}"
                 )
-        self._table(name, [*columns], [list(row) for row in rows])
+        self._table(name, columns, rows)
 
     def image(self, name: str, image: Pixels | Path) -> None:
-        """Record a picture as it is: an array pixel by pixel, a file byte by byte.
+        """Record a picture unchanged: an array pixel by pixel, a file byte by byte.
 
         Args:
             name: Key of the picture.
@@ -171,6 +167,13 @@ class Tracker:
         if not self._running:
             raise RuntimeError("no run is active: call start() first")
 
+    def _check_scalars(self, scalars: Mapping[str, Scalar]) -> None:
+        self._require_run()
+        for key, value in scalars.items():
+            if not isinstance(value, Scalar):
+                kind = type(value).__name__
+                raise TypeError(f"{key} must be a plain number, str or None, got a {kind}")
+
     def __enter__(self) -> Self:
         """Return the tracker itself; `start` may be called before or inside the block."""
         return self
@@ -181,24 +184,19 @@ class Tracker:
         """Finish the run, as failed if the block was left by an exception."""
         self.finish(error is None, None if error is None else first_line(error))
 
-    # What a subclass stores; the arguments are checked, and a run is active.
-    def _start(self, start: Start) -> None:
-        pass
+    # What a subclass stores; the arguments are checked, and a run is active. `size` is width and
+    # height of a picture.
+    def _start(self, start: Start) -> None: ...
 
-    def _log(self, scalars: dict[str, Scalar]) -> None:
-        pass
+    def _store(self, scalars: Mapping[str, Scalar], panels: bool) -> None: ...
 
-    def _summarize(self, scalars: dict[str, Scalar]) -> None:
-        pass
+    def _table(
+        self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Scalar]]
+    ) -> None: ...
 
-    def _table(self, name: str, columns: list[str | int], rows: list[Iterable[Scalar]]) -> None:
-        pass
+    def _image(self, name: str, image: Pixels | Path, size: tuple[int, int]) -> None: ...
 
-    def _image(self, name: str, image: Pixels | Path, size: tuple[int, int]) -> None:
-        pass  # size: width, height
-
-    def _finish(self, ok: bool, error: str | None) -> None:
-        pass
+    def _finish(self, ok: bool, error: str | None) -> None: ...
 
 
 class NoTracker(Tracker):
@@ -206,11 +204,7 @@ class NoTracker(Tracker):
 
 
 def check_tags(tags: Sequence[str], what: str) -> None:
-    """Check labels of runs.
-
-    Args:
-        tags: Labels.
-        what: What they are called in the message.
+    """Check labels of runs, which messages call `what`.
 
     Raises:
         TypeError: They are no sequence of str.
@@ -228,16 +222,9 @@ def check_tags(tags: Sequence[str], what: str) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return kind and first line of an error, as in `status.json`."""
+    """Return type and first line of an error, as in `status.json`."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
     return f"{type(error).__name__}: {text}"
-
-
-def _check_scalars(scalars: Mapping[str, Scalar]) -> None:
-    for key, value in scalars.items():
-        if not isinstance(value, Scalar):
-            kind = type(value).__name__
-            raise TypeError(f"{key} must be a plain number, str or None, got a {kind}")
 
 
 def _check_plain(value: object, path: str) -> None:
@@ -259,7 +246,7 @@ def _check_plain(value: object, path: str) -> None:
 
 
 def _png_size(path: Path) -> tuple[int, int] | None:
-    """Return width and height of a PNG file, from its first 24 bytes; None if it is none."""
+    """Return width and height of a PNG file; None if it is none."""
     with path.open("rb") as file:
         head = file.read(24)
     if len(head) < 24 or head[:8] != b"\x89PNG\r\n\x1a\n" or head[12:16] != b"IHDR":

@@ -1,21 +1,17 @@
-"""The files of a finished cell as a run: what gets a panel, what a column, what a table.
+"""The files of a finished cell as a run: values with a panel, columns, tables and pictures.
 
 Weights & Biases draws a panel for each number of a run's history, in sections by the part of its
-name before the slash. A cell has 900 numbers, so its history holds measures, resources and
-counts of invalid items only; all else is in the run's summary, whose values are columns.
+name before the slash. A cell has 900 numbers, so its history contains only measures, resources and
+counts of invalid items; all else is in the run's summary, whose values are columns.
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from stitching.tracking.base import Scalar, Tracker
-
-__all__ = ["attribute_rows", "log_cell", "name_of", "panels_and_columns"]
+from stitching.results.measures import MEASURES
+from stitching.tracking.base import Scalar, Tracker
 
 #: Pictures that the tracker gets a copy of, by key.
 _PICTURES = {
@@ -32,9 +28,7 @@ _ENDS = (".low", ".high")
 
 
 def log_cell(tracker: Tracker, folder: Path) -> None:
-    """Give a tracker what the files of a finished cell hold.
-
-    A cell that was computed and one that was copied from another sweep so leave the same run.
+    """Record the files of a finished cell, whether it was computed or copied.
 
     Args:
         tracker: With a run that has started.
@@ -44,13 +38,14 @@ def log_cell(tracker: Tracker, folder: Path) -> None:
         FileNotFoundError: One of the two is missing.
         ValueError: One of the two is no JSON.
     """
-    metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    resources: dict[str, Any] = json.loads((folder / "resources.json").read_text(encoding="utf-8"))
+    metrics, resources = (
+        json.loads((folder / name).read_text(encoding="utf-8"))
+        for name in ("metrics.json", "resources.json")
+    )
     panels, columns = panels_and_columns(metrics | resources)
     tracker.summarize(columns)
     tracker.log(panels)
-    rows = attribute_rows(metrics)
-    if rows:
+    if rows := attribute_rows(metrics):
         names = ["attribute", "measure", "value", "low", "high"]
         tracker.table("probe/attributes", names, rows)
     for key, name in _PICTURES.items():
@@ -61,14 +56,10 @@ def log_cell(tracker: Tracker, folder: Path) -> None:
 def panels_and_columns(
     values: Mapping[str, Scalar],
 ) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """Divide the values of a cell into those that get a panel, and those that do not.
+    """Return the values with a panel and those without, from `metrics.json` and `resources.json`.
 
-    Args:
-        values: Contents of `metrics.json` and `resources.json`.
-
-    Returns:
-        Measures, resources and counts of invalid items by their keys; and all else, by the names
-        of `name_of`.
+    The first are measures, resources and counts of invalid items, by their keys; the others are
+    by the names of `name_of`.
     """
     panels = {key: value for key, value in values.items() if _has_panel(key, value, values)}
     return panels, {name_of(key): values[key] for key in values if key not in panels}
@@ -77,9 +68,9 @@ def panels_and_columns(
 def name_of(key: str) -> str:
     """Return the name of a value in a run's summary.
 
-    A key without a section gets `setting/`. What belongs to a measure, such as the ends of its
-    interval, gets `interval/` and loses its dot: `latent/r2.low` is `interval/latent/r2_low`,
-    because W&B takes what follows a dot for a part of the value before it.
+    A key without a section gets `setting/`. One with a dot, such as the end of an interval, gets
+    `interval/` and loses the dot: `latent/r2.low` is `interval/latent/r2_low`, because W&B takes
+    what follows a dot for a part of the value before it.
     """
     if "/" not in key:
         return f"setting/{key}"
@@ -99,8 +90,6 @@ def attribute_rows(metrics: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def _has_panel(key: str, value: Scalar, values: Mapping[str, Scalar]) -> bool:
-    from stitching.results.measures import MEASURES
-
     section, *names = key.split("/")
     if len(names) != 1 or "." in names[0] or isinstance(value, bool | str | None):
         return False

@@ -1,26 +1,21 @@
-"""Environment variables of Weights & Biases: they mean here what its documentation says.
+"""Environment of Weights & Biases: variables with their documented meaning, and the package.
 
-An option of the tracker that is set wins over a variable. Not followed are WANDB_RUN_ID and
-WANDB_RESUME, because every cell is a run of its own, and WANDB_JOB_TYPE, by which cells and
-summaries are told apart.
+An option of the tracker that is set has priority over a variable. Not followed are WANDB_RUN_ID
+and WANDB_RESUME, because every cell is a run of its own, and WANDB_JOB_TYPE, which distinguishes
+cells from summaries.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["LONGEST_NAME", "MODES", "group", "mode", "name", "root", "shortened", "tags"]
-
-#: Modes by what W&B calls them; "dryrun" and "run" are older names.
-MODES = {
-    "online": "online",
-    "offline": "offline",
-    "disabled": "disabled",
-    "shared": "shared",
-    "dryrun": "offline",
-    "run": "online",
-}
+#: Modes and what they mean; "dryrun" and "run" are older names.
+MODES = {mode: mode for mode in ("online", "offline", "disabled", "shared")}
+MODES |= {"dryrun": "offline", "run": "online"}
 
 #: Characters of the name or group of a run: W&B refuses a longer one.
 LONGEST_NAME = 128
@@ -51,7 +46,7 @@ def tags() -> list[str]:
 
 
 def root(default: Path) -> Path:
-    """Return WANDB_DIR, or another folder; runs lie in a folder `wandb` in it."""
+    """Return WANDB_DIR, or another folder; runs are in a folder `wandb` in it."""
     return Path(os.environ.get("WANDB_DIR") or default)
 
 
@@ -61,3 +56,30 @@ def shortened(text: str) -> str:
         return text
     half = (LONGEST_NAME - 3) // 2
     return f"{text[: LONGEST_NAME - 3 - half]}...{text[-half:]}"
+
+
+def is_installed() -> bool:
+    """Return whether wandb is installed, without importing it."""
+    try:
+        spec = importlib.util.find_spec("wandb")
+    except ValueError:  # a module of this name without a specification
+        return False
+    # A folder called wandb (where runs are stored) counts as a package without origin.
+    return spec is not None and spec.origin is not None
+
+
+@contextlib.contextmanager
+def private(dir: Path) -> Iterator[None]:
+    """Keep wandb's home-folder files in `dir` and its telemetry off, unless the user set them."""
+    wanted = {
+        "WANDB_CACHE_DIR": str(dir / "wandb" / "cache"),
+        "WANDB_DATA_DIR": str(dir / "wandb" / "data"),
+        "WANDB_ERROR_REPORTING": "false",
+    }
+    added = {key: value for key, value in wanted.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            os.environ.pop(key, None)

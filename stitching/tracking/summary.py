@@ -1,7 +1,7 @@
 """One tracked run for a whole sweep: its grid as a table, heatmaps, pictures and claims.
 
-Files are read, so it can be written again at any time after the report. `report.json` names the
-run that was written last, which is the one to send; on the server it replaces an earlier one.
+It is made from files alone, so it can be written again at any time after the report. `report.json`
+names the last one written, which is the one to send; on the server it replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, cast
 
-from stitching.records.plan import read_json, read_manifest
+from stitching.records.files import read_json
+from stitching.records.plan import read_manifest
 from stitching.results.grid import Grid, grid_of
-from stitching.results.measures import Measure
 from stitching.results.output import CLAIMS, Output
 from stitching.results.reading import Cell, read_cells
 from stitching.results.variants import Variant, split
 from stitching.tracking import Scalar, Tracker
-
-__all__ = ["write_summary"]
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +31,13 @@ _MANIFEST_KEYS = ("id", "started", "finished", "launcher", "sweeper", "command",
 
 
 def write_summary(folder: Path, tracker: Tracker) -> None:
-    """Write the run "summary" of a sweep, from its cells and what its report wrote.
+    """Write the run "summary" of a sweep, from its cells and the files of its report.
 
-    The run is of the sweep's group and of the kind "summary". It holds the table `grid/cells`,
+    The run is of the sweep's group and of the kind "summary". It contains the table `grid/cells`,
     one row per cell; heatmaps and pictures, which for several protocols or seeds are under the
-    name of each; the table `grid/claims`, if claims were asked; how many cells succeeded, failed
-    and are missing; and as configuration what all cells have in common. Offline, it lies in
-    `folder/wandb`. Whatever goes wrong is one warning.
+    name of each; the table `grid/claims`, if claims were checked; how many cells succeeded, failed
+    and are missing; and as configuration what all cells have in common. Offline, it is in
+    `folder/wandb`. Any error is one warning.
 
     Args:
         folder: Of the sweep.
@@ -47,9 +46,8 @@ def write_summary(folder: Path, tracker: Tracker) -> None:
     try:
         _write(Path(folder), tracker)
     except Exception as error:  # the sweep's results are on disk: a copy of them must not fail it
-        log.warning(
-            "no summary of %s for the tracker: %s: %s", folder, type(error).__name__, error
-        )
+        kind = type(error).__name__
+        log.warning("no summary of %s for the tracker: %s: %s", folder, kind, error)
 
 
 def _write(folder: Path, tracker: Tracker) -> None:
@@ -59,7 +57,7 @@ def _write(folder: Path, tracker: Tracker) -> None:
     output = Output(folder)
     parts, rest = split(cells)
     grids = {variant: grid_of(folder, found) for variant, found in parts.items()}
-    columns, rows = _table(grids, rest, planned=bool(manifest.get("jobs")))
+    rows = _rows(grids, rest, planned=bool(manifest.get("jobs")))
     with tracker:
         tracker.start(
             _config(cells, manifest),
@@ -67,104 +65,77 @@ def _write(folder: Path, tracker: Tracker) -> None:
             group,
             folder,
             job_type="summary",
-            # So that a sweep whose summary is written or sent again has one, not two.
+            # A summary that is written or sent again replaces the earlier one.
             id=hashlib.sha256(group.encode()).hexdigest()[:12],
         )
-        # Earlier summaries stay, as may runs of others: what is recorded here is sent.
+        # Earlier summaries and runs of others stay in the folder: only the recorded one is sent.
         if tracker.place is not None:
             output.note_run(tracker.place)
-        states = Counter(row[columns.index("state")] for row in rows)
-        names = {"succeeded": "done", **{x: x for x in ("failed", "missing")}}
-        others = {str(x): str(x) for x in states if x not in names.values()}
-        tracker.log({f"grid/{name}": states[x] for name, x in (names | others).items()})
-        tracker.table("grid/cells", columns, rows)
+        states = Counter("succeeded" if (x := row["state"]) == "done" else x for row in rows)
+        counts = {"succeeded": 0, "failed": 0, "missing": 0, **states}
+        tracker.log({f"grid/{state}": n for state, n in counts.items()})
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        tracker.table("grid/cells", columns, [[row.get(x) for x in columns] for row in rows])
         claims = [row for path in output.found(CLAIMS[1]) for row in _claims(read_json(path))]
         if claims:
-            names_of_claims = ["claim", "text", "where", "verdict", "reason"]
-            tracker.table("grid/claims", names_of_claims, claims)
+            tracker.table("grid/claims", ["claim", "text", "where", "verdict", "reason"], claims)
         for key, path in _pictures(output, list(grids)).items():
             tracker.image(key, path)
 
 
-def _table(
+def _rows(
     grids: Mapping[Variant, Grid], rest: Sequence[Cell], planned: bool
-) -> tuple[list[str], list[list[Scalar]]]:
-    """Return columns, and one row per cell.
+) -> list[dict[str, Scalar]]:
+    """Return one row per cell, its values by column.
 
     Args:
         grids: By protocol and seeds.
-        rest: Cells that have not finished, and of which nothing tells where they belong.
-        planned: Whether `sweep.json` says which cells were planned: those that were not started
-            are then among the others. Else the pairs that lack in a grid are.
+        rest: Cells that have not finished and belong to no grid.
+        planned: Whether `sweep.json` lists the planned cells: those that were not started are then
+            among the others. Else the pairs that a grid lacks are added.
     """
-    measures = list(dict.fromkeys(m for grid in grids.values() for m in grid.measured))
-    several = len(grids) > 1
     seeds = list(dict.fromkeys(key for variant in grids for key, _ in variant.seeds))
+    measures = list(dict.fromkeys(m for grid in grids.values() for m in grid.measured))
     read: list[_Row] = [(v, cell) for v, grid in grids.items() for cell in grid.read]
     read += [(None, cell) for cell in rest]
     with_ends = [m for m in measures if any(cell.interval(m.key) for _, cell in read)]
 
-    def variant_values(variant: Variant | None) -> list[Scalar]:
-        if not several:
-            return []
-        known = dict(variant.seeds) if variant else {}
-        protocol = variant.protocol if variant else None
-        return [protocol, *(cast("Scalar", known.get(key)) for key in seeds)]
+    def place(variant: Variant | None, encoder: str, decoder: str) -> dict[str, Scalar]:
+        row: dict[str, Scalar] = {"encoder": encoder, "decoder": decoder}
+        if len(grids) > 1:
+            known = dict(variant.seeds) if variant else {}
+            row["protocol"] = variant.protocol if variant else None
+            row |= {key: cast("Scalar", known.get(key)) for key in seeds}
+        return row
 
-    rows: list[list[Scalar]] = []
+    rows = []
     for variant, cell in read:
-        rows.append([cell.encoder, cell.decoder, *variant_values(variant)])
-        rows[-1] += [cell.state, cell.reason, cell.path.name]
-        rows[-1] += _numbers(cell, measures, with_ends)
-    empty: list[Scalar] = [None] * (len(measures) + 2 * len(with_ends))
-    for encoder, decoder, variant in [] if planned else _not_started(grids, read):
-        place = variant_values(variant)
-        rows.append([encoder, decoder, *place, "missing", "it was not started", "", *empty])
-    columns = ["encoder", "decoder", *(["protocol", *seeds] if several else [])]
-    columns += ["state", "reason", "folder"]
-    for measure in measures:
-        ends = ["", ".low", ".high"] if measure in with_ends else [""]
-        columns += [f"{measure.key}{end}" for end in ends]
-    return columns, rows
-
-
-def _numbers(
-    cell: Cell, measures: Sequence[Measure], with_ends: Sequence[Measure]
-) -> list[Scalar]:
-    numbers: list[Scalar] = []
-    for measure in measures:
-        value = cell.number(measure.key)
-        word = "missing" if cell.values.get(measure.key) is None else "invalid"
-        numbers.append(value if cell.state != "done" or value is not None else word)
-        if measure in with_ends:
-            numbers += cell.interval(measure.key) or (None, None)
-    return numbers
-
-
-def _not_started(
-    grids: Mapping[Variant, Grid], read: Sequence[_Row]
-) -> list[tuple[str, str, Variant]]:
-    """Return pairs of models of which no cell left a file, for a sweep that has no plan."""
-    pairs = {(variant, cell.encoder, cell.decoder) for variant, cell in read}
-    return [
-        (*pair, variant)
-        for variant, grid in grids.items()
-        for pair, state in grid.absent.items()
-        if state == "missing" and (variant, *pair) not in pairs
-    ]
+        row = place(variant, cell.encoder, cell.decoder)
+        row |= {"state": cell.state, "reason": cell.reason, "folder": cell.path.name}
+        for measure in measures:
+            key, value = measure.key, cell.number(measure.key)
+            word = "missing" if cell.values.get(key) is None else "invalid"
+            row[key] = value if cell.state != "done" or value is not None else word
+            if measure in with_ends:
+                row[f"{key}.low"], row[f"{key}.high"] = cell.interval(key) or (None, None)
+        rows.append(row)
+    known_pairs = {(variant, cell.encoder, cell.decoder) for variant, cell in read}
+    absent: dict[str, Scalar] = {"state": "missing", "reason": "it was not started", "folder": ""}
+    for variant, grid in ({} if planned else grids).items():
+        for pair, state in grid.absent.items():
+            if state == "missing" and (variant, *pair) not in known_pairs:
+                rows.append(place(variant, *pair) | absent)
+    return rows
 
 
 def _config(cells: Sequence[Cell], manifest: Mapping[str, Any]) -> dict[str, object]:
-    """Return what the configurations of all cells have in common, and facts of the sweep."""
-    configs = [cell.config for cell in cells if cell.config]
-    common: dict[str, object] = dict(configs[0]) if configs else {}
-    for config in configs[1:]:
-        common = _common(common, config)
+    """Return facts of the sweep, and what the configurations of all cells have in common."""
     facts = {key: manifest[key] for key in _MANIFEST_KEYS if key in manifest}
-    return {"sweep": facts} | common
+    configs = [cell.config for cell in cells if cell.config]
+    return {"sweep": facts} | reduce(_common, configs or [{}])
 
 
-def _common(one: Mapping[str, object], other: Mapping[str, object]) -> dict[str, object]:
+def _common(one: dict[str, object], other: dict[str, object]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key in [key for key in one if key in other]:
         a, b = one[key], other[key]

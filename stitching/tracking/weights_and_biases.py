@@ -1,13 +1,18 @@
-"""Runs on Weights & Biases."""
+"""Weights & Biases: runs, their server, and the origin of offline runs."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
+import os
 import shutil
+import string
+import threading
+import urllib.error
+import urllib.request
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
@@ -20,19 +25,12 @@ from stitching.tracking.base import (
     check_tags,
     first_line,
 )
-from stitching.tracking.server import (
-    check_server,
-    is_installed,
-    private_environment,
-    stop_service,
-)
+from stitching.tracking.stored import HEAD_BYTES, file_of, records_in
 
 if TYPE_CHECKING:
     import wandb
 
     from stitching.tracking.base import Pixels
-
-__all__ = ["WandbTracker"]
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +43,14 @@ _MAX_PICTURES = 256
 #: Pixels of a picture, 4096 x 4096: browsers open it, and no server has to scale it down.
 _MAX_PIXELS = 2**24
 
-#: Rows that wandb keeps of a table (`wandb.Table.MAX_ROWS`); it cuts off the rest.
+#: Rows that wandb keeps of a table (`wandb.Table.MAX_ROWS`).
 _MAX_ROWS = 10_000
 
 #: Parts of a configuration whose `name` becomes a tag, such as "encoder:vae".
 _TAGGED = ("encoder", "decoder", "model", "data", "protocol")
+
+#: Kinds of runs, and length of the identities, that this project sets.
+_KINDS, _ID_LENGTH = ("cell", "summary", "train"), 12
 
 
 class WandbTracker(Tracker):
@@ -61,18 +62,18 @@ class WandbTracker(Tracker):
 
     Names of encoder, decoder, data and protocol are tags of a run, such as "encoder:vae", unless
     they are too long. Pictures of more than 4096 x 4096 pixels and those after the 256th are left
-    out with a warning that names their file: to shrink them would change their pixels. A table
-    has at most 10,000 rows; what is cut off is said too.
+    out with a warning that names their file, as shrinking would change their pixels. Rows of a
+    table after the 10,000th are left out with a warning.
 
     Online, a server that cannot be used (no key, no answer within `timeout_s`) makes this and
     all later runs of the process offline, with one warning. A run waits at most `timeout_s` for
     the server to answer, as long again for the run to be opened, and as long at the end. A table
-    asks the server too, which ends within 20 s (twice wandb's WANDB_HTTP_TIMEOUT).
+    needs the server, too, for up to 20 s (twice wandb's WANDB_HTTP_TIMEOUT).
     """
 
-    # Kept by the class, because each cell builds a tracker: a sweep waits and warns once.
+    # State of the class, because each cell builds a tracker: a sweep waits and warns once.
     _server_failed: ClassVar[bool] = False
-    _absence_said: ClassVar[bool] = False
+    _absence_warned: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -116,9 +117,9 @@ class WandbTracker(Tracker):
         check_tags(tags, "tracker.tags")
         check_tags(environment.tags(), "tags in the environment variable WANDB_TAGS")
         self.project, self.entity = project, entity
-        self.mode = mode if mode == "disabled" or is_installed() else "disabled"
-        if self.mode != mode and not WandbTracker._absence_said:
-            WandbTracker._absence_said = True
+        self.mode = mode if mode == "disabled" or environment.is_installed() else "disabled"
+        if self.mode != mode and not WandbTracker._absence_warned:
+            WandbTracker._absence_warned = True
             log.warning(
                 "wandb is not installed, so W&B gets no copy of results: run `pip install wandb`, "
                 "or use tracker=none"
@@ -133,7 +134,7 @@ class WandbTracker(Tracker):
             return
         self._dir, self._warned, self._pictures = start.dir, False, 0
         root = environment.root(start.dir)
-        with self._survive("start a run"), private_environment(root):
+        with self._survive("start a run"), environment.private(root):
             root.mkdir(parents=True, exist_ok=True)
             if shutil.disk_usage(root).free < _MIN_FREE_BYTES:
                 raise OSError(f"less than {_MIN_FREE_BYTES // 2**20} MiB are free in {root}")
@@ -142,7 +143,7 @@ class WandbTracker(Tracker):
                     check_server(self.timeout_s)
                     self._run = self._init(start, root, self.mode)
                     return
-                except Exception as error:  # whatever the server or the client comes up with
+                except Exception as error:  # servers and clients raise anything
                     WandbTracker._server_failed = True
                     log.warning(
                         "W&B cannot be used online (%s): this run and later ones are written "
@@ -151,13 +152,13 @@ class WandbTracker(Tracker):
                     )
             try:
                 self._run = self._init(start, root, "offline")
-            except Exception:  # wandb's service, a process of its own, died: it stays dead for all
-                stop_service(self.timeout_s)
+            except Exception:  # wandb's service, a process, has died and would not be restarted
+                _stop_service(self.timeout_s)
                 self._run = self._init(start, root, "offline")
 
     @property
     def place(self) -> str | None:
-        """Where the files of the active run lie, relative to its folder where they are in it."""
+        """Path of the files of the active run, relative to its folder where they are in it."""
         if self._run is None:
             return None
         run, folder = Path(self._run.settings.sync_dir).resolve(), self._dir.resolve()
@@ -201,46 +202,42 @@ class WandbTracker(Tracker):
             settings=settings,
         )
 
-    def _log(self, scalars: dict[str, Scalar]) -> None:
+    def _store(self, scalars: Mapping[str, Scalar], panels: bool) -> None:
+        if self._run is None:
+            return
         history: dict[str, int | float] = {}
-        for key, value in scalars.items():
-            if not isinstance(value, str | None):
-                finite = math.isfinite(value)
-                history[key if finite else f"invalid/{key}"] = value if finite else 1
-        if self._run is not None and history:
-            with self._survive("store numbers"):
-                self._run.log(history)
-        self._summarize(scalars)
-
-    def _summarize(self, scalars: dict[str, Scalar]) -> None:
         summary: dict[str, Scalar] = {}
         for key, value in scalars.items():
             if value is None:
                 summary[key] = "not available"
-            elif isinstance(value, str) or math.isfinite(value):
+            elif isinstance(value, str):
                 summary[key] = value
+            elif math.isfinite(value):
+                summary[key] = history[key] = value
             else:
-                summary[key], summary[f"invalid/{key}"] = "invalid", 1
-        if self._run is not None:
+                summary[key] = "invalid"
+                summary[f"invalid/{key}"] = history[f"invalid/{key}"] = 1
+        if panels and history:
             with self._survive("store numbers"):
-                self._run.summary.update(summary)
+                self._run.log(history)
+        with self._survive("store numbers"):
+            self._run.summary.update(summary)
 
-    def _table(self, name: str, columns: list[str | int], rows: list[Iterable[Scalar]]) -> None:
+    def _table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Scalar]]) -> None:
         if self._run is None:
             return
         import wandb
 
         if len(rows) > _MAX_ROWS:
-            log.warning(
-                "W&B keeps the first %d of the %d rows of table %s of the run in %s",
-                _MAX_ROWS,
-                len(rows),
-                name,
-                self._dir,
-            )
-        with self._survive("store a table"), private_environment(self._dir):
+            text = "W&B keeps the first %d of the %d rows of table %s of the run in %s"
+            log.warning(text, _MAX_ROWS, len(rows), name, self._dir)
+        with self._survive("store a table"), environment.private(self._dir):
             # Mixed types: a degenerate attribute has words where others have numbers.
-            table = wandb.Table(columns=columns, data=rows[:_MAX_ROWS], allow_mixed_types=True)
+            table = wandb.Table(
+                columns=[*columns],
+                data=[list(row) for row in rows[:_MAX_ROWS]],
+                allow_mixed_types=True,
+            )
             self._run.log({name: table})
 
     def _image(self, name: str, image: Pixels | Path, size: tuple[int, int]) -> None:
@@ -249,16 +246,11 @@ class WandbTracker(Tracker):
         width, height = size
         self._pictures += 1
         if self._pictures > _MAX_PICTURES or width * height > _MAX_PIXELS:
+            source = image if isinstance(image, Path) else "an array"
             log.warning(
-                "W&B gets no copy of picture %s, %s: it has %d x %d pixels and is number %d of "
-                "the run; the limits are %d pixels and %d pictures",
-                name,
-                image if isinstance(image, Path) else "an array",
-                width,
-                height,
-                self._pictures,
-                _MAX_PIXELS,
-                _MAX_PICTURES,
+                f"W&B gets no copy of picture {name}, {source}: it has {width} x {height} pixels "
+                f"and is number {self._pictures} of the run; the limits are {_MAX_PIXELS} pixels "
+                f"and {_MAX_PICTURES} pictures"
             )
             return
         import wandb
@@ -280,7 +272,7 @@ class WandbTracker(Tracker):
 
     @contextlib.contextmanager
     def _survive(self, action: str) -> Iterator[None]:
-        """Turn a failure of W&B into a warning, the first of each run, and carry on."""
+        """Turn a failure of W&B into a warning, the first one of each run."""
         try:
             yield
         except Exception as error:  # a full disk, a dead service, a changed API: any of them
@@ -291,7 +283,7 @@ class WandbTracker(Tracker):
 
 
 def _automatic_tags(config: dict[str, object]) -> list[str]:
-    """Return "encoder:vae" and the like, where a configuration has them and they are short."""
+    """Return tags such as "encoder:vae" from a configuration, without those too long."""
     tags = []
     for part in _TAGGED:
         node = config.get(part)
@@ -300,3 +292,78 @@ def _automatic_tags(config: dict[str, object]) -> list[str]:
         if isinstance(name, str) and len(tag) <= MAX_TAG_LENGTH:
             tags.append(tag)
     return tags
+
+
+def check_server(timeout_s: float) -> str:
+    """Return the address of the server, after checks that there is a key and that it answers.
+
+    Args:
+        timeout_s: Longest wait, in seconds.
+
+    Raises:
+        ConnectionError: No key is configured, or no answer came in time.
+    """
+    import wandb
+
+    # This also overrides what an earlier run of the process left in the global settings.
+    setup = wandb.setup(wandb.Settings(mode="online", silent=True))
+    # Without prompt=False wandb would wait for somebody to type a key.
+    if not wandb.login(prompt=False, verify=False):
+        raise ConnectionError("no API key is configured, run `wandb login`")
+    url = str(setup.settings.base_url)
+    answered = threading.Event()
+
+    def request() -> None:
+        with contextlib.suppress(Exception):  # no connection, or a server without HTTP
+            try:
+                urllib.request.urlopen(url, timeout=timeout_s).close()
+            except urllib.error.HTTPError as answer:  # of any status
+                answer.close()
+            answered.set()
+
+    _within(timeout_s, request)
+    if not answered.is_set():
+        raise ConnectionError(f"{url} does not answer within {timeout_s:g} s")
+    return url
+
+
+def _stop_service(timeout_s: float) -> None:
+    """End wandb's service process, so that the next run starts another."""
+    import wandb
+
+    def stop() -> None:
+        with contextlib.suppress(Exception):  # a dead service does not answer
+            wandb.teardown()
+
+    _within(timeout_s, stop)
+    os.environ.pop("WANDB_SERVICE", None)  # the address of a service of another process
+
+
+def _within(timeout_s: float, work: Callable[[], None]) -> None:
+    """Wait at most `timeout_s` for work that has no reliable time limit, such as name look-ups."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+
+
+def is_own(run: Path) -> bool:
+    """Return whether an offline run has an identity, a kind and a group as this project sets them.
+
+    Args:
+        run: Its folder, `offline-run-*`.
+    """
+    from wandb.proto import wandb_internal_pb2 as proto
+
+    try:
+        with file_of(run).open("rb") as file:
+            records = map(proto.Record.FromString, records_in(file.read(HEAD_BYTES)))  # type: ignore[attr-defined]
+            found = next(x.run for x in records if x.WhichOneof("record_type") == "run")
+    except Exception:  # a damaged file, or another kind of file
+        return False
+    return (
+        run.name.endswith(f"-{found.run_id}")
+        and len(found.run_id) == _ID_LENGTH
+        and set(found.run_id) <= set(string.hexdigits.lower())
+        and found.job_type in _KINDS
+        and bool(found.run_group)
+    )

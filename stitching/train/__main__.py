@@ -143,14 +143,13 @@ def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings
 
 def run(cfg: DictConfig) -> Path:
     """Train as configured and return the path of the weights."""
-    config.check_keys(cfg, "train")
-    plain: Mapping[str, Any] = config.to_plain(cfg)
+    plain = config.resolve(cfg, "train").settings
     if plain["threads"]:
         torch.set_num_threads(plain["threads"])
     check_name("model", plain["model"]["name"])
-    data = config.build_data(cfg.data, cfg.cache)
-    options = config.model_options(cfg.model)
-    tracker: Tracker = config.build(cfg.tracker, "tracker")
+    data = config.build_data(plain["data"], plain["cache"])
+    options = config.model_options(plain["model"])
+    tracker: Tracker = config.build(plain["tracker"], "tracker")
     torch.manual_seed(plain["seed"])
     with naming_role("model", options["name"]):
         model: GenerativeModel = config.build(options, "model")

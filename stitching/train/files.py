@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
-from stitching.records.ledger import Ledger, sha256_of
+from stitching.records.files import sha256_of
+from stitching.records.ledger import Ledger
 from stitching.train.trainer import Trainer
 from stitching.weights.checkpoints import checkpoint_name, checkpoints_in
 from stitching.weights.loading import weights_bytes

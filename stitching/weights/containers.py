@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stitching.weights.download import damaged_part, sha256_of
+from stitching.weights.download import damaged_part, remembered_sha256
 from stitching.weights.hub import WEIGHT_NAMES
 from stitching.weights.roles import ROLE
 from stitching.weights.state_dicts import unwrapped
@@ -99,7 +99,7 @@ def read_weights(path: Path) -> WeightFile:
         content = read_snapshot(path)
     else:
         content = _torch(path)
-    return WeightFile(path, content, sha256_of(path), card, config)
+    return WeightFile(path, content, remembered_sha256(path), card, config)
 
 
 def _check_beginning(path: Path) -> None:

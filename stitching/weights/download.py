@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stitching.compute import progress
-from stitching.records import ledger
+from stitching.records.files import sha256_of
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,12 @@ class ChecksumError(DownloadError):
     """A complete file has another checksum."""
 
 
-def sha256_of(path: Path) -> str:
+def remembered_sha256(path: Path) -> str:
     """Return SHA-256 (hex) of a file, cached while the file is unchanged."""
     stat = path.stat()
     # Unlike mtime, ctime is not set back by copying tools.
     if time.time() - stat.st_ctime < _RESTED_S:
-        return ledger.sha256_of(path)
+        return sha256_of(path)
     times = stat.st_mtime_ns, stat.st_ctime_ns
     return _remembered_sha256(path, (stat.st_dev, stat.st_ino), stat.st_size, times)
 
@@ -156,7 +156,7 @@ class Network:
         try:
             if not target.is_file():  # the other process may have brought it
                 self._download(url, target, sha256, budget_s)
-            found = sha256_of(target)
+            found = remembered_sha256(target)
             if not found.startswith(sha256):
                 raise ChecksumError(f"{target} has sha256 {found} instead of {sha256}")
             return found
@@ -180,7 +180,7 @@ class Network:
                     raise
                 log.warning("%s broke off after %d bytes: resuming", url, _size(partial))
                 log.debug("it broke off with", exc_info=error)
-        found = ledger.sha256_of(partial)
+        found = sha256_of(partial)
         if not found.startswith(sha256):
             partial.unlink()
             raise ChecksumError(f"what came has sha256 {found} instead of {sha256}")
@@ -239,4 +239,4 @@ def _remembered_sha256(
     path: Path, inode: tuple[int, int], size: int, times_ns: tuple[int, int]
 ) -> str:
     del inode, size, times_ns  # part of the cache key only
-    return ledger.sha256_of(path)
+    return sha256_of(path)

@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from stitching.weights import hub
-from stitching.weights.download import ChecksumError, DownloadError, Network, sha256_of
+from stitching.weights.download import ChecksumError, DownloadError, Network, remembered_sha256
 from stitching.weights.roles import ROLE
 
 #: Prefix of a packaged file: `zoo:faces/vae.safetensors` lies in `stitching/zoo/faces/`.
@@ -107,7 +107,7 @@ def _packaged(weights: str) -> Path:
             f"file with {ROLE}.weights=PATH, or its folder for all with zoo=FOLDER"
         )
     wanted = _packaged_sums().get(weights.removeprefix(PACKAGED))
-    if wanted is not None and sha256_of(path) != wanted:
+    if wanted is not None and remembered_sha256(path) != wanted:
         raise ValueError(
             f"{path} is damaged: it is not the file that this project published; install the "
             "project again, or check its folder out anew"
@@ -180,7 +180,7 @@ def _downloaded(weights: str, root: Path | None) -> Path:
     try:
         if not path.is_file():
             Network().fetch(url, path, sha256)
-        elif (there := sha256_of(path)) != sha256:
+        elif (there := remembered_sha256(path)) != sha256:
             raise ChecksumError(f"{path} has sha256 {there} instead of {sha256}: delete it")
     except ChecksumError as error:
         raise ValueError(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from stitching.weights.containers import read_weights
-from stitching.weights.download import DownloadError, Network, sha256_of
+from stitching.weights.download import DownloadError, Network, remembered_sha256
 from stitching.weights.loading import load_strictly
 
 #: Seconds per process, over all attempts, until the network counts as unavailable. A download
@@ -85,7 +85,7 @@ def given_file(path: str | Path) -> LocatedFile:
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"no weight file at {file}: correct the metric's `weights`")
-    return LocatedFile(file, sha256_of(file), "given path")
+    return LocatedFile(file, remembered_sha256(file), "given path")
 
 
 def cached_file(public: PublishedFile) -> LocatedFile | None:
@@ -186,7 +186,7 @@ def _cache_folder() -> Path:
 
 
 def _verified(path: Path, expected: str, source: str) -> LocatedFile:
-    found = sha256_of(path)
+    found = remembered_sha256(path)
     if not found.startswith(expected):
         raise ValueError(
             f"{path} is damaged or another file: its sha256 starts with "

@@ -17,15 +17,15 @@ from stitching.data.stamps import Stamps
 def main(root: Path) -> None:
     """Print both times, and that of hashing alone."""
     data = Folder(root, 1, 1, 64, attributes=None, test_share=0.2)
-    files = list(data._all_files().values())
-    Stamps(root, None).look(files)
+    files = list(data._files.values())
+    Stamps(root, None).facts_of(files)
     cold, warm = [], []
     for _ in range(3):
         with tempfile.TemporaryDirectory() as cache:
             for times in (cold, warm):
                 stamps = Stamps(root, Path(cache))
                 start = time.perf_counter()
-                stamps.look(files)
+                stamps.facts_of(files)
                 times.append(time.perf_counter() - start)
     for name, times in (("cold", cold), ("warm", warm)):
         print(f"{name}: {statistics.median(times):.3f} s for {len(files)} files")

@@ -59,8 +59,7 @@ def main():
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
     overrides = [f"data.n_test={args.n}", "data.n_train=1", f"zoo={args.zoo}", *args.overrides]
-    cfg = config.compose_config(overrides)
-    data = config.build_data(cfg.data)
+    data = config.build_data(config.compose_config(overrides).settings["data"])
     x = data.split("test").images(slice(None))
     cache = Cache(config.cache_root(None))
     pixels = load_pixels(data.split("pretrain"), cache)
@@ -79,7 +78,8 @@ def main():
     shown = [x[:16]]
     for name in args.models:
         row = {}
-        model = config.build_model(config.compose_config([f"encoder={name}", *overrides]).encoder)
+        chosen = config.compose_config([f"encoder={name}", *overrides]).models["encoder"]
+        model = config.build_model(chosen.node)
         if model.needs_fit:  # as many images as the maps are fitted on by default
             model.fit_images(pixels[:1500].float() / 255)
         if model.can_encode:  # a GAN does not

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -29,10 +28,10 @@ def node(cls, **options):
 
 
 def found(*overrides, encoder=None):
-    cfg = config.compose_config([*SMALL, *overrides], "check")
+    composed = config.compose_config([*SMALL, *overrides], "check")
     if encoder is not None:
-        cfg.encoder = OmegaConf.create(encoder)
-    return {finding.check: finding for finding in check.run(cfg)}
+        composed.models["encoder"] = config.RoleModel("encoder", encoder)
+    return {finding.check: finding for finding in check.run(composed)}
 
 
 def levels(findings, *checks):

@@ -1,12 +1,6 @@
-import json
-import os
 import re
 import sys
-import threading
-import time
-import warnings
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +11,9 @@ WORK = """
 import logging, sys, time
 from pathlib import Path
 from stitching.compute import progress
+from stitching.sweeps import heartbeat
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-with progress.follow(Path(sys.argv[1])):
+with heartbeat.follow(Path(sys.argv[1])):
     with progress.stage("encode"), progress.bar(20, "vae encodes train", "image") as bar:
         for i in range(20):
             time.sleep(0.02)
@@ -156,7 +151,7 @@ def test_bars_of_threads_may_end_in_any_order():
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
-    assert progress._now.facts()["text"] == "b"
+    assert progress.facts()["text"] == "b"
     second.__exit__(None, None, None)
     assert progress._now.bars == []
 
@@ -165,144 +160,3 @@ def test_a_bar_ends_where_the_work_fails():
     with pytest.raises(ZeroDivisionError), progress.bar(1, "fails"):
         _ = 1 / 0
     assert progress._now.bars == []
-
-
-def read(folder):
-    return json.loads((folder / "progress.json").read_text())
-
-
-def wait_for(condition, limit_s=5.0):
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-def exists(folder):
-    return (folder / "progress.json").exists()
-
-
-def test_the_file_tells_stage_text_and_rate(tmp_path):
-    with progress.bar(1500, "vae encodes train", "image", begun=100) as bar:
-        bar.update(300)
-        time.sleep(0.05)
-        with progress.follow(tmp_path, begin="encode"):
-            wait_for(lambda: exists(tmp_path))
-            facts = read(tmp_path)
-    now = time.time()
-    assert {k: facts[k] for k in ("stage", "text", "unit", "done", "total")} == {
-        "stage": "encode", "text": "vae encodes train", "unit": "image", "done": 400,
-        "total": 1500,
-    }  # fmt: skip
-    assert facts["rate"] == pytest.approx(300 / (facts["written"] - bar.started))
-    assert now - 5 < facts["started"] <= facts["written"] <= now
-
-
-def test_the_file_is_gone_at_the_end(tmp_path):
-    with progress.follow(tmp_path):
-        wait_for(lambda: exists(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_file_is_gone_when_the_cell_fails(tmp_path):
-    def cell():
-        with progress.follow(tmp_path):
-            wait_for(lambda: exists(tmp_path))
-            raise ValueError("no such thing")
-
-    with pytest.raises(ValueError, match="no such thing"):
-        cell()
-    assert list(tmp_path.iterdir()) == []
-    assert not any(thread.name == "progress" for thread in threading.enumerate())
-
-
-def test_a_new_stage_is_written_soon(tmp_path, monkeypatch):
-    monkeypatch.setattr(progress, "LEAST_S", 0.1)
-    with progress.follow(tmp_path):
-        wait_for(lambda: exists(tmp_path))
-        with progress.stage("fit"):
-            wait_for(lambda: read(tmp_path)["stage"] == "fit", limit_s=2)
-
-
-def test_stages_in_quick_succession_are_written_once(tmp_path, monkeypatch):
-    written = []
-    monkeypatch.setattr(progress._Heart, "_write", lambda self: written.append(time.monotonic()))
-    with progress.follow(tmp_path):
-        for _ in range(15):
-            with progress.stage("fit"):
-                time.sleep(0.02)
-    assert len(written) == 1
-
-
-def test_the_heart_beats_while_a_library_computes(tmp_path, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(progress, "EVERY_S", 0.02)
-    monkeypatch.setattr(progress, "_NAP_S", 0.01)
-    x = torch.randn(700, 700, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    beats = []
-    write = progress._Heart._write
-    monkeypatch.setattr(
-        progress._Heart, "_write", lambda self: (write(self), beats.append(time.monotonic()))
-    )
-    with progress.follow(tmp_path):
-        began = time.monotonic()
-        torch.linalg.eigh(x + x.T)
-        ended = time.monotonic()
-    assert sum(began < beat < ended for beat in beats) >= 2
-
-
-@pytest.mark.parametrize("trouble", ["no folder", "full disk"])
-def test_a_file_that_cannot_be_written_leaves_the_cell_alone(tmp_path, monkeypatch, trouble):
-    folder = tmp_path
-    if trouble == "no folder":
-        folder = tmp_path / "removed"
-    else:
-
-        def full(self, target):
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(Path, "replace", full)
-    with progress.follow(folder):
-        time.sleep(0.05)
-    assert not folder.exists() or list(folder.iterdir()) == []
-
-
-def test_a_cell_goes_on_where_no_thread_is_to_be_had(tmp_path, monkeypatch):
-    def none(self):
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(progress._Heart, "start", none)
-    with progress.follow(tmp_path):
-        assert not exists(tmp_path)
-
-
-def test_a_forked_process_leaves_its_parents_file_alone(tmp_path):
-    with progress.follow(tmp_path):
-        wait_for(lambda: exists(tmp_path))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside threads
-            child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                with progress.bar(2, "in the child", "image") as bar, progress.stage("child"):
-                    bar.update()
-                code = 0 if progress._now.silent else 2
-            finally:
-                os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        assert exists(tmp_path)
-        assert progress._now.stage == "build"
-
-
-def test_following_costs_less_than_five_milliseconds_of_the_processor(tmp_path):
-    times = []
-    for _ in range(20):
-        began = time.process_time()
-        with progress.follow(tmp_path):
-            for name in ("encode", "fit", "map", "decode", "score", "probe", "geometry"):
-                with progress.stage(name), progress.bar(1, name, "image") as bar:
-                    bar.update()
-        times.append(time.process_time() - began)
-    assert sorted(times)[10] < 0.005

@@ -28,8 +28,8 @@ def composed(*overrides):
 @pytest.mark.parametrize("role", config.ROLES)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_composes_in_both_roles(role, name):
-    cfg = composed(f"{role}={name}")
-    assert cfg[role].name == ("untrained-vae" if name == "untrained" else name)
+    found = composed(f"{role}={name}").settings[role]
+    assert found["name"] == ("untrained-vae" if name == "untrained" else name)
 
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)
@@ -64,11 +64,11 @@ def test_the_grid_preset_sweeps_every_model():
 
 
 def test_stable_keys_are_there():
-    cfg = composed()
+    settings = composed().settings
     for key in ("encoder", "decoder", "data", "map", "metric", "probe", "tracker", "seed",
                 "device", "dtype"):  # fmt: skip
-        assert key in cfg
-    assert {"root", "n_train", "n_test", "image_size"} <= set(cfg.data)
+        assert key in settings
+    assert {"root", "n_train", "n_test", "image_size"} <= set(settings["data"])
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,11 @@ def test_a_missing_value_is_reported_before_any_work():
 
 
 def test_a_configuration_becomes_plain_containers():
-    plain = config.to_plain(composed("+note=${seed}", "+list=[1,2]"))
-    assert type(plain["encoder"]) is dict
-    assert type(plain["list"]) is list
-    assert plain["note"] == 0
+    found = composed("encoder=untrained", "via=vae", "+data.note=${seed}", "+data.list=[1,2]")
+    assert type(found.settings["encoder"]) is dict
+    assert type(found.settings["data"]["list"]) is list
+    assert found.settings["data"]["note"] == 0
+    assert {type(model.node) for model in found.models.values()} == {dict}
 
 
 def test_weights_of_other_data_are_used_with_a_warning(tmp_path, caplog):

@@ -1,11 +1,13 @@
 """Labels of models say what is in a row or column, and no label stands for two models."""
 
 import pytest
+from hydra import compose
 from omegaconf import OmegaConf
 
 from stitching import config
 from stitching.config import assemble
-from stitching.config.labels import changed_options, check_labels, label_models, model_name
+from stitching.config.compose import initialized
+from stitching.config.labels import check_labels, label_models
 
 SMALL = ["data.n_train=12", "data.n_test=4", "metric=[rmse]", "tracker=none"]
 
@@ -33,27 +35,32 @@ def composed(*overrides):
     ],
 )
 def test_a_label_is_the_name_and_the_options_that_differ_from_its_yaml(overrides, label):
-    assert composed(*overrides).encoder.name == label
+    assert composed(*overrides).settings["encoder"]["name"] == label
 
 
 def test_roles_of_one_model_with_other_options_have_two_labels():
-    cfg = composed("encoder=dm", "decoder=dm", "encoder.n_steps=5")
-    assert (cfg.encoder.name, cfg.decoder.name) == ("dm[n_steps=5]", "dm")
-    assert (model_name(cfg.encoder), model_name(cfg.decoder)) == ("dm", "dm")
-    assert changed_options(cfg, "encoder") == {"n_steps": 5}
+    models = composed("encoder=dm", "decoder=dm", "encoder.n_steps=5").models.values()
+    assert [model.node["name"] for model in models] == ["dm[n_steps=5]", "dm"]
+    assert [model.yaml_name for model in models] == ["dm", "dm"]
+    assert [model.changed for model in models] == [{"n_steps": 5}, {}]
 
 
 def test_a_long_path_is_shown_by_its_end():
     path = "/a/folder/with/a/rather/long/name/run-7/vae.safetensors"
-    cfg = composed("encoder=vae", f"encoder.weights={path}")
-    assert cfg.encoder.name == "vae[weights=.../run-7/vae.safetensors]"
-    assert changed_options(cfg, "encoder") == {"weights": path}
+    model = composed("encoder=vae", f"encoder.weights={path}").models["encoder"]
+    assert model.node["name"] == "vae[weights=.../run-7/vae.safetensors]"
+    assert model.changed == {"weights": path}
 
 
 def test_a_configuration_is_labelled_once():
-    cfg = composed("encoder=dm", "encoder.n_steps=5")
+    config.register_roles()
+    with initialized():
+        cfg = compose("config", [*SMALL, "encoder=dm", "encoder.n_steps=5"])
+    choices = {"encoder": "dm", "decoder": "nf", "data": "faces"}
+    label_models(cfg, choices)
+    assert cfg.encoder.name == "dm[n_steps=5]"
     before = OmegaConf.to_container(cfg)
-    label_models(cfg)
+    label_models(cfg, choices)
     assert OmegaConf.to_container(cfg) == before
 
 
@@ -115,7 +122,10 @@ def test_a_data_set_has_no_name_of_another_one():
         ValueError, match="data=folder is called celeba, which is the name of another"
     ):
         composed("data=folder", "data.root=here", "data.name=celeba")
-    assert composed("data=folder", "data.root=here", "data.name=shoes").data.name == "shoes"
+    assert (
+        composed("data=folder", "data.root=here", "data.name=shoes").settings["data"]["name"]
+        == "shoes"
+    )
 
 
 def test_a_copy_of_a_yaml_that_keeps_the_name_is_refused(tmp_path):

@@ -53,7 +53,7 @@ def test_jobs_are_called_by_labels_and_folders_by_names(models):
 def test_each_distinct_model_is_built_once_and_few_jobs_are_composed(models, monkeypatch):
     built, composed = [], []
     build, compose_job = config.build_model, preflight._composed
-    monkeypatch.setattr(config, "build_model", lambda *a: built.append(a[0].name) or build(*a))
+    monkeypatch.setattr(config, "build_model", lambda *a: built.append(a[0]["name"]) or build(*a))
     monkeypatch.setattr(
         preflight, "_composed", lambda *a: composed.append(a[1]) or compose_job(*a)
     )

@@ -116,7 +116,7 @@ def test_damage_is_still_known_when_files_are_not_read_again(
         data.cache = tmp_path / "cache"
         with pytest.warns(UserWarning, match="1 of 2 images are damaged"):
             data.check()
-        monkeypatch.setattr(stamps, "look_at", None)
+        monkeypatch.setattr(stamps, "inspect", None)
 
 
 @pytest.mark.parametrize("cut", [400, 3000])

@@ -133,15 +133,15 @@ def test_latents_of_other_images_are_not_to_be_had(tmp_path, data):
 
 @pytest.mark.parametrize("roles", [("gan", "vae"), ("vae", "gan"), ("gan", "gan")])
 def test_data_model_names_a_model_as_the_roles_do(roles):
-    cfg = composed(*UNTRAINED, "data.model=gan", f"encoder={roles[0]}", f"decoder={roles[1]}")
-    cell = assemble.build_cell(cfg)
+    chosen = composed(*UNTRAINED, "data.model=gan", f"encoder={roles[0]}", f"decoder={roles[1]}")
+    cell = assemble.build_cell(chosen)
     assert isinstance(cell.data, Drawn)
     assert (cell.encoder.model_name, cell.decoder.model_name) == roles
 
 
 def test_options_of_the_drawing_model_are_set_as_those_of_a_role():
-    cfg = composed(*UNTRAINED, "data.model=gan", "data.model.truncation=0.5")
-    assert config.build_data(cfg.data).model.truncation == 0.5
+    chosen = composed(*UNTRAINED, "data.model=gan", "data.model.truncation=0.5")
+    assert config.build_data(chosen.settings["data"]).model.truncation == 0.5
 
 
 def test_a_users_model_draws_by_its_name(tmp_path):
@@ -149,8 +149,8 @@ def test_a_users_model_draws_by_its_name(tmp_path):
     (tmp_path / "model" / "mine.yaml").write_text(
         "defaults: [gan, _self_]\nname: mine\nchannel_max: 8\nweights: null\n"
     )
-    cfg = composed(f"hydra.searchpath=[file://{tmp_path}]", "data.model=mine")
-    model = config.build_data(cfg.data).model
+    chosen = composed(f"hydra.searchpath=[file://{tmp_path}]", "data.model=mine")
+    model = config.build_data(chosen.settings["data"]).model
     assert (model.name, len(model.generator.synthesis.b4.conv1.bias)) == ("mine", 8)
 
 
@@ -173,11 +173,11 @@ def test_a_model_that_cannot_draw_is_refused_when_built():
     ],
 )
 def test_a_gan_on_images_it_did_not_draw_is_refused(role, overrides, message):
-    cfg = composed(*overrides, f"{role}=gan", f"{role}.weights=null")
+    chosen = composed(*overrides, f"{role}=gan", f"{role}.weights=null")
     with pytest.raises(ValueError, match=f"{role}=gan.*{message}"):
-        assemble.build_cell(cfg)
+        assemble.build_cell(chosen)
 
 
 def test_cells_of_a_sweep_share_what_was_drawn():
-    cfg = composed(*UNTRAINED, "encoder=gan", "decoder=gan")
-    assert assemble.build_cell(cfg).data is assemble.build_cell(cfg).data
+    chosen = composed(*UNTRAINED, "encoder=gan", "decoder=gan")
+    assert assemble.build_cell(chosen).data is assemble.build_cell(chosen).data

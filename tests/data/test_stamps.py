@@ -55,13 +55,13 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read, in no order."""
     seen: list[Path] = []
-    look = stamps_module._look_at
+    look = stamps_module._inspect
 
     def looking(path: Path) -> object:
         seen.append(path)
         return look(path)
 
-    monkeypatch.setattr(stamps_module, "_look_at", looking)
+    monkeypatch.setattr(stamps_module, "_inspect", looking)
     return seen
 
 
@@ -203,13 +203,13 @@ def test_a_damaged_table_never_gives_a_wrong_hash(
     if not root.exists():
         write(root, 10)
     files = sorted(root.iterdir())
-    Stamps(root, cache).look(files)
+    Stamps(root, cache).facts_of(files)
     (table,) = (cache / "stamps").iterdir()
     content, rng = bytearray(table.read_bytes()), random.Random(seed)
     for _ in range(n):
         content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     table.write_bytes(content[: rng.randrange(len(content))] if cut else content)
-    found = Stamps(root, cache).look(files)
+    found = Stamps(root, cache).facts_of(files)
     right = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
     assert {path: facts.sha256 for path, facts in found.items()} == right
 
@@ -247,7 +247,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     for path in root.iterdir():
         path.unlink()
         path.mkdir()  # a folder, as root may read what it likes
-    found = Stamps(root, None).look(sorted(root.iterdir()))
+    found = Stamps(root, None).facts_of(sorted(root.iterdir()))
     assert {facts.problem for facts in found.values()} == {"Is a directory"}
 
 
@@ -279,12 +279,14 @@ def test_the_configured_cache_holds_the_tables(
 ) -> None:
     root = write(tmp_path / "images", 10)
     settings = [f"data.root={root}", "data.n_train=3", "data.n_test=1", "data.image_size=8"]
-    cfg = config.compose_config(["data=folder", *settings, f"cache={tmp_path / 'mine'}"])
-    config.build_data(cfg.data, cfg.cache).split("train")
+    found = config.compose_config(
+        ["data=folder", *settings, f"cache={tmp_path / 'mine'}"]
+    ).settings
+    config.build_data(found["data"], found["cache"]).split("train")
     (table,) = (tmp_path / "mine" / "stamps").iterdir()
     assert stat.S_ISREG(table.stat().st_mode)
     monkeypatch.setenv("STITCHING_CACHE", str(tmp_path / "theirs"))
-    config.build_data(cfg.data).split("train")
+    config.build_data(found["data"]).split("train")
     assert (tmp_path / "theirs" / "stamps").is_dir()
 
 

@@ -97,7 +97,7 @@ class Reader(threading.Thread):
     def _look(self):
         for sweep in self.find_sweep():
             try:
-                report.main([str(sweep)])
+                report.report_sweeps([sweep])
             except (ValueError, FileNotFoundError):
                 continue  # no cell has finished
             found = rows(sweep)

@@ -117,16 +117,16 @@ def refit_errors(source, target, alpha, held_out):
 
 
 class Streamed:
-    """A matrix that hands out slices of rows, as one in files does, and counts them."""
+    """A matrix that is read by slices of rows, as one in files, and records their sizes."""
 
     def __init__(self, x):
         self._x = x
         self.shape, self.dtype, self.device = x.shape, x.dtype, x.device
-        #: Rows of every slice that was handed out.
-        self.handed = []
+        #: Rows of every slice that was read.
+        self.read_sizes = []
 
     def __getitem__(self, rows):
         assert isinstance(rows, slice)
         part = self._x[rows].clone()
-        self.handed.append(len(part))
+        self.read_sizes.append(len(part))
         return part

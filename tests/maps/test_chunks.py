@@ -150,7 +150,7 @@ def test_a_streamed_source_with_a_large_mean_keeps_six_digits():
 def test_no_more_rows_are_read_at_a_time_than_the_chunk(kind, width, chunk):
     source, target = (Streamed(x) for x in paired(N, width))
     fit_quietly(KINDS[kind](chunk), source, target)
-    assert max(source.handed) == max(target.handed) == min(chunk, N)
+    assert max(source.read_sizes) == max(target.read_sizes) == min(chunk, N)
 
 
 @WIDTHS
@@ -158,7 +158,7 @@ def test_a_given_factorisation_is_checked_by_chunks_as_well(width):
     source, target = (Streamed(x) for x in paired(N, width))
     basis = factorise(source, chunk=7)
     Ridge(alpha=0.5, chunk=7).fit(source, target, basis)
-    assert max(source.handed) == max(target.handed) == 7
+    assert max(source.read_sizes) == max(target.read_sizes) == 7
 
 
 @WIDTHS
@@ -217,7 +217,7 @@ def test_leaving_one_out_works_by_chunks(width):
     rows = Streamed(source)
     found = leave_one_out(factorise(rows, chunk=7), rows, target, alpha)
     assert relative(found, expected) < 1e-9
-    assert max(rows.handed) == 7
+    assert max(rows.read_sizes) == 7
 
 
 @WIDTHS

@@ -28,7 +28,7 @@ FACTS = [
 ]  # fmt: skip
 
 every_kind = pytest.mark.parametrize("kind", EVERY_MAP)
-#: Those that know a weight and a bias of whole latents.
+#: Those with a weight and a bias of whole latents.
 AFFINE = [kind for kind, new in EVERY_MAP.items() if hasattr(type(new()), "weight")]
 every_width = pytest.mark.parametrize("width", SHAPES)
 

@@ -157,7 +157,7 @@ def test_loading_refuses_a_map_of_another_kind(tmp_path):
         Ridge.load(tmp_path / "map")
 
 
-def test_loading_refuses_a_map_that_this_version_does_not_know(tmp_path):
+def test_loading_refuses_a_map_without_a_class_in_this_version(tmp_path):
     card = json.dumps({"facts": {"map": "oracle"}, "settings": {}})
     save_file({"x": torch.zeros(1)}, tmp_path / "map", {"stitching.map": card})
     with pytest.raises(ValueError, match="holds map=oracle, but only"):

@@ -1,4 +1,4 @@
-"""Least squares without a penalty, and what it says when it passes through every item."""
+"""Least squares without a penalty, and its warning where it passes through every item."""
 
 import math
 

@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from stitching import config
@@ -89,7 +88,7 @@ def test_one_left_untrained_takes_its_architecture_from_the_file(folders, images
 
 def test_without_weights_and_architecture_there_is_no_model():
     with pytest.raises(ValueError, match="model mine has no architecture"):
-        config.build_model(OmegaConf.merge(node(""), {"weights": None}), "cpu")
+        config.build_model(node("", weights=None), "cpu")
 
 
 def with_config(folder, tmp_path, **changes):

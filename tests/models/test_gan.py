@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
 import stitching
@@ -29,7 +28,7 @@ NULLS = {"mapping_layers": None, "channel_base": None, "channel_max": None}
 
 def built(path, **options):
     node = small_gan_options(weights=str(path), **options)
-    return config.build_model(OmegaConf.create(node), "cpu")
+    return config.build_model(node, "cpu")
 
 
 @pytest.fixture
@@ -282,7 +281,7 @@ def test_a_file_of_the_zoo_is_loaded_with_its_own_names(tmp_path):
 
 
 def test_the_packaged_gan_is_small_in_half_precision():
-    node = config.compose_config(["encoder=gan"]).encoder
+    node = config.compose_config(["encoder=gan"]).settings["encoder"]
     options = config.model_options(node)
     options.pop("_target_")
     model = GAN(**options)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from sklearn.decomposition import PCA as SklearnPCA
 
-from stitching.models.pca import PCA, principal_components
+from stitching.compute.linalg import principal_components
+from stitching.models.pca import PCA
 
 
 def images(n=40, size=8, seed=0):

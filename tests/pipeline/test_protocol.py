@@ -4,16 +4,16 @@ import pytest
 import yaml
 
 from stitching.config import build_protocol, compose_config
-from stitching.config.compose import conf_dir, to_plain
+from stitching.config.compose import conf_dir
 from stitching.pipeline.protocol import PRESETS, Protocol
 
 
 def protocol(*overrides: str) -> Protocol:
-    return build_protocol(to_plain(compose_config(list(overrides)))["protocol"])
+    return build_protocol(compose_config(list(overrides)).settings["protocol"])
 
 
 def probe(*overrides: str) -> str:
-    return str(compose_config(list(overrides)).probe._target_)
+    return str(compose_config(list(overrides)).settings["probe"]["_target_"])
 
 
 @pytest.mark.parametrize("name", ["strict", "paper"])

@@ -181,7 +181,7 @@ def test_a_class_with_too_few_items_is_missing_with_the_counts(kind, n_yes):
         kind(min_per_class=5).fit(latents, {"Bald": labels})
 
 
-def test_as_many_items_as_asked_for_are_enough():
+def test_as_many_items_as_required_are_enough():
     _, labels = two_clouds(5, 35)
     usable, missing = LogisticProbes(min_per_class=5).usable({"Bald": labels})
     assert np.array_equal(usable["Bald"], labels)
@@ -196,7 +196,7 @@ def test_items_are_counted_among_those_fitted_on():
     assert "2 items with and 35 without" in missing["Bald"]
 
 
-def test_labels_are_returned_for_the_rows_asked_about():
+def test_labels_are_returned_for_the_given_rows():
     _, labels = two_clouds(20, 20)
     rows = np.arange(0, 40, 2)
     usable, _ = LogisticProbes().usable({"a": labels}, rows)
@@ -263,7 +263,7 @@ def test_how_the_penalty_is_chosen_is_part_of_the_key(option):
         assert kind().identity != kind(**{option: 7}).identity
 
 
-def test_which_attributes_are_asked_for_is_no_part_of_the_key():
+def test_the_choice_of_attributes_is_no_part_of_the_key():
     assert LogisticProbes(["a"], min_per_class=9).identity == LogisticProbes().identity
 
 

@@ -34,10 +34,13 @@ def test_points_have_the_distances_of_the_standardised_latents(width):
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_columns_of_points_are_orthogonal_and_sum_to_zero(width):
-    seen = Coordinates(latents_of(width=width))
-    assert seen.points.sum(0).abs().max() < 1e-10
+    coordinates = Coordinates(latents_of(width=width))
+    assert coordinates.points.sum(0).abs().max() < 1e-10
     torch.testing.assert_close(
-        seen.points.T @ seen.points, torch.diag(seen.squares), rtol=0, atol=1e-10
+        coordinates.points.T @ coordinates.points,
+        torch.diag(coordinates.squares),
+        rtol=0,
+        atol=1e-10,
     )
 
 
@@ -45,11 +48,11 @@ def test_columns_of_points_are_orthogonal_and_sum_to_zero(width):
 @pytest.mark.parametrize("standardise", [True, False])
 def test_weights_on_points_and_on_raw_latents_give_the_same_scores(width, standardise):
     latents = latents_of(width=width)
-    seen = Coordinates(latents, standardise)
-    weight = torch.randn(2, seen.points.shape[1], dtype=torch.float64, generator=seeded())
-    spread = seen.unrotated(weight)
-    raw, bias = seen.unscaled(spread, torch.ones(2) - spread @ seen.basis.mean)
-    torch.testing.assert_close(latents @ raw.T + bias, seen.points @ weight.T + 1)
+    coordinates = Coordinates(latents, standardise)
+    weight = torch.randn(2, coordinates.points.shape[1], dtype=torch.float64, generator=seeded())
+    spread = coordinates.unrotated(weight)
+    raw, bias = coordinates.unscaled(spread, torch.ones(2) - spread @ coordinates.basis.mean)
+    torch.testing.assert_close(latents @ raw.T + bias, coordinates.points @ weight.T + 1)
 
 
 def seeded():
@@ -59,10 +62,10 @@ def seeded():
 def test_constant_dimensions_are_left_out():
     latents = latents_of()
     latents[:, 2] = 0.1
-    seen = Coordinates(latents)
-    assert seen.n_constant == 1
-    assert seen.scale[2] == 0
-    assert (seen.standardised[:, 2] == 0).all()
+    coordinates = Coordinates(latents)
+    assert coordinates.n_constant == 1
+    assert coordinates.scale[2] == 0
+    assert (coordinates.standardised[:, 2] == 0).all()
 
 
 def test_what_varies_by_rounding_alone_is_constant():
@@ -92,9 +95,9 @@ def test_latents_are_not_modified():
 
 def test_the_first_items_are_taken_of_too_many():
     latents = latents_of(30)
-    seen = Coordinates(latents, max_items=10)
-    assert (seen.n_given, seen.n_items) == (30, 10)
-    assert torch.equal(seen.standardised, Coordinates(latents[:10]).standardised)
+    coordinates = Coordinates(latents, max_items=10)
+    assert (coordinates.n_given, coordinates.n_items) == (30, 10)
+    assert torch.equal(coordinates.standardised, Coordinates(latents[:10]).standardised)
 
 
 @pytest.mark.parametrize("max_items", [100, 12])

@@ -16,7 +16,7 @@ def lit(width=5, n=60, noise=0.1, seed=0):
 
 
 @pytest.mark.parametrize("width", [5, 100])
-def test_guesses_are_those_of_ridge_regression(width):
+def test_predictions_are_those_of_ridge_regression(width):
     latents, angle = lit(width)
     probe = FactorProbes().fit(latents, {"light": angle})["light"]
     x = standardised(latents)

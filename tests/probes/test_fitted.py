@@ -34,12 +34,12 @@ def test_a_score_is_the_same_to_the_bit_in_any_batch(n, size, width):
     assert np.array_equal(np.concatenate(parts), probe.scores(latents))
 
 
-def test_answers_are_the_signs_of_scores():
+def test_predictions_are_the_signs_of_scores():
     probe, latents = probe_of(), latents_of(20)
     assert np.array_equal(probe.predict(latents), probe.scores(latents) > 0)
 
 
-def test_answers_of_classes_are_their_labels():
+def test_predictions_of_classes_are_their_labels():
     probe, latents = probe_of(n_classes=3), latents_of(20)
     assert np.array_equal(probe.predict(latents), probe.scores(latents).argmax(1) + 3)
 

@@ -30,7 +30,7 @@ def test_control_labels_depend_on_name_and_seed_alone():
     assert not np.array_equal(found, control_labels(labels, "Male", 1))
 
 
-def test_control_labels_tell_nothing_of_the_labels():
+def test_control_labels_are_independent_of_the_labels():
     labels = labels_of(5000, 5000)
     assert (control_labels(labels, "Male", 0) == labels).mean() == pytest.approx(0.5, abs=0.02)
 

@@ -21,7 +21,7 @@ def test_it_is_scikit_learns_lasso_on_labels_0_and_1(width, standardise):
     assert probe.facts["n_weights"] == np.count_nonzero(oracle.coef_)
 
 
-def test_answers_are_predictions_clipped_and_rounded():
+def test_predictions_are_regressions_clipped_and_rounded():
     latents, labels = two_clouds(30, 50, gap=6.0)
     probe = LassoProbes(alpha=0.005, standardise=False).fit(latents, {"Male": labels})["Male"]
     predictions = probe.scores(latents) + 0.5
@@ -64,7 +64,7 @@ def test_a_fit_stopped_early_says_so():
     assert [probe.facts["converged"] for probe in found.values()] == [0, 0]
 
 
-def test_a_penalty_without_weights_answers_as_most_items():
+def test_a_penalty_without_weights_predicts_the_more_frequent_label():
     latents, labels = two_clouds(10, 30)
     probe = LassoProbes(alpha=10.0).fit(latents, {"Bald": labels})["Bald"]
     assert probe.facts["n_weights"] == 0

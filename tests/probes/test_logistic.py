@@ -58,8 +58,8 @@ def test_the_penalty_is_that_of_brute_force_cross_validation(width, signal, flip
     probe = probes.fit(latents, {"Male": labels})["Male"]
     x, folds = standardised(latents), stratified_folds(labels, 5, seed)
     losses = []
-    seen = probes.coordinates(latents)
-    alphas = probes._regression().grid(seen).tolist()
+    coordinates = probes.coordinates(latents)
+    alphas = probes.grid(coordinates).tolist()
     for alpha in alphas:
         total = 0.0
         for fold in range(5):
@@ -83,7 +83,7 @@ def test_an_attribute_laid_out_along_a_line_is_read(width):
     assert (probe.predict(latents[300:]) == labels[300:]).mean() > 0.9
 
 
-def test_labels_that_latents_give_away_have_a_minimum():
+def test_labels_that_latents_separate_have_a_minimum():
     latents, _ = two_clouds(20, 20, 60)
     labels = np.asarray(latents[:, 0] > 1)
     facts = LogisticProbes(alpha=1e-3).fit(latents, {"a": labels})["a"].facts
@@ -100,7 +100,7 @@ def test_a_fit_stopped_early_says_so():
     assert np.isfinite(probe.weight).all()
 
 
-def test_labels_without_any_slope_have_the_log_odds_for_an_answer():
+def test_labels_without_any_slope_have_the_log_odds_as_score():
     corners = torch.tensor([[a, b] for a in (-1.0, 1.0) for b in (-1.0, 1.0)]).repeat(5, 1)
     labels = np.asarray(corners[:, 0] * corners[:, 1] > 0) | (np.arange(20) < 0)
     probe = LogisticProbes(alpha=1.0).fit(corners, {"exclusive": labels})["exclusive"]

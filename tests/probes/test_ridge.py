@@ -26,7 +26,7 @@ def test_the_direction_is_that_of_fishers_discriminant():
     assert np.corrcoef(fitted(latents, labels).scores(latents), oracle)[0, 1] > 0.9999
 
 
-def test_a_rare_attribute_is_not_answered_no_throughout():  # case C27
+def test_a_rare_attribute_is_not_predicted_no_throughout():  # case C27
     latents, labels = two_clouds(60, 1940, gap=4.0)
     predictions, truth = (
         fitted(latents[:1000], labels[:1000]).predict(latents[1000:]),
@@ -67,7 +67,7 @@ def test_swapping_yes_and_no_swaps_the_predictions():
     assert np.array_equal(yes, ~no)
 
 
-def test_latents_that_never_vary_give_one_answer():
+def test_latents_that_never_vary_give_one_prediction():
     _, labels = two_clouds(10, 30)
     probe = fitted(torch.full((40, 3), 0.1), labels)
     assert len(set(probe.predict(torch.full((5, 3), 0.1)).tolist())) == 1

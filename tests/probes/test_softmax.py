@@ -48,7 +48,7 @@ def test_the_penalty_is_that_of_brute_force_cross_validation():
     probes = SoftmaxProbes(n_alphas=5)
     probe = probes.fit(latents, {"digit": labels})["digit"]
     x, folds, losses = standardised(latents), stratified_folds(labels, 5, 0), []
-    alphas = probes._regression().grid(probes.coordinates(latents)).tolist()
+    alphas = probes.grid(probes.coordinates(latents)).tolist()
     for alpha in alphas:
         total = 0.0
         for fold in range(5):
@@ -61,7 +61,7 @@ def test_the_penalty_is_that_of_brute_force_cross_validation():
     assert probe.facts["cv_log_loss"] == pytest.approx(min(losses), rel=5e-3)
 
 
-def test_answers_are_labels_of_classes():
+def test_predictions_are_labels_of_classes():
     latents, labels = three_clouds(gap=8.0, sizes=(40, 40, 40))
     probe = SoftmaxProbes(alpha=1.0).fit(latents[:90], {"digit": labels[:90]})["digit"]
     assert probe.classes == (2, 5, 9)

@@ -10,51 +10,53 @@ from tests.probes.clouds import two_clouds
 
 def problem(width=30):
     latents, labels = two_clouds(20, 30, width)
-    seen = Coordinates(latents.double())
-    return seen, torch.from_numpy(labels[None]).double()
+    coordinates = Coordinates(latents.double())
+    return coordinates, torch.from_numpy(labels[None]).double()
 
 
-def solve(seen, targets, kept, alphas, tolerance=1e-9):
+def solve(coordinates, targets, kept, alphas, tolerance=1e-9):
     alphas = torch.tensor(alphas, dtype=torch.float64)
-    return minimise(seen.points, seen.squares, targets, kept, alphas, tolerance, 1000)
+    return minimise(
+        coordinates.points, coordinates.squares, targets, kept, alphas, tolerance, 1000
+    )
 
 
 def test_problems_side_by_side_have_the_minima_of_each_alone():
-    seen, targets = problem()
+    coordinates, targets = problem()
     kept = (torch.arange(50) % 5 != torch.arange(3)[:, None]).double()
     alphas = [0.01, 1.0, 100.0]
-    together = solve(seen, targets, kept, alphas)
+    together = solve(coordinates, targets, kept, alphas)
     for k in range(3):
-        alone = solve(seen, targets, kept[[k]], alphas[k : k + 1])
+        alone = solve(coordinates, targets, kept[[k]], alphas[k : k + 1])
         torch.testing.assert_close(together.weight[[k]], alone.weight, rtol=1e-6, atol=1e-9)
         torch.testing.assert_close(together.bias[[k]], alone.bias, rtol=1e-6, atol=1e-9)
 
 
 def test_items_that_do_not_count_change_nothing():
-    seen, targets = problem()
+    coordinates, targets = problem()
     kept = (torch.arange(50) < 40).double()[None]
     flipped = torch.where(kept > 0, targets, 1 - targets)
-    first, second = (solve(seen, t, kept, [1.0]) for t in (targets, flipped))
+    first, second = (solve(coordinates, t, kept, [1.0]) for t in (targets, flipped))
     assert torch.equal(first.weight, second.weight)
 
 
 def test_at_the_minimum_the_gradient_is_gone():
-    seen, targets = problem()
-    found = solve(seen, targets, torch.ones(1, 50), [0.5])
-    logits = seen.points @ found.weight[0, 0] + found.bias[0]
+    coordinates, targets = problem()
+    found = solve(coordinates, targets, torch.ones(1, 50), [0.5])
+    logits = coordinates.points @ found.weight[0, 0] + found.bias[0]
     residual = logits.sigmoid() - targets[0]
     torch.testing.assert_close(
-        seen.points.T @ residual, -0.5 * found.weight[0, 0], rtol=1e-6, atol=1e-8
+        coordinates.points.T @ residual, -0.5 * found.weight[0, 0], rtol=1e-6, atol=1e-8
     )
     assert float(residual.mean()) == pytest.approx(0, abs=1e-9)
     assert float(found.gradient) <= 1e-9
 
 
 def test_iterations_stop_at_the_limit():
-    seen, targets = problem()
+    coordinates, targets = problem()
     found = minimise(
-        seen.points,
-        seen.squares,
+        coordinates.points,
+        coordinates.squares,
         targets,
         torch.ones(2, 50),
         torch.tensor([1e-4, 1e9]).double(),

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stitching.records.ledger import ForeignFilesError, Ledger, replacing, sha256_of
+from stitching.records.files import sha256_of
+from stitching.records.ledger import ForeignFilesError, Ledger
 
 NAMES = ["a.png", "b.csv", "sub/c.txt", "record.json"]
 
@@ -180,21 +181,6 @@ def test_removing_takes_along_folders_that_are_empty_then(ledger):
     (ledger.folder / "x" / "theirs").touch()
     ledger.remove(["x/b.png"])
     assert [path.name for path in (ledger.folder / "x").iterdir()] == ["theirs"]
-
-
-def test_what_is_replaced_is_whole_or_as_it_was(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"old")
-    foreign = tmp_path / f".a.{os.getpid()}.0.partial"
-    foreign.write_bytes(b"theirs")
-    with pytest.raises(FileNotFoundError), replacing(path) as partial:
-        partial.unlink()
-    with pytest.raises(TypeError), replacing(path) as partial:
-        partial.write_bytes(None)
-    assert content(tmp_path) == {"a": b"old", foreign.name: b"theirs"}
-    with replacing(path) as partial:
-        partial.write_bytes(b"new")
-    assert content(tmp_path) == {"a": b"new", foreign.name: b"theirs"}
 
 
 _step = st.tuples(

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from stitching.records.plan import Job
-from stitching.report import main, read_grid, read_sweep
+from stitching.report import main, read_grid, read_sweep, report_sweeps
 from stitching.results.reading import read_cells
 from stitching.results.variants import split
 from tests.report.made import make_cell, make_sweep, write
@@ -95,7 +95,7 @@ def test_a_sweep_of_which_nothing_started_has_its_cells(tmp_path):
     plan(tmp_path, [("a", "b"), ("c", "b")])
     assert [cell.state for cell in read_cells(tmp_path)[0]] == ["missing", "missing"]
     with pytest.raises(ValueError, match=r"no finished cell(.|\n)*c-to-b_1 missing"):
-        main([str(tmp_path)])
+        report_sweeps([tmp_path])
 
 
 def test_a_cell_says_what_it_is_made_of_and_where_it_was_copied_from(tmp_path):

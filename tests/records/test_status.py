@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from stitching.records import status
+from stitching.records import files, status
+from stitching.records.status import CellFolder
 
 KEY = "ab" * 32
 
@@ -19,9 +20,9 @@ HYDRA = [".hydra/config.yaml", "launch.log"]
 def cell(tmp_path):
     """A finished cell."""
     folder = tmp_path / "vae-to-nf_0"
-    status.begin(folder, "s1", status.now(), HYDRA)
+    CellFolder(folder, "s1", HYDRA).begin()
     status.ledger_of(folder).write_all(FILES)
-    status.mark_done(folder, KEY, "s1", status.now())
+    CellFolder(folder, "s1").mark_done(KEY)
     return folder
 
 
@@ -49,7 +50,7 @@ def test_a_damaged_status_makes_it_not_whole(cell, text):
 
 
 def test_a_running_cell_is_not_whole(cell):
-    status.begin(cell, "s2", status.now(), HYDRA)
+    CellFolder(cell, "s2", HYDRA).begin()
     assert not status.is_whole(cell, KEY)
 
 
@@ -61,19 +62,19 @@ def test_the_status_holds_the_hash_of_every_file(cell):
 
 
 def test_a_kept_cell_belongs_to_the_present_sweep(cell):
-    status.keep(cell, "s2")
+    CellFolder(cell, "s2").keep()
     record = status.read_status(cell)
     assert (record["sweep"], record["state"], record["kept"]) == ("s2", "done", True)
     assert status.is_whole(cell, KEY)
 
 
 def test_a_failure_to_find_out_leaves_a_finished_cell_to_be_found_later(cell):
-    status.mark_failed(cell, "s2", status.now(), "OSError: the disk with weights is away")
+    CellFolder(cell, "s2").mark_failed("OSError: the disk with weights is away")
     assert status.read_status(cell)["state"] == "failed"
     assert status.is_whole(cell, KEY)
-    status.mark_failed(cell, "s3", status.now(), "OSError: still away")
+    CellFolder(cell, "s3").mark_failed("OSError: still away")
     assert status.is_whole(cell, KEY)
-    status.keep(cell, "s4")
+    CellFolder(cell, "s4").keep()
     record = status.read_status(cell)
     assert (record["state"], record["sweep"]) == ("done", "s4")
     assert "before" not in record
@@ -82,9 +83,9 @@ def test_a_failure_to_find_out_leaves_a_finished_cell_to_be_found_later(cell):
 def test_a_copy_is_whole_and_leaves_the_tracker_behind(cell, tmp_path):
     (cell / "wandb").mkdir()
     copy = tmp_path / "copy"
-    status.begin(copy, "s2", status.now(), HYDRA)
-    status.copy_files(cell, copy)
-    status.mark_done(copy, KEY, "s2", status.now(), reused=str(cell))
+    CellFolder(copy, "s2", HYDRA).begin()
+    CellFolder(copy).copy_from(cell)
+    CellFolder(copy, "s2").mark_done(KEY, reused=str(cell))
     assert status.is_whole(copy, KEY)
     assert not (copy / "wandb").exists()
     assert not list(copy.glob("*.partial"))
@@ -92,9 +93,9 @@ def test_a_copy_is_whole_and_leaves_the_tracker_behind(cell, tmp_path):
 
 def test_a_cell_that_changes_while_it_is_copied_is_an_error(cell, tmp_path):
     (cell / "picture.png").write_bytes(b"other")
-    status.begin(tmp_path, "s2", status.now(), HYDRA)
+    CellFolder(tmp_path, "s2", HYDRA).begin()
     with pytest.raises(OSError, match="changed while it was copied"):
-        status.copy_files(cell, tmp_path)
+        CellFolder(tmp_path).copy_from(cell)
 
 
 def contents(folder):
@@ -112,13 +113,13 @@ def test_a_new_attempt_removes_what_an_earlier_one_wrote_and_nothing_else(cell):
         (cell / name).parent.mkdir(parents=True, exist_ok=True)
         (cell / name).write_bytes(data)
     (cell / "launch.log").write_bytes(b"a line")
-    status.begin(cell, "s2", status.now(), HYDRA)
+    CellFolder(cell, "s2", HYDRA).begin()
     assert contents(cell) == theirs | {"launch.log": b"a line"}
 
 
 def test_an_edited_file_of_a_finished_cell_is_kept_beside(cell):
     (cell / "picture.png").write_bytes(b"edited")
-    status.begin(cell, "s2", status.now(), HYDRA)
+    CellFolder(cell, "s2", HYDRA).begin()
     assert contents(cell) == {"picture.png.kept-1": b"edited"}
 
 
@@ -134,40 +135,40 @@ def test_an_edited_file_of_a_finished_cell_is_kept_beside(cell):
 def test_folders_of_earlier_versions_go_on_and_lose_nothing(tmp_path, earlier, kept):
     (tmp_path / "picture.png").write_bytes(b"png")
     (tmp_path / "error.txt").write_bytes(b"why")
-    recorded = {"picture.png": status.sha256_of(tmp_path / "picture.png")}
+    recorded = {"picture.png": files.sha256_of(tmp_path / "picture.png")}
     for facts in (earlier, earlier.get("before", {})):
         if "files" in facts:
             facts["files"] = recorded
     (tmp_path / "status.json").write_text(json.dumps({"sweep": "s1", **earlier}))
-    status.require_free(tmp_path, HYDRA, "")
-    status.reserve(tmp_path, "s2", status.now(), HYDRA)
-    status.begin(tmp_path, "s2", status.now(), HYDRA)
+    CellFolder(tmp_path, beside=HYDRA).require_free("")
+    CellFolder(tmp_path, "s2", HYDRA).reserve()
+    CellFolder(tmp_path, "s2", HYDRA).begin()
     assert sorted(contents(tmp_path)) == [f"{name}.kept-1" for name in kept]
 
 
 def test_a_folder_with_files_of_other_origin_is_refused_for_names_that_are_needed(tmp_path):
     (tmp_path / "holiday.png").touch()
-    status.require_free(tmp_path, HYDRA, "")
+    CellFolder(tmp_path, beside=HYDRA).require_free("")
     for name in ("picture.png", "launch.log"):
         (tmp_path / name).touch()
     with pytest.raises(OSError, match=r"holds picture\.png and launch\.log, .*: go away"):
-        status.require_free(tmp_path, HYDRA, "go away")
+        CellFolder(tmp_path, beside=HYDRA).require_free("go away")
 
 
 def test_a_file_that_has_the_heartbeats_name_and_is_none_is_refused(cell):
     (cell / "progress.json").write_text('{"written": 1.0}')
-    status.require_free(cell, HYDRA, "")
+    CellFolder(cell, beside=HYDRA).require_free("")
     (cell / "progress.json").write_text('{"theirs": 1}')
     with pytest.raises(OSError, match="was not written by this project: go away"):
-        status.require_free(cell, HYDRA, "go away")
+        CellFolder(cell, beside=HYDRA).require_free("go away")
 
 
 def test_the_trackers_runs_are_recorded_until_a_new_attempt(cell):
-    status.begin(cell, "s2", status.now(), HYDRA)
-    status.note_run(cell, "wandb/offline-run-1")
-    status.mark_failed(cell, "s2", status.now(), "E: x")
+    CellFolder(cell, "s2", HYDRA).begin()
+    CellFolder(cell).note_run("wandb/offline-run-1")
+    CellFolder(cell, "s2").mark_failed("E: x")
     assert status.read_status(cell)["runs"] == ["wandb/offline-run-1"]
-    status.begin(cell, "s3", status.now(), HYDRA)
+    CellFolder(cell, "s3", HYDRA).begin()
     assert status.read_status(cell)["runs"] == []
 
 
@@ -202,11 +203,3 @@ def test_an_identity_is_claimed_by_one_process_at_a_time(tmp_path):
     with status.Index(tmp_path).claim(KEY), pytest.raises(Timeout):
         FileLock(tmp_path / "cells" / f"{KEY}.lock").acquire(blocking=False)
     FileLock(tmp_path / "cells" / f"{KEY}.lock").acquire(blocking=False).lock.release()
-
-
-def test_json_with_nan_is_refused_and_leaves_no_file(tmp_path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        status.write_json(tmp_path / "x.json", {"a": float("nan")})
-    assert list(tmp_path.iterdir()) == []
-    status.write_json(tmp_path / "x.json", {"a": 1})
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": 1}

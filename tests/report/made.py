@@ -15,7 +15,7 @@ TABLES = {"grid.csv", "grid.parquet", "table.md", "table.tex"}
 
 @cache
 def weights(n=N, r=R):
-    """How much each item counts in each resample, (r, n); the same for all cells, as in runs."""
+    """Weight of each item in each resample, (r, n); the same for all cells, as in runs."""
     return np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=r) / n
 
 

@@ -1,14 +1,25 @@
 """The command: which files a report is made of."""
 
+import json
 import subprocess
 import sys
+import webbrowser
 from pathlib import Path
 
 import pytest
 
+from stitching import claims
 from stitching.report import MEASURES, grid_report, main
-from stitching.results.output import RECORD
-from tests.report.made import TABLES, make_cell, make_pictures, make_sweep, write
+from stitching.results.output import CLAIMS, PAGE, RECORD
+from tests.report.made import (
+    TABLES,
+    drawn,
+    make_cell,
+    make_pictures,
+    make_sweep,
+    scores,
+    write,
+)
 
 
 def test_the_report_is_made_of_these_files(tmp_path, capsys, monkeypatch):
@@ -19,11 +30,12 @@ def test_the_report_is_made_of_these_files(tmp_path, capsys, monkeypatch):
     pictured = [measure.key.replace("/", "_") for measure in MEASURES if measure.pictured]
     heatmaps = {f"heatmap_{key}.png" for key in pictured}
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert written - {RECORD} == heatmaps | TABLES | {"pictures.png"}
+    beside = {RECORD, PAGE, *CLAIMS}
+    assert written == heatmaps | TABLES | {"pictures.png"} | beside
     out = capsys.readouterr().out
     assert out.startswith("1 of 1 cells finished: data faces")
     shown = {line.strip() for line in out.splitlines()}
-    assert shown >= {str(tmp_path / name) for name in written - {RECORD}}
+    assert shown >= {str(tmp_path / name) for name in written - beside}
 
 
 def test_a_second_report_writes_the_same_bytes(tmp_path):
@@ -64,10 +76,64 @@ def test_a_folder_without_cells_names_the_sweeps_below_it(tmp_path):
         main([str(tmp_path)])
 
 
-def test_a_sweep_without_a_finished_cell_says_what_failed(tmp_path):
-    make_cell(tmp_path, "vae", "nf", state="failed")
-    with pytest.raises(ValueError, match=r"no finished cell(.|\n)*ValueError: broken"):
-        main([str(tmp_path)])
+def sweep(root, **facts):
+    for number, (encoder, decoder) in enumerate(
+        [("vae", "vae"), ("vae", "nf"), ("nf", "vae"), ("nf", "nf")]
+    ):
+        rmse = drawn(scores(0.1 + number / 100, own=0.01, seed=number + 1))
+        draws = {"image/rmse": rmse, "image/lpips": rmse}
+        folder = make_cell(root, encoder, decoder, number, protocol="strict", draws=draws, **facts)
+        make_pictures(folder, (9 * number, 80, 80))
+    return root
+
+
+def test_tables_figures_claims_and_page_are_written(tmp_path, capsys):
+    assert main([str(sweep(tmp_path))]) == 0
+    for name in ("grid.csv", "grid.parquet", "table.md", "table.tex", "claims.json", "claims.md",
+                 "report.html", "figures/figure1.svg", "figures/figure3.png"):  # fmt: skip
+        assert (tmp_path / name).is_file(), name
+    shown = capsys.readouterr().out
+    assert "4 cells: 4 succeeded" in shown
+    assert f"page: {tmp_path / 'report.html'}" in shown
+
+
+def test_a_sweep_over_sizes_has_curves_and_a_page_and_no_claims(tmp_path, capsys):
+    for number, n in enumerate((50, 100)):
+        config = {"data": {"n_train": n}}
+        make_cell(tmp_path, "vae", "nf", number, config=config, n_train=n, image__rmse=n / 1000)
+    assert main([str(tmp_path)]) == 0
+    assert "no claims: " in capsys.readouterr().out
+    assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "curve_image_rmse.png").is_file()
+    assert not (tmp_path / "claims.json").exists()
+
+
+def test_where_nothing_has_finished_there_is_a_page_of_failures(tmp_path, capsys):
+    make_cell(tmp_path, "vae", "nf", 0, state="failed")
+    assert main([str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert "1 cell: 1 failed" in shown
+    assert "no tables: no finished cell" in shown
+    assert "nf_0 failed: ValueError: broken" in shown
+    assert "ValueError: broken" in (tmp_path / "report.html").read_text()
+
+
+def test_claims_are_asked_again_of_all_that_they_were_asked_of(tmp_path):
+    first, second = sweep(tmp_path / "a"), sweep(tmp_path / "b", data="celeba")
+    claims.answer([first, second])
+    main([str(first)])
+    answers = json.loads((first / "claims.json").read_text())["claims"]
+    folders = {answer["folder"] for claim in answers for answer in claim["answers"]}
+    assert {str(first), str(second)} <= folders
+
+
+def test_the_page_is_opened_on_demand(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    main([str(sweep(tmp_path))])
+    assert opened == []
+    main(["--open", str(tmp_path)])
+    assert opened == [(tmp_path / "report.html").as_uri()]
 
 
 def run(code):

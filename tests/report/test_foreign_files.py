@@ -1,4 +1,4 @@
-"""Whatever others put into the folder of a sweep stays there, byte for byte."""
+"""Files of other origin in the folder of a sweep stay there, byte for byte."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from stitching import claims
 from stitching.records.ledger import ForeignFilesError
 from stitching.report import command, grid_report
-from stitching.report.files import report_folders
 from stitching.report.page import write_page
 from stitching.results.output import RECORD, Output
 from stitching.results.reading import read_cells
@@ -164,7 +163,7 @@ def test_two_protocols_with_one_name_of_a_folder_are_refused(tmp_path):
     for number, protocol in enumerate(("a b", "a_b")):
         make_cell(tmp_path, "vae", "nf", number, protocol=protocol)
     with pytest.raises(ValueError, match="'a b' and 'a_b' would have the same folder report/a_b"):
-        report_folders([tmp_path])
+        command.report_sweeps([tmp_path])
 
 
 def test_reports_at_the_same_time_lose_nothing_of_the_record(tmp_path):

@@ -1,4 +1,4 @@
-"""What reports make of labels: rows by label, kinds by model, reconstructions by fact."""
+"""Labels in reports: rows by label, kinds by model, reconstructions by fact."""
 
 from stitching.claims.evidence import Evidence
 from stitching.report.tables import caveats

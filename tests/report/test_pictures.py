@@ -1,15 +1,19 @@
 """Heatmaps and sheets of images."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from stitching.report import main, render_reconstructions
+from stitching.report import main, render_reconstructions, report_sweeps
 from stitching.report.heatmaps import heatmap
+from stitching.results.grid import read_grid
+from stitching.results.measures import measure_of
 from tests.report.made import make_cell, make_pictures
 
-BEST = (253, 231, 37)  # the bright end of viridis
-BLANK = (236, 236, 236)
+DARKEST, BEST = (68, 1, 84), (253, 231, 37)  # the ends of viridis
+BLANK = (230, 230, 230)
 
 
 def pixels(source):
@@ -22,37 +26,45 @@ def places(image, colour):
     return np.nonzero((image == np.array(colour, np.uint8)).all(axis=2))
 
 
-def draw(values, **options):
-    texts = [["x" for _ in row] for row in values]
-    names = [f"e{i}" for i in range(len(values))], [f"d{j}" for j in range(len(values[0]))]
-    options = {"title": "t", "subtitle": "s", "lower_is_better": True} | options
-    return heatmap(values, texts, *names, **options)
+def make(root, values, key="image/rmse"):
+    """Make a grid of a measure; "failed", "missing" and "invalid" stand for no number."""
+    number = 0
+    for i, row in enumerate(values):
+        for j, value in enumerate(row):
+            facts = {key.replace("/", "__"): None if value == "missing" else value}
+            state = "failed" if value == "failed" else "done"
+            make_cell(root, f"e{i}", f"d{j}", number, state=state, **facts)
+            number += 1
+    return read_grid(root), measure_of(key)
 
 
-@pytest.mark.parametrize(("lower_is_better", "column"), [(True, 0), (False, 1)])
-def test_the_better_end_is_bright(tmp_path, lower_is_better, column):
-    (tmp_path / "h.png").write_bytes(draw([[1.0, 2.0]], lower_is_better=lower_is_better))
-    image = pixels(tmp_path / "h.png")
-    _, x = places(image, BEST)
-    left, right = (x < 0.45 * image.shape[1]).sum(), (x > 0.5 * image.shape[1]).sum()
-    assert (left > right) == (column == 0)
+def drawn(root, values, key="image/rmse"):
+    return pixels(io.BytesIO(heatmap(*make(root, values, key))))
+
+
+@pytest.mark.parametrize(("key", "column"), [("image/rmse", 0), ("image/ssim", 1)])
+def test_the_better_end_is_bright(tmp_path, key, column):
+    image = drawn(tmp_path, [[0.1, 0.2]], key)
+    bright, dark = (np.median(places(image, colour)[1]) for colour in (BEST, DARKEST))
+    assert (bright < dark) == (column == 0)
 
 
 def test_a_measure_with_its_own_unit_per_column_is_coloured_by_column(tmp_path):
     values = [[1.0, 100.0], [2.0, 200.0]]
-    counts = []
-    for by_column in (False, True):
-        (tmp_path / "h.png").write_bytes(draw(values, by_column=by_column))
-        counts.append(len(places(pixels(tmp_path / "h.png"), BEST)[0]))
+    counts = [
+        len(places(drawn(tmp_path / key, values, key), BEST)[0])
+        for key in ("image/rmse", "latent/mse")
+    ]
     assert counts[1] > 1.7 * counts[0]
 
 
 @pytest.mark.parametrize("word", ["missing", "failed", "invalid"])
-def test_a_cell_without_a_number_is_hatched(tmp_path, word):
-    (tmp_path / "h.png").write_bytes(draw([[0.5, word], [0.1, 0.2]]))
-    (tmp_path / "full.png").write_bytes(draw([[0.5, 0.4], [0.1, 0.2]]))
-    blank = len(places(pixels(tmp_path / "h.png"), BLANK)[0])
-    assert blank > 1000 + len(places(pixels(tmp_path / "full.png"), BLANK)[0])
+def test_a_cell_without_a_number_is_grey(tmp_path, word):
+    full, blank = (
+        len(places(drawn(tmp_path / str(x), [[0.5, x], [0.1, 0.2]]), BLANK)[0])
+        for x in (0.4, word)
+    )
+    assert blank > 1000 + full
 
 
 @pytest.mark.parametrize(
@@ -60,16 +72,26 @@ def test_a_cell_without_a_number_is_hatched(tmp_path, word):
     [[[1.0]], [[1.0, 1.0]], [["missing", 2.0], ["missing", 3.0]], [[-50.0, 0.9]]],
     ids=["one cell", "no spread", "empty column", "below the floor"],
 )
-def test_a_heatmap_of_few_values_is_drawn(values):
-    assert draw(values, floor=0.0, by_column=len(values) > 1).startswith(b"\x89PNG")
+def test_a_heatmap_of_few_values_is_drawn(tmp_path, values):
+    key = "latent/mse" if len(values) > 1 else "latent/r2"
+    assert heatmap(*make(tmp_path, values, key)).startswith(b"\x89PNG")
 
 
-def test_a_heatmap_is_the_same_every_time_whatever_the_users_settings():
+def test_numbers_below_the_floor_have_one_colour(tmp_path):
+    darkest = [
+        len(places(drawn(tmp_path / str(low), [[-50.0, low, 0.9]], "latent/r2"), DARKEST)[0])
+        for low in (-3.0, 0.5)
+    ]
+    assert darkest[0] > 1.7 * darkest[1]
+
+
+def test_a_heatmap_is_the_same_every_time_whatever_the_users_settings(tmp_path):
     import matplotlib
 
-    first = draw([[0.1, 0.2]])
+    grid, measure = make(tmp_path, [[0.1, 0.2]])
+    first = heatmap(grid, measure)
     with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "red"}):
-        second = draw([[0.1, 0.2]])
+        second = heatmap(grid, measure)
     assert first == second
 
 
@@ -117,7 +139,7 @@ def test_cells_that_show_different_test_images_are_refused(tmp_path):
     make_pictures(make_cell(tmp_path, "a", "b", 0), (1, 1, 1), original=(2, 2, 2))
     make_pictures(make_cell(tmp_path, "c", "b", 1), (1, 1, 1), original=(3, 3, 3))
     with pytest.raises(ValueError, match="a-to-b_0 and c-to-b_1 show different test images"):
-        main([str(tmp_path)])
+        report_sweeps([tmp_path])
 
 
 def test_reconstructions_are_three_rows_in_order():

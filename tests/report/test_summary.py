@@ -1,4 +1,4 @@
-"""What became of every cell, for the end of a sweep."""
+"""States of all cells, for the end of a sweep."""
 
 import pytest
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from stitching.report import grid_report, main, read_grid
+from stitching.report import grid_report, main, read_grid, report_sweeps
 from stitching.results.grid import grid_of
-from stitching.results.output import RECORD
+from stitching.results.output import CLAIMS, PAGE, RECORD
 from stitching.results.protocols import Comparison
 from stitching.results.variants import Variant, split
 from tests.report.made import TABLES, drawn, make_cell, make_pictures, rows_of, scores
@@ -109,7 +109,7 @@ def test_different_data_sets_are_not_compared(tmp_path):
     make_protocol(tmp_path, "strict")
     make_protocol(tmp_path, "paper", start=10, data="celeba")
     with pytest.raises(ValueError, match="different data sets cannot be compared: celeba, faces"):
-        main([str(tmp_path)])
+        report_sweeps([tmp_path])
 
 
 # ---- files
@@ -124,7 +124,8 @@ def test_each_protocol_has_its_own_files(tmp_path, capsys):
                            "heatmap_image_rmse.png"}  # fmt: skip
         assert len(rows_of(tmp_path / "report" / name / "grid.csv")) == 4
     top = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert top == {"grid.csv", "grid.parquet", "protocols.md", "protocols.csv", RECORD}
+    tables = {"grid.csv", "grid.parquet", "protocols.md", "protocols.csv"}
+    assert top == tables | {RECORD, PAGE, *CLAIMS}
     assert len(rows_of(tmp_path / "grid.csv")) == 8
     words = " ".join(capsys.readouterr().out.split())
     assert "image/lpips trained models 0.400 +0.0200*" in words
@@ -178,7 +179,7 @@ def test_cells_that_differ_within_a_protocol_are_an_error(tmp_path):
     two(tmp_path)
     make_cell(tmp_path, "a", "b", 30, protocol="strict", image__lpips=0.7)
     with pytest.raises(ValueError, match="2 cells for a to b differ in"):
-        main([str(tmp_path)])
+        report_sweeps([tmp_path])
 
 
 def test_two_folders_of_one_protocol_and_other_models_make_two_reports(tmp_path):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from stitching.report import collect, main, pivot, read_grid
+from stitching.report import collect, main, pivot, read_grid, report_sweeps
 from tests.report.made import drawn, make_cell, make_pictures, rows_of, scores, write
 
 
@@ -118,7 +118,7 @@ def test_repeats_that_differ_are_an_error_and_not_an_average(tmp_path, other):
     key = next(iter(other)).replace("__", "/")
     message = f"2 cells for vae to nf differ in {key}: vae-to-nf_0, vae-to-nf_1"
     with pytest.raises(ValueError, match=message):
-        main([str(tmp_path)])
+        report_sweeps([tmp_path])
     assert len(rows_of(tmp_path / "grid.csv")) == 2
 
 

@@ -149,8 +149,8 @@ def test_a_killed_sweep_is_seen_as_dead(tmp_path):
     """A real process is killed while its heart beats: what it leaves is told apart at once."""
     code = (
         "import sys, time, pathlib\n"
-        "from stitching.compute import progress\n"
-        "with progress.follow(pathlib.Path(sys.argv[1]), 'fit'): time.sleep(30)\n"
+        "from stitching.sweeps import heartbeat\n"
+        "with heartbeat.follow(pathlib.Path(sys.argv[1]), 'fit'): time.sleep(30)\n"
     )
     folder = tmp_path / "a-to-b_0"
     folder.mkdir()

@@ -6,7 +6,6 @@ import pytest
 
 from stitching.config import compose_config
 from stitching.config.assemble import build_cell
-from stitching.config.compose import to_plain
 from stitching.sweeps import cell_key
 
 SMALL = ["encoder=random", "decoder=pixels", "data.image_size=32", "data.n_train=24",
@@ -14,8 +13,8 @@ SMALL = ["encoder=random", "decoder=pixels", "data.image_size=32", "data.n_train
 
 
 def key_of(*overrides):
-    cfg = compose_config([*SMALL, *overrides])
-    return cell_key.cell_identity(to_plain(cfg), build_cell(cfg))
+    composed = compose_config([*SMALL, *overrides])
+    return cell_key.cell_identity(composed.settings, build_cell(composed))
 
 
 @pytest.fixture(scope="module")

@@ -128,14 +128,17 @@ def fake(composed, monkeypatch, tmp_path):
     monkeypatch.setattr(assemble, "build_cell", build)
     settings = {"encoder": "pixels", "decoder": "pca", "cache": None, "resume": True, "picture": 0,
                 "device": "cpu", "dtype": "float32"}  # fmt: skip
+    settings["tracker"] = {"_target_": "stitching.tracking.NoTracker"}
     monkeypatch.setattr(
         config, "to_plain", lambda _: settings | {"export_map": current.folder.export}
     )
+    monkeypatch.setattr(config, "resolve", lambda _: None)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # as it was, afterwards
     monkeypatch.setattr(config, "cache_root", lambda _: tmp_path / "cache")
     monkeypatch.setattr("stitching.sweeps.cell_key.cell_identity", lambda *_: current.folder.key)
     monkeypatch.setattr("stitching.report.drawing.curves.penalty_curve", lambda _: PNG)
-    for module in ("config.labels", "config"):
-        monkeypatch.setattr(f"stitching.{module}.label_models", lambda *_: None)
+    for module in (start, config):
+        monkeypatch.setattr(module, "label_models", lambda *_: None)
     planned = preflight.Planned("pixels-to-pca_0", "pixels", "pca")
     monkeypatch.setattr(preflight, "check_sweep", lambda _, jobs: [planned] * len(jobs))
     monkeypatch.setattr(start, "_report", lambda _: None)

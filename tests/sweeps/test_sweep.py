@@ -8,7 +8,7 @@ from omegaconf import OmegaConf, open_dict
 from stitching import config as configuration
 from stitching import resume
 from stitching.records import plan
-from stitching.records.status import write_json
+from stitching.records.files import write_json
 from stitching.sweeps import start
 from tests.report.made import make_cell
 

@@ -68,8 +68,8 @@ def test_a_full_disk_is_known_before_the_run_starts(tmp_path, caplog, monkeypatc
 
 @pytest.fixture
 def absence(monkeypatch):
-    """Nobody was told yet that wandb is not installed."""
-    monkeypatch.setattr(WandbTracker, "_absence_said", False)
+    """No warning yet that wandb is not installed."""
+    monkeypatch.setattr(WandbTracker, "_absence_warned", False)
 
 
 def test_without_wandb_cells_run_on_after_one_warning(tmp_path, monkeypatch, caplog, absence):

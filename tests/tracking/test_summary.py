@@ -200,7 +200,8 @@ def test_a_measure_that_is_not_finite_reads_invalid(tmp_path):
 def test_a_sweep_of_failures_has_a_summary(tmp_path):
     make_cell(tmp_path, "vae", "nf", 0, state="failed")
     write_summary(tmp_path, make())
-    assert read_run(tmp_path)["summary"]["grid/failed"] == 1
+    summary = read_run(tmp_path)["summary"]
+    assert (summary["grid/failed"], summary["grid/succeeded"]) == (1, 0)
 
 
 class Broken(Tracker):

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -179,8 +178,8 @@ def test_a_failed_write_leaves_no_half_file(tmp_path, monkeypatch):
 
 
 def test_no_checkpoints_are_the_default():
-    cfg = config.compose_config(["model=vae"], "train")
-    assert cfg.checkpoints_at == []
+    settings = config.compose_config(["model=vae"], "train").settings
+    assert settings["checkpoints_at"] == []
 
 
 @pytest.mark.parametrize(
@@ -222,9 +221,8 @@ def folder(tmp_path_factory):
 
 
 def node(folder, **keys):
-    return OmegaConf.create(
-        {**small_vae_options(), "weights": f"{folder}/vae.safetensors", "training": {}, **keys}
-    )
+    weights = f"{folder}/vae.safetensors"
+    return {**small_vae_options(), "weights": weights, "training": {}, **keys}
 
 
 @pytest.mark.parametrize("images", [0, 16])
@@ -288,9 +286,9 @@ def test_an_untrained_model_has_no_checkpoint(folder):
 
 @pytest.mark.parametrize("name", ["vae", "vqvae", "nf", "dm", "gan"])
 def test_every_model_of_the_zoo_takes_a_checkpoint(name):
-    cfg = config.compose_config([f"encoder={name}", "encoder.checkpoint=20000"])
+    composed = config.compose_config([f"encoder={name}", "encoder.checkpoint=20000"])
     with pytest.raises(FileNotFoundError, match=f"{name}-20000.safetensors"):
-        config.weight_file(cfg.encoder)
+        config.weight_file(composed.models["encoder"].node)
 
 
 @pytest.mark.slow

@@ -10,9 +10,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from stitching.records import ledger
 from stitching.weights import download
-from stitching.weights.download import ChecksumError, DownloadError, Network, sha256_of, within
+from stitching.weights.download import (
+    ChecksumError,
+    DownloadError,
+    Network,
+    remembered_sha256,
+    within,
+)
 
 CONTENT = bytes(range(256)) * 1200  # five reads
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -209,15 +214,15 @@ def test_a_checksum_is_computed_anew_once_the_file_has_changed(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"a")
     os.utime(path, (1, 1))
-    assert sha256_of(path) == hashlib.sha256(b"a").hexdigest()
+    assert remembered_sha256(path) == hashlib.sha256(b"a").hexdigest()
     path.write_bytes(b"b")
-    assert sha256_of(path) == hashlib.sha256(b"b").hexdigest()
+    assert remembered_sha256(path) == hashlib.sha256(b"b").hexdigest()
 
 
 def test_a_checksum_of_a_file_at_rest_is_remembered(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_bytes(b"a")
     monkeypatch.setattr(download, "_RESTED_S", -1.0)
-    first = sha256_of(path)
-    monkeypatch.setattr(ledger, "sha256_of", None)
-    assert sha256_of(path) == first
+    first = remembered_sha256(path)
+    monkeypatch.setattr(download, "sha256_of", None)
+    assert remembered_sha256(path) == first

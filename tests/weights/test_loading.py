@@ -2,7 +2,6 @@ import json
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from stitching import config
@@ -125,7 +124,7 @@ def test_a_file_that_is_not_there_names_the_ways_to_get_one(weights):
 def test_a_model_is_built_from_a_path_in_the_launch_folder(tmp_path, monkeypatch):
     torch.save(small_vae().state_dict(), tmp_path / "vae.pt")
     monkeypatch.chdir(tmp_path)
-    node = OmegaConf.create({**small_vae_options(), "weights": "vae.pt"})
+    node = {**small_vae_options(), "weights": "vae.pt"}
     model = config.build_model(node, "cpu")
     for key, value in small_vae().state_dict().items():
         assert torch.equal(model.state_dict()[key], value), key
@@ -139,9 +138,7 @@ def test_subfolder_and_revision_beside_weights_reach_the_hub(tmp_path, monkeypat
     )
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "vae.pt").rename(tmp_path / "diffusion_pytorch_model.bin")
-    node = OmegaConf.create(
-        {**small_vae_options(), "weights": "org/name", "subfolder": "vae", "revision": "v1"}
-    )
+    node = {**small_vae_options(), "weights": "org/name", "subfolder": "vae", "revision": "v1"}
     assert config.build_model(node, "cpu").weights_hash is not None
     assert asked == [("org/name", "vae", "v1")]
 
@@ -150,7 +147,7 @@ def test_what_describes_weights_is_no_option_of_the_model():
     about = dict.fromkeys(
         ["weights", "subfolder", "revision", "source", "checkpoint", "trained_crop", "training"]
     )
-    node = OmegaConf.create({**small_vae_options(), **about})
+    node = {**small_vae_options(), **about}
     assert config.model_options(node) == small_vae_options()
     assert config.build_model(node, "cpu").latent_dim == 16
 
@@ -158,10 +155,10 @@ def test_what_describes_weights_is_no_option_of_the_model():
 @pytest.fixture
 def cell_of_crop(monkeypatch):
     """Build a cell as if the data had a crop; returns after how many builds."""
-    faces = config.compose_config(["data.n_train=12", "data.n_test=4"]).data
+    faces = config.compose_config(["data.n_train=12", "data.n_test=4"]).settings["data"]
     build_data = config.build_data
     monkeypatch.setattr(config, "build_data", lambda node, cache: build_data(faces, cache))
-    compatibility._warn_of_crop.cache_clear()
+    compatibility.log_once.cache_clear()
 
     def build(crop, trained):
         overrides = ["encoder=random", "decoder=pixels", "metric=[rmse]", "tracker=none"]

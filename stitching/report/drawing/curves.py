@@ -1,4 +1,4 @@
-"""Pictures of curves: the penalty's score, measures against rank or against a swept setting."""
+"""Curves: the score of the penalty, and measures against rank or a swept setting."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["penalty_curve", "rank_curve", "setting_curve"]
-
 _LABELS = {measure.key: measure.label for measure in MEASURES}
 #: Colours that stay apart in every kind of colour vision (Okabe and Ito).
 _FIRST, _SECOND, _CHOSEN = "#0072b2", "#d55e00", "#009e73"
@@ -24,7 +22,7 @@ _MARKERS = "osD^vP*"
 
 
 def penalty_curve(table: pd.DataFrame) -> bytes:
-    """Draw the score of every penalty, the degrees of freedom it leaves, and the choice.
+    """Draw the score of every penalty, its degrees of freedom, and the choice.
 
     Args:
         table: Columns `alpha`, `dof`, `cv_mse` and `chosen`, as `Ridge.penalty_curve` has them.
@@ -36,7 +34,7 @@ def penalty_curve(table: pd.DataFrame) -> bytes:
 
     def draw(axes: Axes) -> None:
         axes.set(xscale="log", xlabel="penalty alpha (squared source units)")
-        # Powers as mathematics would take longer to set than all else to draw.
+        # Powers in mathematical type take longer to set than all else to draw.
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
         axes.plot(table["alpha"], table["cv_mse"], color=_FIRST)
@@ -88,7 +86,7 @@ def setting_curve(frame: pd.DataFrame, setting: str, measure: Measure) -> bytes:
     Args:
         frame: Columns `encoder`, `decoder`, the setting and the measure's key.
         setting: Name of a numeric column.
-        measure: What to draw.
+        measure: Measure to draw.
 
     Returns:
         A PNG file, the same bytes for the same table.
@@ -112,21 +110,23 @@ def setting_curve(frame: pd.DataFrame, setting: str, measure: Measure) -> bytes:
 
 def _panels(title: str, draws: Sequence[Callable[[Axes], None]]) -> bytes:
     from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with style.context("default"):
         size = (1.2 + 2.6 * len(draws), 3.4)
         figure = Figure(figsize=size, dpi=160, layout="constrained")
-        FigureCanvasAgg(figure)
         panels = figure.subplots(1, len(draws), sharey=True, squeeze=False)[0]
         for axes, draw in zip(panels, draws, strict=True):
             draw(axes)
-            axes.grid(color="#e4e4e4", linewidth=0.6)
-            axes.set_axisbelow(True)
+            _rule(axes)
         panels[-1].legend(frameon=False, fontsize=8, title="encoder", title_fontsize=8)
         figure.suptitle(title, size=12, x=0.01, ha="left")
         return _png(figure)
+
+
+def _rule(axes: Axes) -> None:
+    axes.grid(color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def _png(figure: Figure) -> bytes:
@@ -139,18 +139,15 @@ def _png(figure: Figure) -> bytes:
 
 def _figure(title: str, draw: Callable[[Axes], None]) -> bytes:
     from matplotlib import style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with style.context("default"):
         figure = Figure(figsize=(6.4, 4.0), dpi=160)
-        FigureCanvasAgg(figure)
         # Fixed, because to find margins takes as long as to draw, and every cell has a curve.
         axes = figure.add_axes((0.13, 0.13, 0.74, 0.77))
         draw(axes)
-        axes.grid(color="#e4e4e4", linewidth=0.6)
-        axes.set_axisbelow(True)
-        # Places that are given need not be found from the sizes of all texts around them.
+        _rule(axes)
+        # Given places save finding them from the sizes of all texts around them.
         axes.set_title(title, size=12, loc="left", y=1.02)
         axes.xaxis.set_label_coords(0.5, -0.1)
         for place, side in zip((-0.11, 1.12), figure.axes, strict=False):

@@ -1,16 +1,15 @@
-"""Tables whose cells are coloured by their numbers."""
+"""Matrices of numbers: coloured cells, names of columns and the scale of colours."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 from stitching.report.drawing.sheet import INK, LEADING, POINT, QUIET, Sheet, width_of, wrap
 
-__all__ = [
-    "BAR", "GAP", "SMALL_SIZES", "ColumnLabels", "Entry", "Scale", "draw_matrix", "scale_bar",
-]  # fmt: skip
+#: Colour map of numbers, for people with any colour vision; its bright end is the better one.
+COLOURS = "viridis"
 
 #: Sizes of a number in a cell, in points, largest first: the first that fits is taken.
 SIZES = (7.0, 6.5, 6.0, 5.5, 5.0)
@@ -22,20 +21,22 @@ GAP = 0.02  # inches between cells
 
 BAR = 0.5  # inches, length of a scale of colours
 
+_LINE, _SIZE = 0.16, 7.0  # of a panel's title in inches, and of names in points
+
 
 @dataclass(frozen=True)
 class Entry:
-    """What a cell of the table shows.
+    """A cell of a matrix.
 
     Attributes:
         value: Number that colours it; None where there is none.
-        texts: The number as text, from the longest way of writing it to the shortest.
+        texts: The number as text, from the longest form to the shortest.
         small: Its interval as text, "" for none.
-        kind: `usual`; `quiet`, a number that carries no information, without a colour; `absent`,
-            where `texts` hold a word instead of a number.
-        bold: Whether it stands out.
-        italic: Whether it is not told apart from what it is compared with.
-        framed: Whether it is of another kind than its neighbours.
+        kind: `usual`; `quiet`, a number without information, hatched instead of coloured;
+            `absent`, where `texts` hold a word instead of a number.
+        bold: Bold letters.
+        italic: Slanted letters.
+        framed: A frame around the cell.
     """
 
     value: float | None
@@ -53,7 +54,7 @@ class Scale:
 
     Attributes:
         cmap: Name of a colour map of matplotlib.
-        low: Number at its beginning.
+        low: Number at its start.
         high: Number at its end.
     """
 
@@ -63,11 +64,11 @@ class Scale:
 
     @classmethod
     def over(cls, values: Sequence[float], cmap: str) -> Scale:
-        """Return the scale from the lowest to the highest number, of which there may be none."""
+        """Return the scale from the lowest to the highest number; from 0 to 0 of no numbers."""
         return cls(cmap, min(values, default=0.0), max(values, default=0.0))
 
     def colour(self, value: float) -> tuple[float, ...]:
-        """Return the colour of a number; without spread that of the middle."""
+        """Return the colour of a number in RGB; of the middle where the scale has no width."""
         from matplotlib import colormaps
 
         spread = self.high - self.low
@@ -87,19 +88,19 @@ def draw_matrix(
     height: float,
     gaps: Sequence[float] = (),
     last: float = 0.0,
-) -> None:
-    """Draw the cells of a table.
+) -> float:
+    """Draw the cells of a matrix; return the height of its lower end, in inches.
 
     Args:
-        sheet: What is drawn on.
+        sheet: Sheet to draw on.
         x: Left end in inches.
-        y: Upper end.
+        y: Upper end in inches.
         rows: Entries, the same number in each row.
         scales: Colours by column.
         width: Of a column, in inches.
-        height: Of a row.
-        gaps: Free space in front of each row, in inches; none if left out.
-        last: Likewise in front of the last column.
+        height: Of a row, in inches.
+        gaps: Space in front of each row, in inches; none if left out.
+        last: Space in front of the last column, in inches.
     """
     entries = [entry for row in rows for entry in row]
     level, size = _fitting_size([e.texts for e in entries if e.kind != "absent"], width - 2 * GAP)
@@ -109,8 +110,9 @@ def draw_matrix(
         for j, entry in enumerate(row):
             left = x + j * width + (last if j + 1 == len(row) else 0.0)
             place = (left + GAP / 2, y + GAP / 2, width - GAP, height - GAP)
-            _draw_entry(sheet, place, entry, scales[j], level, size, small)
+            _draw_entry(sheet, place, entry, scales[j], (level, size, small))
         y += height
+    return y
 
 
 def _draw_entry(
@@ -118,11 +120,10 @@ def _draw_entry(
     place: tuple[float, float, float, float],
     entry: Entry,
     scale: Scale,
-    level: int,
-    size: float,
-    small: float,
+    sizes: tuple[int, float, float],
 ) -> None:
     left, top, width, height = place
+    level, size, small = sizes
     middle, centre = left + width / 2, top + height / 2
     ink: str = QUIET
     if entry.kind == "usual" and entry.value is not None:
@@ -159,14 +160,9 @@ def _draw_word(sheet: Sheet, x: float, y: float, word: str, width: float) -> Non
 
 
 def _fitting_size(texts: Sequence[tuple[str, ...]], width: float) -> tuple[int, float]:
-    """Choose how texts are written so that all of them fit into a width.
+    """Return the longest form of texts in which all fit into a width, and the largest size.
 
-    Args:
-        texts: Each from its longest form to its shortest.
-        width: In inches.
-
-    Returns:
-        Which form, and a size in points; 0 points where none fits.
+    The size is 0 points where none fits.
     """
     for level in range(max((len(forms) for forms in texts), default=0)):
         chosen = [forms[min(level, len(forms) - 1)] for forms in texts]
@@ -195,60 +191,149 @@ def _luminance(colour: Sequence[float]) -> float:
     return 0.2126 * r + 0.7152 * g + 0.0722 * b
 
 
-class ColumnLabels:
-    """Names above the columns of a table: in lines, or turned where they are too wide.
+@dataclass
+class Panel:
+    """A matrix below its title and scale of colours, with names of rows and columns.
 
     Attributes:
-        height: What they take, in inches.
+        title: Stands above the matrix.
+        rows: Entries, the same number in each row.
+        names: Names of the rows.
+        columns: Names of the columns.
+        scales: Colours by column.
+        bar: Scale of colours beside the title.
+        ends: Texts for its ends.
+        width: Of a column, in inches.
+        heights: Of a row, in inches, with and without intervals.
+        intervals: Whether to show intervals where all fit; after that, whether they are shown.
+        axes: Titles of rows and columns, or "".
+        gaps: Space in front of each row, in inches; none if left out.
+        last: Space in front of the last column, in inches.
     """
 
-    def __init__(self, names: Sequence[str], width: float, size: float = 7) -> None:
-        self._size, self._width = size, width
-        words = [name.replace("_", " ") for name in names]
-        self._lines = [wrap(text, size, width) for text in words]
-        self._turned = any(width_of(x, size) > width for lines in self._lines for x in lines)
-        if self._turned:
-            self._lines = [[text] for text in words]
-            self.height = max(width_of(text, size) for text in words) + 0.06
-        else:
-            self.height = max(map(len, self._lines)) * size * LEADING * POINT + 0.03
+    title: str
+    rows: Sequence[Sequence[Entry]]
+    names: Sequence[str]
+    columns: Sequence[str]
+    scales: Sequence[Scale]
+    bar: Scale
+    ends: tuple[str, str]
+    _: KW_ONLY
+    width: float
+    heights: tuple[float, float]
+    intervals: bool = True
+    axes: tuple[str, str] = ("", "")
+    gaps: Sequence[float] = ()
+    last: float = 0.0
 
-    def draw(self, sheet: Sheet, x: float, y: float, last: float = 0.0) -> None:
-        """Write them below the height y.
+    def __post_init__(self) -> None:
+        #: Width of the names of rows, in inches.
+        self.label = label_width(self.names, self.axes[1])
+        self._labels = ColumnLabels(self.columns, self.width)
+        small = [entry.small for row in self.rows for entry in row if entry.small]
+        widest = max((width_of(text, SMALL_SIZES[-1]) for text in small), default=0.0)
+        self.intervals = self.intervals and 0 < widest <= self.width - 2 * GAP
+        self.height = self.heights[0 if self.intervals else 1]
+        bar = sum(width_of(end, 6) for end in self.ends) + BAR + 0.1
+        self._right = max(self.width * len(self.columns) + self.last, bar)
+        fits = width_of(self.title, 7) + bar + 0.1 <= self._right
+        #: Height of title and scale, in inches.
+        self.head = _LINE if fits else 2 * _LINE
+
+    def draw(
+        self, sheet: Sheet, letter: str = "", *, x: float = 0, head: float = 0, named: bool = True
+    ) -> float:
+        """Draw it below the height that the sheet has reached; return the height of its end.
 
         Args:
-            sheet: What is drawn on.
-            x: Where the first column begins, in inches.
-            y: Upper end.
-            last: Free space in front of the last column.
+            sheet: Sheet to draw on.
+            letter: Its name among several.
+            x: Left end of the matrix, in inches; 0 for that beside the names of rows.
+            head: Largest `head` of the panels beside it; 0 for none.
+            named: Whether to write the names of rows and the axes.
         """
-        line = self._size * LEADING * POINT
+        y, x, head = sheet.y, x or 0.05 + self.label, head or self.head
+        sheet.text(x - 0.16, y + 0.06, letter, 8, bold=True)
+        sheet.text(x, y + 0.06, self.title, 7)
+        scale_bar(sheet, x + self._right, y + head - 0.1, self.bar, self.ends)
+        y += head
+        self._labels.draw(sheet, x, y, self.last)
+        top = y + self._labels.height
+        y = draw_matrix(
+            sheet,
+            x,
+            top,
+            self.rows,
+            self.scales,
+            width=self.width,
+            height=self.height,
+            gaps=self.gaps,
+            last=self.last,
+        )
+        if named:
+            of_rows, of_columns = self.axes
+            sheet.text(
+                0.11, (top + y + width_of(of_rows, 7)) / 2, of_rows, 7, colour=QUIET, turned=True
+            )
+            sheet.text(x - 0.05, top - 0.08, of_columns, 7, at="right", colour=QUIET)
+            for name, gap in zip(self.names, self.gaps or [0.0] * len(self.names), strict=True):
+                top += gap
+                sheet.text(x - 0.05, top + self.height / 2, name, 7, at="right")
+                top += self.height
+        return y
+
+
+def label_width(names: Sequence[str], axis: str = "") -> float:
+    """Return the width of the names of a panel's rows in inches, and of the title of columns."""
+    return max(width_of(name, 7) for name in (*names, axis)) + (0.22 if axis else 0.06)
+
+
+class ColumnLabels:
+    """Names above the columns of a matrix: in lines, or turned where they are too wide.
+
+    Attributes:
+        height: In inches.
+    """
+
+    def __init__(self, names: Sequence[str], width: float) -> None:
+        self._width = width
+        self._lines = [
+            [line.replace("_ ", "_") for line in wrap(name.replace("_", "_ "), _SIZE, width)]
+            for name in names
+        ]
+        self._turned = any(width_of(x, _SIZE) > width for lines in self._lines for x in lines)
+        if self._turned:
+            self._lines = [[name] for name in names]
+            self.height = max(width_of(name, _SIZE) for name in names) + 0.06
+        else:
+            self.height = max(map(len, self._lines)) * _SIZE * LEADING * POINT + 0.03
+
+    def draw(self, sheet: Sheet, x: float, y: float, last: float = 0.0) -> None:
+        """Write them below y, from the left end x; `last` is the space before the last column."""
+        line = _SIZE * LEADING * POINT
         for j, lines in enumerate(self._lines):
             middle, bottom = x + (j + 0.5) * self._width, y + self.height - 0.03
             middle += last if j + 1 == len(self._lines) else 0.0
             if self._turned:
-                sheet.text(middle, bottom, lines[0], self._size, turned=True)
+                sheet.text(middle, bottom, lines[0], _SIZE, turned=True)
                 continue
             for k, text in enumerate(reversed(lines)):
-                sheet.text(middle, bottom - (k + 0.5) * line, text, self._size, at="center")
+                sheet.text(middle, bottom - (k + 0.5) * line, text, _SIZE, at="center")
 
 
-def scale_bar(
-    sheet: Sheet, right: float, y: float, scale: Scale, ends: tuple[str, str], size: float = 6
-) -> None:
+def scale_bar(sheet: Sheet, right: float, y: float, scale: Scale, ends: tuple[str, str]) -> None:
     """Draw a scale of colours in a line of text, with the names of its ends on both sides.
 
     Args:
-        sheet: What is drawn on.
-        right: Where it ends, in inches.
-        y: Middle of the line.
+        sheet: Sheet to draw on.
+        right: Right end, in inches.
+        y: Middle of the line, in inches.
         scale: The colours.
-        ends: Texts for its beginning and its end.
-        size: Of the texts, in points.
+        ends: Texts for its start and its end.
     """
     from matplotlib import colormaps
 
-    left = right - width_of(ends[1], size) - 0.04 - BAR
-    sheet.text(right, y, ends[1], size, at="right", colour=QUIET)
+    left = right - width_of(ends[1], 6) - 0.04 - BAR
+    sheet.text(right, y, ends[1], 6, at="right", colour=QUIET)
     sheet.gradient(left, y - 0.035, BAR, 0.07, colormaps[scale.cmap])
-    sheet.text(left - 0.04, y, ends[0], size, at="right", colour=QUIET)
+    sheet.text(left - 0.04, y, ends[0], 6, at="right", colour=QUIET)

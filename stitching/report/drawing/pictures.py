@@ -1,13 +1,12 @@
-"""Sheets of images, drawn with PIL alone.
-
-Everything here takes plain values and returns an image; nothing reads or writes files.
-"""
+"""Sheets of images, drawn with PIL alone; nothing here reads or writes files."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from stitching.report.drawing.sheet import BLANK, INK, QUIET
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,19 +17,16 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
-__all__ = ["picture_grid", "render_reconstructions"]
-
 #: Images shown by `render_reconstructions` at most.
 MAX_COLUMNS = 12
 
 # Lengths in pixels. Tiles are enlarged by a whole factor to about this side, so that a pixel of
-# the model stays a square and no interpolation flatters it.
+# the model stays a square, without interpolation.
 _TILE, _GAP, _MARGIN, _FONT = 128, 6, 14, 19
-_INK, _PAPER, _BLANK, _HATCH = "#222222", "#ffffff", "#ececec", "#c4c4c4"
 
 
 def render_reconstructions(original: Pixels, own: Pixels, stitched: Pixels) -> Image.Image:
-    """Show test images above the target's own reconstructions and the stitched images.
+    """Return test images above the target's own reconstructions and the stitched images.
 
     Args:
         original: Shape (n, H, W, 3), uint8, n >= 1; the first 12 are shown.
@@ -64,7 +60,7 @@ def picture_grid(
     encoders: Sequence[str],
     decoders: Sequence[str],
 ) -> Image.Image:
-    """Show one test image decoded by every decoder (rows) from every encoder (columns).
+    """Return one test image decoded by every decoder (rows) from every encoder (columns).
 
     Args:
         original: The test image, shown at the left.
@@ -77,49 +73,40 @@ def picture_grid(
         [_blank(tile.size, x) if isinstance(x, str) else _enlarge(x) for x in row]
         for row in stitched
     ]
-    grid = _sheet(tiles, decoders, encoders, "decoder", "encoder")
-    font = _font(_FONT)
+    grid = _sheet(tiles, decoders, encoders)
     left = 2 * _MARGIN + tile.width
-    sheet = _canvas(left + grid.width, grid.height)
+    sheet, draw = _canvas((left + grid.width, grid.height))
     sheet.paste(grid, (left, 0))
     rows = len(tiles) * (tile.height + _GAP) - _GAP
     top = grid.height - _MARGIN - (rows + tile.height) // 2  # level with the middle of the rows
     sheet.paste(tile, (_MARGIN, top))
-    middle = _MARGIN + tile.width // 2
-    _draw(sheet).text((middle, top - _FONT), "original", _INK, font, "mm")
+    draw.text((_MARGIN + tile.width // 2, top - _FONT), "original", INK, _font(_FONT), "mm")
     return sheet
 
 
 def _sheet(
-    tiles: Sequence[Sequence[Image.Image]],
-    row_labels: Sequence[str],
-    column_labels: Sequence[str],
-    row_title: str = "",
-    column_title: str = "",
+    tiles: Sequence[Sequence[Image.Image]], decoders: Sequence[str], encoders: Sequence[str]
 ) -> Image.Image:
-    """Arrange equal tiles in rows, with labels at the left and above."""
+    """Arrange equal tiles in rows, with labels at the left and, if there are any, above."""
     font, small = _font(_FONT), _font(_FONT - 4)
     width, height = tiles[0][0].size
     pitch_x, pitch_y = width + _GAP, height + _GAP
-    text = max(math.ceil(font.getlength(label)) for label in row_labels)
-    left = 2 * _MARGIN + max(text, math.ceil(small.getlength(row_title)))
-    top = _MARGIN + (2 * _FONT + _GAP if column_labels else 0) + (_FONT if column_title else 0)
-    columns = max(len(row) for row in tiles)
-    sheet = _canvas(
-        left + columns * pitch_x - _GAP + _MARGIN, top + len(tiles) * pitch_y - _GAP + _MARGIN
-    )
-    draw = _draw(sheet)
-    for i, (label, row) in enumerate(zip(row_labels, tiles, strict=True)):
+    text = max(math.ceil(font.getlength(label)) for label in decoders)
+    left = 2 * _MARGIN + max(text, math.ceil(small.getlength("decoder")) if encoders else 0)
+    top = _MARGIN + (3 * _FONT + _GAP if encoders else 0)
+    right = left + max(len(row) for row in tiles) * pitch_x - _GAP
+    sheet, draw = _canvas((right + _MARGIN, top + len(tiles) * pitch_y - _GAP + _MARGIN))
+    for i, (label, row) in enumerate(zip(decoders, tiles, strict=True)):
         y = top + i * pitch_y
-        draw.text((left - _MARGIN, y + height // 2), label, _INK, font, "rm")
+        draw.text((left - _MARGIN, y + height // 2), label, INK, font, "rm")
         for j, tile in enumerate(row):
             sheet.paste(tile, (left + j * pitch_x, y))
-    for j, label in enumerate(column_labels):
-        draw.text((left + j * pitch_x + width // 2, top - _FONT), label, _INK, font, "mm")
-    if column_title:
-        middle = left + (columns * pitch_x - _GAP) // 2
-        draw.text((middle, _MARGIN + _FONT // 2), column_title, "#777777", small, "mm")
-        draw.text((left - _MARGIN, top - _FONT), row_title, "#777777", small, "rm")
+    for j, label in enumerate(encoders):
+        draw.text((left + j * pitch_x + width // 2, top - _FONT), label, INK, font, "mm")
+    if encoders:
+        middle = left + (right - left) // 2
+        draw.text((middle, _MARGIN + _FONT // 2), "encoder", QUIET, small, "mm")
+        draw.text((left - _MARGIN, top - _FONT), "decoder", QUIET, small, "rm")
     return sheet
 
 
@@ -132,27 +119,17 @@ def _enlarge(image: Image.Image) -> Image.Image:
 
 
 def _blank(size: tuple[int, int], word: str) -> Image.Image:
-    """Return a hatched tile with a word, like the cells without a number in a heatmap."""
-    from PIL import Image
-
-    tile = Image.new("RGB", size, _BLANK)
-    draw = _draw(tile)
-    for x in range(-size[1], size[0], 12):
-        draw.line([(x, size[1]), (x + size[1], 0)], _HATCH)
-    draw.text((size[0] // 2, size[1] // 2), word, _INK, _font(_FONT - 3), "mm")
+    """Return a tile with a word, like the cells without a number in a heatmap."""
+    tile, draw = _canvas(size, BLANK)
+    draw.text((size[0] // 2, size[1] // 2), word, INK, _font(_FONT - 3), "mm")
     return tile
 
 
-def _canvas(width: int, height: int) -> Image.Image:
-    from PIL import Image
+def _canvas(size: tuple[int, int], colour: str = "white") -> tuple[Image.Image, ImageDraw]:
+    from PIL import Image, ImageDraw
 
-    return Image.new("RGB", (width, height), _PAPER)
-
-
-def _draw(image: Image.Image) -> ImageDraw:
-    from PIL import ImageDraw
-
-    return ImageDraw.Draw(image)
+    canvas = Image.new("RGB", size, colour)
+    return canvas, ImageDraw.Draw(canvas)
 
 
 def _font(size: int) -> FreeTypeFont | ImageFont:

@@ -1,7 +1,7 @@
 """A page to draw on, measured in inches from its upper left corner, as high as what is drawn.
 
 Text becomes outlines in the SVG, so that it looks the same where the typeface is not installed;
-what it says stays in the file as comments. Files are the same to the byte for the same drawing.
+comments in the file hold it as text. The same drawing gives the same bytes.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.font_manager import FontProperties
     from matplotlib.path import Path
     from numpy.typing import NDArray
     from PIL import Image
-
-__all__ = ["DPI", "INK", "POINT", "QUIET", "WIDE", "Sheet", "page_style", "width_of", "wrap"]
 
 #: Width of a page with two columns of text, in inches; that of one column is half of it.
 WIDE = 7.0
@@ -40,11 +40,12 @@ _MEASURED = 100.0  # points, at which widths are measured
 
 Colour = str | tuple[float, ...]
 Place = Literal["left", "center", "right"]
+Corners = list[tuple[float, float]]
 
 
 @contextmanager
 def page_style() -> Iterator[None]:
-    """Draw and save in here: matplotlib's own typeface and settings, whatever the user's are."""
+    """Set matplotlib's default style, and that of sheets, whatever the user's settings are."""
     from matplotlib import style
 
     own = {
@@ -59,20 +60,6 @@ def page_style() -> Iterator[None]:
         yield
 
 
-class _Box(NamedTuple):
-    hatch: str
-    edge: Colour | None
-    line: float
-
-
-class _Sign(NamedTuple):
-    sign: str
-    size: float
-    colour: Colour
-    bold: bool
-    italic: bool
-
-
 class Sheet:
     """A page of fixed width, whose height is that of what is drawn.
 
@@ -82,17 +69,17 @@ class Sheet:
     """
 
     def __init__(self, width: float) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         self.width, self.y = width, 0.05
         self._figure = Figure(figsize=(width, 1.0))
-        FigureCanvasAgg(self._figure)
         self._page = self._figure.add_axes((0, 0, 1, 1))
         self._page.set_axis_off()
         self._plots: list[tuple[Axes, tuple[float, float, float, float]]] = []
-        self._boxes: dict[_Box, list[tuple[list[tuple[float, float]], Colour]]] = {}
-        self._signs: dict[_Sign, list[tuple[float, float]]] = {}
+        #: Corners and colours, by hatch, edge and width of the line.
+        self._boxes: dict[tuple[str, Colour | None, float], list[tuple[Corners, Colour]]] = {}
+        #: Places, by sign, size, colour, bold and italic.
+        self._signs: dict[tuple[str, float, Colour, bool, bool], Corners] = {}
 
     def text(
         self,
@@ -110,15 +97,15 @@ class Sheet:
         """Write one line.
 
         Args:
-            x: Its left end, middle or right end, as `at` says; its middle where it is turned.
+            x: Its left end, middle or right end, by `at`; its middle where it is turned.
             y: The middle of its small letters; its lower end where it is turned.
-            text: What.
+            text: The line.
             size: In points.
-            at: Which part of it is at x.
+            at: Part of the line at x.
             colour: Of the letters.
             bold: Heavy letters.
             italic: Slanted letters.
-            turned: By a quarter, to be read from below.
+            turned: Whether to turn it by 90 degrees, to be read from below.
         """
         self._page.text(
             x,
@@ -144,24 +131,15 @@ class Sheet:
         bold: bool = False,
         italic: bool = False,
     ) -> None:
-        """Write a number with its middle at a point.
+        """Write a number with its middle at (x, y), without kerning.
 
         Equal signs are drawn together, in a tenth of the time: tables have thousands of them.
-
-        Args:
-            x: In inches.
-            y: In inches.
-            text: What; letters are not kerned.
-            size: In points.
-            colour: Of the signs.
-            bold: Heavy signs.
-            italic: Slanted signs.
         """
         advances = [_advance(sign, bold, italic) * size * POINT for sign in text]
         x -= sum(advances) / 2
         for sign, advance in zip(text, advances, strict=True):
             if not sign.isspace():
-                key = _Sign(sign, size, colour, bold, italic)
+                key = (sign, size, colour, bold, italic)
                 self._signs.setdefault(key, []).append((x, y + 0.35 * size * POINT))
             x += advance
 
@@ -190,7 +168,7 @@ class Sheet:
             line: Its width in points.
         """
         corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
-        kind = _Box(hatch, HATCH if hatch else edge, line)
+        kind = (hatch, HATCH if hatch else edge, line)
         self._boxes.setdefault(kind, []).append((corners, colour))
 
     def picture(self, x: float, y: float, width: float, height: float, image: Image.Image) -> None:
@@ -198,20 +176,22 @@ class Sheet:
         import numpy as np
 
         x, y = round(x * DPI) / DPI, round(y * DPI) / DPI  # on whole pixels of the PNG file
-        self._show(x, y, width, height, np.asarray(image.convert("RGB")), interpolation="none")
+        self._show(x, y, width, height, np.asarray(image.convert("RGB")))
 
-    def gradient(self, x: float, y: float, width: float, height: float, cmap: Any) -> None:
+    def gradient(self, x: float, y: float, width: float, height: float, cmap: Colormap) -> None:
         """Draw the colours of a scale from left to right."""
         import numpy as np
 
         colours = (cmap(np.linspace(0, 1, 128))[None] * 255).round().astype(np.uint8)
-        self._show(x, y, width, height, colours, interpolation="none")
+        self._show(x, y, width, height, colours)
 
     def _show(
-        self, x: float, y: float, width: float, height: float, pixels: NDArray[Any], **how: Any
+        self, x: float, y: float, width: float, height: float, pixels: NDArray[np.uint8]
     ) -> None:
         extent = (x, x + width, y + height, y)
-        self._page.imshow(pixels, extent=extent, aspect="auto", origin="upper", **how)
+        self._page.imshow(
+            pixels, extent=extent, aspect="auto", origin="upper", interpolation="none"
+        )
 
     @property
     def plots(self) -> list[Axes]:
@@ -225,7 +205,7 @@ class Sheet:
         return axes
 
     def title(self, title: str, setting: str) -> None:
-        """Write what is shown, and below what it was measured on."""
+        """Write the title, and below it the setting of the measurement."""
         for line in wrap(title, 8, self.width - 0.1, bold=True):
             self.text(0.05, self.y + 4.5 * POINT, line, 8, bold=True)
             self.y += 8 * LEADING * POINT
@@ -239,12 +219,15 @@ class Sheet:
                 self.text(0.05, self.y + size * POINT * 0.6, line, size, colour=QUIET)
                 self.y += size * LEADING * POINT
 
-    def save(self, title: str, description: str) -> dict[str, bytes]:
-        """Return the files of the page, by the end of their name: `svg` and `png`.
+    def save(
+        self, title: str, description: str, kinds: Sequence[str] = ("svg", "png")
+    ) -> dict[str, bytes]:
+        """Return the files of the page, by the end of their name.
 
         Args:
-            title: What a reader who cannot see it is told first.
-            description: More of that.
+            title: Metadata for readers who cannot see the page.
+            description: Details for them.
+            kinds: `svg` and `png`.
         """
         height = math.ceil((self.y + 0.05) * DPI) / DPI
         self._figure.set_size_inches(self.width, height)
@@ -253,54 +236,55 @@ class Sheet:
             axes.set_position(
                 (x / self.width, 1 - (y + high) / height, wide / self.width, high / height)
             )
-        for box, boxes in self._boxes.items():
-            self._draw_boxes(box, boxes)
-        for sign, places in self._signs.items():
-            self._draw_sign(sign, places)
-        self._boxes.clear()
-        self._signs.clear()
-        told = {"Title": title, "Description": description, "Date": None, "Creator": None}
+        self._draw_boxes()
+        self._draw_signs()
+        metadata = {
+            "svg": {"Title": title, "Description": description, "Date": None, "Creator": None},
+            "png": {"Software": None, "Title": title},
+        }
         files = {}
-        for kind, metadata in (("svg", told), ("png", {"Software": None, "Title": title})):
+        for kind in kinds:
             buffer = io.BytesIO()
-            self._figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata)
+            self._figure.savefig(buffer, format=kind, dpi=DPI, metadata=metadata[kind])
             files[kind] = buffer.getvalue()
         return files
 
-    def _draw_boxes(
-        self, kind: _Box, boxes: list[tuple[list[tuple[float, float]], Colour]]
-    ) -> None:
+    def _draw_boxes(self) -> None:
         from matplotlib.collections import PolyCollection
 
-        corners, colours = zip(*boxes, strict=True)
-        drawn = PolyCollection(
-            corners,
-            facecolors=colours,
-            edgecolors=kind.edge or "none",
-            linewidths=0 if kind.hatch or kind.edge is None else kind.line,
-            hatch=kind.hatch or None,
-            zorder=1 if kind.edge is None or kind.hatch else 2,  # a frame lies over its neighbours
-            clip_on=False,
-        )
-        self._page.add_artist(drawn)
+        for (hatch, edge, line), boxes in self._boxes.items():
+            corners, colours = zip(*boxes, strict=True)
+            drawn = PolyCollection(
+                corners,
+                facecolors=colours,
+                edgecolors=edge or "none",
+                linewidths=0 if hatch or edge is None else line,
+                hatch=hatch or None,
+                zorder=1 if edge is None or hatch else 2,  # a frame lies over its neighbours
+                clip_on=False,
+            )
+            self._page.add_artist(drawn)
+        self._boxes.clear()
 
-    def _draw_sign(self, sign: _Sign, places: list[tuple[float, float]]) -> None:
+    def _draw_signs(self) -> None:
         from matplotlib.collections import PathCollection
         from matplotlib.transforms import Affine2D
 
-        scale = Affine2D().scale(sign.size * POINT / _MEASURED) + self._figure.dpi_scale_trans
-        signs = PathCollection(
-            [_outline(sign.sign, sign.bold, sign.italic)],
-            offsets=places,
-            offset_transform=self._page.transData,
-            facecolors=[sign.colour],
-            linewidths=0,
-            zorder=3,
-            clip_on=False,
-        )
-        signs.set_transform(scale)
-        signs.set_snap(False)  # brackets are straight, but belong to curved signs
-        self._page.add_artist(signs)
+        for (sign, size, colour, bold, italic), places in self._signs.items():
+            signs = PathCollection(
+                [_outline(sign, bold, italic)],
+                offsets=places,
+                offset_transform=self._page.transData,
+                facecolors=[colour],
+                linewidths=0,
+                zorder=3,
+                clip_on=False,
+            )
+            scale = Affine2D().scale(size * POINT / _MEASURED)
+            signs.set_transform(scale + self._figure.dpi_scale_trans)
+            signs.set_snap(False)  # brackets are straight, but belong to curved signs
+            self._page.add_artist(signs)
+        self._signs.clear()
 
 
 def width_of(text: str, size: float, bold: bool = False) -> float:

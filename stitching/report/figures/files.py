@@ -1,4 +1,4 @@
-"""Which figures a grid allows, their files, and what to run for the others."""
+"""The figures that a grid allows, their files, and the commands for the others."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
 from stitching.results.reading import Cell
 
-__all__ = ["FIGURES", "draw_figures", "missing_figures", "write_figures"]
-
 #: Fewest models whose probes are compared.
 _MODELS = 2
-
 
 #: Most maps by attribute that a page holds.
 _MAPS = 60
@@ -32,9 +29,9 @@ class Figure:
     """One of the paper's figures.
 
     Attributes:
-        title: What it shows.
-        draw: Draws it from a grid that allows it.
-        lacks: Returns what a grid lacks for it; "" where it allows it.
+        title: Its contents, in words.
+        draw: Draws it.
+        lacks: Returns what a grid lacks for it, or "".
     """
 
     title: str
@@ -43,18 +40,15 @@ class Figure:
 
 
 def write_figures(grid: Grid, out: Path) -> list[Path]:
-    """Write the figures that a grid allows, and remove those that this function left before.
+    """Write the figures that a grid allows, remove those of an earlier call, and return the files.
 
     Args:
-        grid: As `draw_figures`.
-        out: Folder of the figures' own, with `report.json`, the record of what is written.
-
-    Returns:
-        The files.
+        grid: Cells of one protocol and seed, as for `draw_figures`.
+        out: A folder for figures alone; its `report.json` lists them.
 
     Raises:
         ForeignFilesError: A file of other origin has the name of a figure.
-        ValueError: As `draw_figures`.
+        ValueError: Cells of one pair of models differ, or show different test images.
     """
     output = Output(out)
     paths = output.write(draw_figures(grid))
@@ -89,11 +83,7 @@ def draw_figures(grid: Grid) -> dict[str, bytes]:
 
 
 def missing_figures(grid: Grid) -> dict[int, str]:
-    """Return for each figure that a grid does not allow what it lacks, and what to run.
-
-    Args:
-        grid: As `write_figures`.
-    """
+    """Return for each figure that a grid does not allow what it lacks, and the command for it."""
     reasons = {number: figure.lacks(grid) for number, figure in FIGURES.items()}
     return {n: f"{reason}; run: {commands(n, grid)}" for n, reason in reasons.items() if reason}
 
@@ -119,12 +109,8 @@ def _lacks_errors(grid: Grid) -> str:
     return "" if measures else "needs the metrics rmse, lpips and fid or fd_effnet"
 
 
-def _accuracy(grid: Grid) -> Sheet:
-    return draw_accuracy(grid, _models(grid))
-
-
 def _models(grid: Grid) -> dict[str, Cell]:
-    """Return the cells of figure 4: of each training its last weights alone."""
+    """Return the cells of figure 4: of each training the last checkpoint only."""
     earlier = {
         cell.decoder for course in courses(grid) for cell in list(course.cells.values())[:-1]
     }
@@ -132,9 +118,8 @@ def _models(grid: Grid) -> dict[str, Cell]:
 
 
 def _lacks_accuracy(grid: Grid) -> str:
-    if len(_models(grid)) < _MODELS:
-        return "needs attribute probes of two models as decoders"
-    return ""
+    few = len(_models(grid)) < _MODELS
+    return "needs attribute probes of two models as decoders" if few else ""
 
 
 def _lacks_agreement(grid: Grid) -> str:
@@ -154,7 +139,11 @@ FIGURES = {
     1: Figure("one test image through every pair of models", picture_grid, _lacks_pictures),
     2: Figure("images decoded by the GAN", picture_strip, _lacks_gan),
     3: Figure("errors of what goes through a map", draw_errors, _lacks_errors),
-    4: Figure("probe accuracy on own latents", _accuracy, _lacks_accuracy),
+    4: Figure(
+        "probe accuracy on own latents",
+        lambda grid: draw_accuracy(grid, _models(grid)),
+        _lacks_accuracy,
+    ),
     5: Figure(
         "agreement of probes on own and mapped latents",
         lambda grid: draw_agreement(grid, mapped_cells(grid)),

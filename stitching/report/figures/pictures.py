@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stitching.report.drawing.sheet import BLANK, INK, QUIET, WIDE, Sheet, width_of
+from stitching.report.heatmaps import FRAMED
 from stitching.results.formats import setting
-from stitching.results.grid import Grid
+from stitching.results.grid import Grid, Pair
 from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     from PIL import Image
-
-__all__ = ["gans", "picture_grid", "picture_strip", "pictured"]
 
 GAP = 0.04  # inches between pictures
 
@@ -23,12 +21,63 @@ GAP = 0.04  # inches between pictures
 LARGEST = 1.1
 
 
+@dataclass
+class Pictures:
+    """Pictures of cells.
+
+    Attributes:
+        original: The test image; None where no cell has pictures.
+        of: Stitched picture by encoder and decoder, or a word such as "missing".
+        unreadable: Cells without pictures, with the error.
+    """
+
+    original: Image.Image | None
+    of: dict[Pair, Image.Image | str]
+    unreadable: list[str]
+
+
+def read_pictures(grid: Grid, decoders: Sequence[str]) -> Pictures:
+    """Read the pictures of the cells with these decoders.
+
+    Raises:
+        ValueError: Cells show different test images.
+    """
+    pictures = Pictures(None, dict(grid.absent), [])
+    originals: dict[bytes, str] = {}
+    for pair, cell in grid.cells.items():
+        if pair[1] not in decoders:
+            continue
+        try:
+            pictures.of[pair], pictures.original = _read(cell)
+        except OSError as error:
+            pictures.of[pair] = "missing" if isinstance(error, FileNotFoundError) else "invalid"
+            pictures.unreadable.append(f"{cell.path.name} without pictures: {error}")
+            continue
+        originals.setdefault(pictures.original.tobytes(), cell.path.name)
+    if len(originals) > 1:
+        raise ValueError(
+            f"the cells {' and '.join(originals.values())} show different test images: sweep one "
+            "setting of `data` and `picture` per folder"
+        )
+    return pictures
+
+
+def _read(cell: Cell) -> list[Image.Image]:
+    from PIL import Image
+
+    found = []
+    for name in ("picture.png", "picture_original.png"):
+        with Image.open(cell.path / name) as image:
+            found.append(image.convert("RGB"))
+    return found
+
+
 def pictured(cell: Cell) -> bool:
-    """Whether a cell left its pictures."""
-    return all((cell.path / name).is_file() for name in (_STITCHED, _ORIGINAL))
-
-
-_STITCHED, _ORIGINAL = "picture.png", "picture_original.png"
+    """Return whether a cell has pictures that can be read."""
+    try:
+        return bool(_read(cell))
+    except OSError:
+        return False
 
 
 def gans(grid: Grid) -> list[str]:
@@ -42,13 +91,9 @@ def picture_grid(grid: Grid) -> Sheet:
     Raises:
         ValueError: Cells show different test images.
     """
-    pictures = _read(grid, grid.decoders)
-    sheet = Sheet(WIDE)
-    sheet.title("One test image through every pair of models", setting(grid.frame))
-    _draw(sheet, pictures, grid.encoders, grid.decoders, "original")
-    notes = ["Framed: the decoder's own reconstruction, without a map."] if pictures.own else []
-    sheet.notes([" ".join([*notes, _pixels(pictures.original)])])
-    return sheet
+    pictures = read_pictures(grid, grid.decoders)
+    title = "One test image through every pair of models"
+    return _draw(grid, pictures, grid.encoders, grid.decoders, title, "original", FRAMED)
 
 
 def picture_strip(grid: Grid) -> Sheet:
@@ -58,71 +103,32 @@ def picture_strip(grid: Grid) -> Sheet:
         ValueError: Cells show different test images.
     """
     rows = gans(grid)
-    pictures = _read(grid, rows)
-    known = {encoder for encoder, _ in pictures.found}
+    pictures = read_pictures(grid, rows)
+    known = {encoder for (encoder, _), x in pictures.of.items() if not isinstance(x, str)}
     columns = [name for name in grid.encoders if name in known]
-    sheet = Sheet(WIDE)
-    sheet.title("A drawn image, encoded by each model and decoded by the GAN", setting(grid.frame))
-    _draw(sheet, pictures, columns, rows, "drawn")
-    notes = ["Framed: the GAN's own latent, without a map."] if pictures.own else []
-    sheet.notes([" ".join([*notes, _pixels(pictures.original)])])
-    return sheet
-
-
-@dataclass(frozen=True)
-class _Pictures:
-    """Pictures of cells.
-
-    Attributes:
-        original: The test image.
-        found: Stitched pictures by encoder and decoder.
-        words: Why there is none, by encoder and decoder.
-        own: Those of them that are a model's own reconstruction.
-    """
-
-    original: Image.Image
-    found: dict[tuple[str, str], Image.Image]
-    words: dict[tuple[str, str], str]
-    own: frozenset[tuple[str, str]]
-
-
-def _read(grid: Grid, decoders: Sequence[str]) -> _Pictures:
-    found, words = {}, dict(grid.absent)
-    originals: dict[bytes, tuple[Path, Image.Image]] = {}
-    for pair, cell in grid.cells.items():
-        if pair[1] not in decoders:
-            continue
-        if not pictured(cell):
-            words[pair] = "missing"
-            continue
-        found[pair] = _open(cell.path / _STITCHED)
-        original = _open(cell.path / _ORIGINAL)
-        originals.setdefault(original.tobytes(), (cell.path, original))
-    if len(originals) > 1:
-        names = " and ".join(path.name for path, _ in originals.values())
-        raise ValueError(
-            f"the cells {names} show different test images: sweep one setting of `data` and "
-            "`picture` per folder"
-        )
-    [(_, original)] = originals.values()
-    return _Pictures(original, found, words, grid.own.intersection(found))
-
-
-def _open(path: Path) -> Image.Image:
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    title = "A drawn image, encoded by each model and decoded by the GAN"
+    framed = "Framed: the GAN's own latent, without a map."
+    return _draw(grid, pictures, columns, rows, title, "drawn", framed)
 
 
 def _draw(
-    sheet: Sheet, pictures: _Pictures, columns: Sequence[str], rows: Sequence[str], first: str
-) -> None:
+    grid: Grid,
+    pictures: Pictures,
+    columns: Sequence[str],
+    rows: Sequence[str],
+    title: str,
+    first: str,
+    framed: str,
+) -> Sheet:
     """Draw the original, and right of it one row per decoder and one column per encoder."""
+    original = pictures.original
+    assert original is not None  # else there is no such figure
+    sheet = Sheet(WIDE)
+    sheet.title(title, setting(grid.frame))
     label = max(width_of(name, 7) for name in rows) + 0.08
     n = len(columns) + 1
     side = min(LARGEST, (sheet.width - 0.1 - label - (n + 1) * GAP) / n)
-    high = side * pictures.original.height / pictures.original.width
+    high = side * original.height / original.width
     left = 0.05 + side + 3 * GAP + label
     middle = left + (len(columns) * (side + GAP) - GAP) / 2
     sheet.text(middle, sheet.y + 0.05, "encoder", 7, at="center", colour=QUIET)
@@ -133,23 +139,27 @@ def _draw(
     top = sheet.y + 0.26
     height = len(rows) * (high + GAP) - GAP
     y = top + (height - high) / 2  # level with the middle of the rows
-    sheet.picture(0.05, y, side, high, pictures.original)
+    sheet.picture(0.05, y, side, high, original)
     sheet.text(0.05 + side / 2, y - 0.07, first, 7, at="center")
+    notes = [f"Pictures of {original.width} x {original.height} pixels, enlarged without "
+             "interpolation."]  # fmt: skip
     for i, decoder in enumerate(rows):
         y = top + i * (high + GAP)
         sheet.text(left - 0.05, y + high / 2, decoder, 7, at="right")
         for j, encoder in enumerate(columns):
             x = left + j * (side + GAP)
-            image = pictures.found.get((encoder, decoder))
-            if image is not None:
-                sheet.picture(x, y, side, high, image)
-                if (encoder, decoder) in pictures.own:
-                    sheet.box(x, y, side, high, "none", edge=INK, line=1.2)
-            else:
-                word = pictures.words.get((encoder, decoder), "missing")
+            image = pictures.of[encoder, decoder]
+            if isinstance(image, str):
                 sheet.box(x, y, side, high, BLANK)
-                sheet.text(x + side / 2, y + high / 2, word, 6, at="center", italic=True)
+                sheet.text(x + side / 2, y + high / 2, image, 6, at="center", italic=True)
+                continue
+            sheet.picture(x, y, side, high, image)
+            if (encoder, decoder) in grid.own:
+                sheet.box(x, y, side, high, "none", edge=INK, line=1.2)
+                notes = [framed, notes[-1]]
     sheet.y = top + height + 0.08
+    sheet.notes([" ".join(notes)])
+    return sheet
 
 
 def _cut(name: str, width: float) -> str:
@@ -157,7 +167,3 @@ def _cut(name: str, width: float) -> str:
     while len(name) > 2 and width_of(name, 7) > width:
         name = name[:-2] + "…"
     return name
-
-
-def _pixels(image: Image.Image) -> str:
-    return f"Pictures of {image.width} x {image.height} pixels, enlarged without interpolation."

@@ -1,35 +1,24 @@
-"""Rows of numbers by attribute, as a table with its colours, names and scale."""
+"""Measures of probes by attribute, as a matrix with names and a scale of colours."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from stitching.report.drawing.matrix import (
-    BAR,
-    GAP,
-    SMALL_SIZES,
-    ColumnLabels,
-    Entry,
-    Scale,
-    draw_matrix,
-    scale_bar,
-)
-from stitching.report.drawing.sheet import Sheet, width_of
+from stitching.report.drawing.matrix import COLOURS, Entry, Panel, Scale, label_width
+from stitching.report.drawing.sheet import WIDE
 from stitching.results.differences import combine
 from stitching.results.formats import format_value, with_interval
 from stitching.results.measures import measure_of
 from stitching.results.reading import Cell
 
-__all__ = ["MEAN", "Row", "Table", "attributes_of", "reasons"]
-
 #: Column of the mean over attributes.
 MEAN = "mean"
 
-#: What stands where an attribute has no probe.
+#: Text where an attribute has no probe.
 ABSENT = "n/a"
 
-_ROW, _LOW_ROW = 0.22, 0.165  # inches, with and without intervals
+_HEIGHTS = (0.22, 0.165)  # inches, of a row with and without intervals
 
 _LAST = 0.05  # inches in front of the mean
 
@@ -39,7 +28,7 @@ _MINUS = "\N{MINUS SIGN}"
 
 
 def attributes_of(cells: Sequence[Cell], key: str) -> list[str]:
-    """Return the attributes that cells were asked about, in their order, unusable ones last."""
+    """Return the attributes of the cells' probes, in their order, those without a probe last."""
     names: dict[str, None] = {}
     for start in (f"{key}/", "probe/missing/"):
         for cell in cells:
@@ -49,7 +38,7 @@ def attributes_of(cells: Sequence[Cell], key: str) -> list[str]:
 
 
 def reasons(cells: Sequence[Cell]) -> list[str]:
-    """Return why attributes have no probe, one line for each reason."""
+    """Return the reasons why attributes have no probe, one line each."""
     found: dict[str, dict[str, None]] = {}
     for cell in cells:
         for key, reason in cell.values.items():
@@ -63,14 +52,14 @@ class Row:
     """A measure of a cell, by attribute.
 
     Attributes:
-        name: Of the row.
-        cell: Which.
-        key: Of the measure.
-        against: Key of a measure of the same cell, or 0: numbers whose difference to it is not
-            resolved are slanted; None for no comparison.
-        sides: An attribute is uninformative where the probe gives one answer to all "own" or all
-            "mapped" latents, as this names them.
-        gap: Free space in front of it, in inches.
+        name: Name of the row.
+        cell: Cell with the measure.
+        key: Key of the measure.
+        against: Key of a measure of the same cell, or 0: numbers whose interval of the difference
+            to it contains 0 are slanted; None for no comparison.
+        sides: Latents, "own" or "mapped": an attribute is uninformative where the probe predicts
+            one label for all latents of one of these kinds.
+        gap: Space in front of it, in inches.
     """
 
     name: str
@@ -81,12 +70,7 @@ class Row:
     gap: float = 0.0
 
     def entry(self, attribute: str, *, signed: bool = False) -> Entry:
-        """Return what the row says of an attribute, or of their mean.
-
-        Args:
-            attribute: Its name, or `MEAN`.
-            signed: Whether numbers above 0 get a sign too.
-        """
+        """Return the entry of an attribute, or of `MEAN`; `signed` adds + to numbers above 0."""
         end = "" if attribute == MEAN else f"/{attribute}"
         key, value = self.key + end, self.cell.number(self.key + end)
         if value is None:
@@ -105,7 +89,7 @@ class Row:
         )
 
     def _resolved(self, key: str, end: str) -> bool:
-        """Whether the interval of the difference leaves out 0, where there is one."""
+        """Return False where the interval of the difference contains 0."""
         if self.against is None:
             return True
         parts = [self.cell.quantity(key)]
@@ -121,94 +105,49 @@ def _with_sign(text: str, plus: bool) -> str:
     return sign + text.replace("-", _MINUS)
 
 
-class Table:
-    """Rows by attribute, and their mean.
+def attribute_panel(
+    title: str,
+    rows: Sequence[Row],
+    attributes: Sequence[str],
+    *,
+    width: float = WIDE - 0.1,
+    diverging: bool = False,
+    intervals: bool = True,
+) -> Panel:
+    """Return rows by attribute, and their mean.
 
-    Attributes:
-        entries: By row and column.
-        intervals: Whether they are shown.
-        label: Width of the names of rows, in inches.
-        height: Of all of it, in inches.
-        scale: Colours of its numbers.
+    Args:
+        title: Measure and unit of the numbers.
+        rows: At least one, of one measure first.
+        attributes: Columns; the mean is added.
+        width: Of names and numbers, in inches.
+        diverging: Whether 0 is the middle of the colours, and numbers above it have a sign.
+        intervals: Whether to show intervals where there is room.
     """
-
-    def __init__(
-        self,
-        rows: Sequence[Row],
-        attributes: Sequence[str],
-        *,
-        width: float,
-        diverging: bool = False,
-        intervals: bool = True,
-    ) -> None:
-        """Lay a table out.
-
-        Args:
-            rows: At least one.
-            attributes: Columns; the mean is added.
-            width: Of names and numbers, in inches.
-            diverging: Whether 0 is the middle of the colours.
-            intervals: Whether they are shown where there is room.
-        """
-        names = [*attributes, MEAN]
-        self._rows = rows
-        self.entries = [[row.entry(name, signed=diverging) for name in names] for row in rows]
-        for entries in self.entries:
-            if all(entry.kind == "quiet" for entry in entries[:-1]):
-                entries[-1] = replace(entries[-1], kind="quiet")
-        self.label = max(width_of(row.name, 7) for row in rows) + 0.06
-        self._column = min((width - self.label - _LAST) / len(names), _WIDEST)
-        self._labels = ColumnLabels(names, self._column)
-        small = [e.small for row in self.entries for e in row if e.small]
-        widest = max((width_of(text, SMALL_SIZES[-1]) for text in small), default=0.0)
-        self.intervals = intervals and 0 < widest <= self._column - 2 * GAP
-        self._row = _ROW if self.intervals else _LOW_ROW
-        self.height = self._labels.height + sum(row.gap + self._row for row in rows)
-        values = [e.value for row in self.entries for e in row if e.kind == "usual"]
-        known = [value for value in values if value is not None]
-        self.scale = Scale.over(known, "viridis")
-        if diverging:
-            end = max(map(abs, known), default=0.0)
-            self.scale = Scale("RdBu", -end, end)
-        self._signed = diverging
-
-    def draw(self, sheet: Sheet, title: str, letter: str = "") -> None:
-        """Draw it where the sheet has come to.
-
-        Args:
-            sheet: What is drawn on.
-            title: What its numbers are, and their unit.
-            letter: Its name among several.
-        """
-        x, y = 0.05 + self.label, sheet.y
-        if letter:
-            sheet.text(0.05, y + 0.06, letter, 8, bold=True)
-        sheet.text(x, y + 0.06, title, 7)
-        measure = measure_of(self._rows[0].key)
-        low, high = (
-            _with_sign(format_value(end, measure), self._signed)
-            for end in (self.scale.low, self.scale.high)
-        )
-        columns = len(self.entries[0])
-        taken = width_of(title, 7) + width_of(low + high, 6) + BAR + 0.3
-        right = x + max(columns * self._column + _LAST, taken)
-        scale_bar(sheet, right, y + 0.06, self.scale, (low, high))
-        y += 0.16
-        self._labels.draw(sheet, x, y, _LAST)
-        y += self._labels.height
-        draw_matrix(
-            sheet,
-            x,
-            y,
-            self.entries,
-            [self.scale] * columns,
-            width=self._column,
-            height=self._row,
-            gaps=[row.gap for row in self._rows],
-            last=_LAST,
-        )
-        for row in self._rows:
-            y += row.gap
-            sheet.text(x - 0.04, y + self._row / 2, row.name, 7, at="right")
-            y += self._row
-        sheet.y = y
+    names = [*attributes, MEAN]
+    entries = [[row.entry(name, signed=diverging) for name in names] for row in rows]
+    for row in entries:
+        if all(entry.kind == "quiet" for entry in row[:-1]):
+            row[-1] = replace(row[-1], kind="quiet")
+    known = [e.value for row in entries for e in row if e.kind == "usual" and e.value is not None]
+    end = max(map(abs, known), default=0.0)
+    scale = Scale("RdBu", -end, end) if diverging else Scale.over(known, COLOURS)
+    measure = measure_of(rows[0].key)
+    labels = [row.name for row in rows]
+    return Panel(
+        title,
+        entries,
+        labels,
+        [name.replace("_", " ") for name in names],
+        [scale] * len(names),
+        scale,
+        (
+            _with_sign(format_value(scale.low, measure), diverging),
+            _with_sign(format_value(scale.high, measure), diverging),
+        ),
+        width=min((width - label_width(labels) - _LAST) / len(names), _WIDEST),
+        heights=_HEIGHTS,
+        intervals=intervals,
+        gaps=[row.gap for row in rows],
+        last=_LAST,
+    )

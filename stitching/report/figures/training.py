@@ -1,4 +1,4 @@
-"""Figure 6: what probes read off a model's own latents in the course of its training."""
+"""Figure 6: accuracy of probes on a model's own latents in the course of its training."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from stitching.results.reading import Cell
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Course", "courses", "draw_training"]
-
 _OWN, _MAJORITY = "probe/accuracy_own", "probe/majority"
 
 _SEEN = "weights/decoder_images_seen"
 
-#: Fewest checkpoints that make a course.
+#: Fewest checkpoints of a course.
 _CHECKPOINTS = 2
 
 #: Options of a model in which checkpoints of one training differ.
@@ -49,31 +47,23 @@ class Course:
 
 
 def courses(grid: Grid) -> list[Course]:
-    """Return the trainings of which cells show two or more checkpoints, the longest first.
+    """Return the trainings with two or more checkpoints as decoders, the longest first.
 
-    Checkpoints belong to one training if their configurations differ in nothing else. Different
-    weights after the same number of images are of several trainings, which are left out.
-
-    Args:
-        grid: Finished cells.
+    Checkpoints belong to one training if their configurations differ in nothing else. Trainings
+    with different weights after the same number of images are left out.
     """
-    kinds: dict[str, list[Cell]] = {}
+    trainings: dict[tuple[str, str], list[Cell]] = {}
     for cell in grid.cells.values():
         if cell.number(_SEEN) is not None and cell.number(_OWN) is not None:
-            kinds.setdefault(cell.kinds[1], []).append(cell)
-    found = []
-    for kind, cells in kinds.items():
-        if len({cell.number(_SEEN) for cell in cells}) < _CHECKPOINTS:
-            continue
-        trainings: dict[str, list[Cell]] = {}
-        for cell in cells:
-            trainings.setdefault(_training(cell), []).append(cell)
-        found += [Course(kind, points) for x in trainings.values() if (points := _checkpoints(x))]
+            trainings.setdefault((cell.kinds[1], _training(cell)), []).append(cell)
+    found = [
+        Course(kind, x) for (kind, _), cells in trainings.items() if (x := _checkpoints(cells))
+    ]
     return sorted(found, key=lambda course: -len(course.cells))
 
 
 def _checkpoints(cells: Sequence[Cell]) -> dict[int, Cell]:
-    """Return a cell by images seen; none if there are too few, or two of different weights."""
+    """Return cells by images seen; none if they are few, or two have different weights."""
     found: dict[int, Cell] = {}
     for cell in cells:
         other = found.setdefault(int(cell.number(_SEEN) or 0), cell)
@@ -83,7 +73,7 @@ def _checkpoints(cells: Sequence[Cell]) -> dict[int, Cell]:
 
 
 def _training(cell: Cell) -> str:
-    """Return what the checkpoints of a training have in common."""
+    """Return the settings that the checkpoints of a training share."""
     model = cell.config.get("decoder")
     if not isinstance(model, dict):
         return f"{cell.kinds[1]} {cell.values.get('d_target')}"
@@ -137,7 +127,7 @@ def _key(key: str, name: str) -> str:
 
 
 def _lowest(course: Course, names: Sequence[str]) -> float:
-    """Return where the axes of all panels begin: the full ten percent below all they show."""
+    """Return the low end of all axes: the next full ten percent below all numbers."""
     values: list[float | None] = []
     for cell in course.cells.values():
         for name in names:

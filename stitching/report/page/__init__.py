@@ -1,11 +1,10 @@
-"""The page of a sweep: `report.html`, one file that needs no server and asks no other machine.
+"""The page of a sweep: `report.html`, one file that needs no server and makes no request.
 
-It shows what finished cells, their pictures, the paper's figures and the answers to the claims
-say. `write_page` makes it from cells that were read already; numbers are those of the tables, as
-texts, so that the page and `table.md` cannot disagree.
+It shows finished cells, their pictures, the paper's figures and the answers to the claims.
+`write_page` makes it from cells that were already read. Its numbers are the texts of the tables,
+so that the page and `table.md` agree.
 """
 
 from stitching.report.page.build import write_page
-from stitching.report.page.limits import Limits
 
-__all__ = ["Limits", "write_page"]
+__all__ = ["write_page"]

@@ -1,4 +1,4 @@
-"""Put the page together: data, style and program in one file."""
+"""The page of a sweep: data, style and program in one file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -15,11 +16,11 @@ from typing import Any
 
 from stitching.records.plan import Sweep, read_sweep
 from stitching.report import tables
-from stitching.report.limits import left_out
+from stitching.report.drawing.matrix import COLOURS
+from stitching.report.limits import Limits, left_out
 from stitching.report.page.claims import read_claims
 from stitching.report.page.configs import Configs
 from stitching.report.page.details import add_details
-from stitching.report.page.limits import Limits
 from stitching.report.page.packing import Chunks, as_script, escape, href
 from stitching.report.page.payload import Facts, columns, describe, grouped, meanings, measures_of
 from stitching.report.page.pictures import add_figures, add_pictures
@@ -29,9 +30,7 @@ from stitching.results.output import PAGE, VARIANTS, Output
 from stitching.results.reading import Cell, listed
 from stitching.results.variants import Variant
 
-__all__ = ["write_page"]
-
-#: How notes of grids end that name a pair of models without a cell.
+#: End of the notes of grids on pairs of models without a cell.
 _NOT_STARTED = "missing: it was not started"
 
 #: Parts of the program, in the order in which they stand in the page.
@@ -48,22 +47,19 @@ def write_page(
     out: Path | None = None,
     limits: Limits | None = None,
 ) -> Path:
-    """Write the page of a sweep.
+    """Write the page of a sweep; return the file.
 
-    Cells are not read again; beside them it reads configurations, curves, pictures, tracebacks,
-    `sweep.json`, `claims.json` and `figures/figure*.svg`, whatever there is of these. It works
-    without any finished cell. The same files give the same bytes.
+    Cells are not read again. Their configurations, curves, pictures and tracebacks, and the
+    folder's `sweep.json`, `claims.json` and `figures/figure*.svg` are read where they exist; no
+    cell needs to have finished. The same files give the same bytes.
 
     Args:
         folder: Of the sweep, or of a single cell.
-        cells: Its cells in whatever state, at least one, as `report.cells.read_cells` has them.
-        notes: What was left out while reading.
-        grids: Those that were already made of `report.variants.split(cells)`; made if None.
+        cells: Its cells in any state, at least one, as from `results.reading.read_cells`.
+        notes: Notes on what was left out while reading.
+        grids: `results.variants.split(cells)` as grids; made if None.
         out: The file, which `report.json` beside it lists; `report.html` in the folder if None.
-        limits: Caps of what the page holds.
-
-    Returns:
-        The file.
+        limits: Limits of what the page holds.
 
     Raises:
         ForeignFilesError: A file of other origin has the page's name.
@@ -74,7 +70,9 @@ def write_page(
     out = out or folder / PAGE
     Output(out.parent).require_free([out.name])
     limits = limits or Limits()
-    sweep = _sweep_of(folder)
+    sweep = None
+    with suppress(ValueError):  # noted by the reader of the cells
+        sweep = read_sweep(folder)
     configs = Configs(cells)
     views, rest = views_of(folder, cells, configs, grids)
     notes = [*notes, *_spare(views)] if grids is None else notes
@@ -88,23 +86,24 @@ def write_page(
     undetailed = add_details(views, measures, facts, chunks, limits)
     unseen, unread = add_pictures(views, chunks, limits)
     figures = add_figures(folder, views, chunks, out, limits)
-    claims, unasked = read_claims(folder, limits)
+    claims, unanswered = read_claims(folder, limits)
     chunks.add("claims", claims)
-    chunks.add("configs", _configs(configs))
-    caps = [
+    chunks.add(
+        "configs",
+        {"texts": configs.texts, "leaves": configs.leaves, "common": configs.common()},
+    )
+    beyond = {
         f"details of {undetailed} cells are not in this page (it holds "
-        f"{limits.details_bytes / 2**20:g} MiB of them): see their folders"
-    ] * bool(undetailed) + [
+        f"{limits.details_bytes / 2**20:g} MiB of them): see their folders": undetailed,
         f"pictures of {unseen} cells are not in this page (it holds at most "
-        f"{limits.pictures_bytes / 2**20:g} MiB): their files are linked"
-    ] * bool(unseen)
-    caps += [
+        f"{limits.pictures_bytes / 2**20:g} MiB): their files are linked": unseen,
         f"the grids show {len(few)} of {len(every)} measures (this page holds at most "
-        f"{limits.values:,} numbers): grid.csv and grid.parquet have all"
-    ] * (len(measures) < len(every))
-    names = listed([cell.path.name for cell in rest])
-    caps += [f"in none of the grids, as they do not tell their settings: {names}"] * bool(rest)
+        f"{limits.values:,} numbers): grid.csv and grid.parquet have all": measures != every,
+        "in none of the grids, as their settings are unknown: "
+        f"{listed([cell.path.name for cell in rest])}": rest,
+    }
     missing = _unplanned(views)
+    every_note = [*notes, *_view_notes(views), *unread, *(note for note, x in beyond.items() if x)]
     index = {
         "title": folder.resolve().name,
         "facts": _header(cells, sweep),
@@ -119,19 +118,19 @@ def write_page(
         "common": facts.common,
         "cwd": sweep.cwd if sweep else "",
         "figures": figures,
-        "unasked": unasked,
+        "unasked": unanswered,
         "failures": grouped(cells, out),
         "missing": missing,
-        "notes": list(dict.fromkeys([*notes, *_view_notes(views), *unread, *caps])),
+        "notes": list(dict.fromkeys(every_note)),
     }
     (path,) = Output(out.parent).write({out.name: _html(index, chunks)})
     return path
 
 
 def _header(cells: Sequence[Cell], sweep: Sweep | None) -> list[list[str]]:
-    """Return what the sweep is, as names and values."""
+    """Return the settings and the origin of a sweep, as names and values."""
     done = [cell for cell in cells if cell.state == "done"]
-    found: list[tuple[str, str]] = []
+    found: dict[str, str] = {}
     for name, key in (
         ("data", "data"),
         ("protocol", "protocol"),
@@ -144,31 +143,23 @@ def _header(cells: Sequence[Cell], sweep: Sweep | None) -> list[list[str]]:
         words = [str(value) for value in values if value not in (None, "")]
         if key == "map" and len(words) > 1 and "identity" in words:
             words.remove("identity")
-        shown = "; ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
-        found.append((name, shown))
+        found[name] = "; ".join(words[:8]) + (f" and {len(words) - 8} more" if words[8:] else "")
     last = max(cell.written for cell in cells) / 1e9
     written = datetime.fromtimestamp(last, UTC).strftime("%Y-%m-%d %H:%M UTC") if last else ""
     started = sweep.started[:16].replace("T", " ") if sweep else ""
-    found += [
-        ("started", f"{started} UTC" if started else ""),
-        ("last result", written),
-        ("host", sweep.host if sweep else ""),
-        ("launcher", sweep.launcher if sweep else ""),
-        ("sweep", sweep.id if sweep else str(cells[0].sweep or "")),
-        ("command", shlex.join(sweep.command) if sweep else ""),
-    ]
-    return [[name, value] for name, value in found if value]
-
-
-def _sweep_of(folder: Path) -> Sweep | None:
-    try:
-        return read_sweep(folder)
-    except ValueError:  # whoever reads the cells notes it
-        return None
+    found |= {
+        "started": f"{started} UTC" if started else "",
+        "last result": written,
+        "host": sweep.host if sweep else "",
+        "launcher": sweep.launcher if sweep else "",
+        "sweep": sweep.id if sweep else str(cells[0].sweep or ""),
+        "command": shlex.join(sweep.command) if sweep else "",
+    }
+    return [[name, value] for name, value in found.items() if value]
 
 
 def _unplanned(views: Sequence[View]) -> list[str]:
-    """Return the pairs of models without a cell, where no plan tells of them."""
+    """Return the pairs of models that neither a cell nor the plan of the sweep has."""
     return [
         ", ".join(["-to-".join(pair), *(f"{key} {value}" for key, value in view.settings.items())])
         for view in views
@@ -185,7 +176,7 @@ def _counts(cells: Sequence[Cell], missing: Sequence[str]) -> dict[str, int]:
 
 
 def _spare(views: Sequence[View]) -> list[str]:
-    """Leave out what takes long on large sweeps, as reports do; return a line that says so."""
+    """Leave out the slow parts of a large sweep, as reports do; return a note on it."""
     finished = [view.grid for view in views if view.grid.cells]
     less = left_out(finished) if finished else ""
     for grid in finished:
@@ -197,8 +188,8 @@ def _view_notes(views: Sequence[View]) -> list[str]:
     """Return notes of all grids, without those that the list of failures repeats."""
     found = []
     for view in views:
-        told = {f"{x.path.name} {x.state}: {x.reason}" for x in view.grid.read}
-        own = [x for x in view.grid.notes if x not in told and not x.endswith(_NOT_STARTED)]
+        failures = {f"{x.path.name} {x.state}: {x.reason}" for x in view.grid.read}
+        own = [x for x in view.grid.notes if x not in failures and not x.endswith(_NOT_STARTED)]
         own += tables.not_measured(view.grid) if view.grid.cells else []
         label = ", ".join(f"{key} {value}" for key, value in view.settings.items())
         found += [(label, note) for note in own]
@@ -216,16 +207,12 @@ def _table(folder: Path, view: View, views: Sequence[View], page: Path) -> str:
     return href(place / "table.md", page)
 
 
-def _configs(configs: Configs) -> dict[str, Any]:
-    return {"texts": configs.texts, "leaves": configs.leaves, "common": configs.common()}
-
-
 def _palette() -> list[str]:
     """Return the colours of heatmaps from the low end of a scale to the high end."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    return [to_hex(colormaps["viridis"](place / 64)) for place in range(65)]
+    return [to_hex(colormaps[COLOURS](place / 64)) for place in range(65)]
 
 
 def _html(index: dict[str, Any], chunks: Chunks) -> str:
@@ -246,11 +233,11 @@ def _html(index: dict[str, Any], chunks: Chunks) -> str:
         "program": program,
     }
     template = (assets / "page.html").read_text(encoding="utf-8")
-    # In one pass: what is put in is never read as a place to put something in.
+    # In one pass, so that braces in the inserted text stay text.
     return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found[1]], template)
 
 
 def _hash(text: str) -> str:
-    """Return what a content security policy allows an inline element by."""
+    """Return the source of an inline element for a content security policy."""
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return f"'sha256-{digest}'"

@@ -6,22 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stitching.report.page.limits import Limits
+from stitching.report.limits import Limits
 from stitching.results.formats import with_interval
 from stitching.results.output import CLAIMS, Output
 
-__all__ = ["read_claims"]
-
 
 def read_claims(folder: Path, limits: Limits) -> tuple[list[dict[str, Any]], str]:
-    """Read the answers, with numbers as texts.
-
-    Returns:
-        One entry per claim, and why there is none or "".
-    """
+    """Return one entry per claim, with numbers as texts; and why there is none, or ""."""
     paths = Output(folder).found(CLAIMS[1])
     if not paths:
-        return [], f"not asked yet: `python -m stitching.claims {folder}`"
+        return [], f"not answered yet: `python -m stitching.claims {folder}`"
     try:
         (path,) = paths
         claims = json.loads(path.read_text(encoding="utf-8"))["claims"]

@@ -1,12 +1,13 @@
-"""What the page shows of one cell: its attributes, curves, facts and failure."""
+"""Details of cells on the page: attributes, curves, facts and failures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from stitching.report.page.limits import Limits
+from stitching.report.limits import Limits
 from stitching.report.page.packing import Chunks, rounded
 from stitching.report.page.payload import Facts
 from stitching.report.page.views import View
@@ -14,9 +15,7 @@ from stitching.report.tables import cell_texts
 from stitching.results.measures import Measure, measure_of
 from stitching.results.reading import Cell
 
-__all__ = ["Attributes", "add_details"]
-
-#: Files of curves, and the columns that the page draws; a file has those that were measured.
+#: Files of curves, and the columns that the page draws, as far as a file has them.
 CURVES = {
     "penalty_curve": ("alpha", "cv_mse", "dof", "chosen"),
     "rank_curve": ("rank", "latent/r2", "image/lpips", "image/rmse"),
@@ -26,42 +25,16 @@ CURVES = {
 _DIGITS = 4
 
 
-class Attributes:
-    """Finds the measures of single attributes among the keys of cells.
-
-    Args:
-        measures: Whose keys the names of attributes follow, as in `probe/kappa/Male`.
-    """
-
-    def __init__(self, measures: Sequence[Measure]) -> None:
-        self._known = {measure.key for measure in measures}
-        self._found: dict[tuple[str, ...], list[Measure]] = {}
-
-    def of(self, cell: Cell) -> dict[str, dict[str, list[str]]]:
-        """Return measure to attribute to its text and the ends of its interval."""
-        keys = tuple(cell.values)
-        if keys not in self._found:
-            ends = (".low", ".high")
-            one = [x for x in keys if x.rpartition("/")[0] in self._known and not x.endswith(ends)]
-            self._found[keys] = [measure_of(key) for key in one]
-        found: dict[str, dict[str, list[str]]] = {}
-        for measure in self._found[keys]:
-            base, _, name = measure.key.rpartition("/")
-            text, interval = cell_texts(cell, measure)
-            found.setdefault(base, {})[name] = [text, interval[1:-1]] if interval else [text]
-        return found
-
-
 def add_details(
     views: Sequence[View], measures: Sequence[Measure], facts: Facts, chunks: Chunks,
     limits: Limits,
 ) -> int:  # fmt: skip
-    """Pack what there is of each cell, a chunk for each row of a grid, while there is room.
+    """Pack the details of cells, a chunk for each row of a grid, while there is room.
 
     Returns:
-        How many cells it left out.
+        How many cells were left out.
     """
-    attributes = Attributes(measures)
+    known = frozenset(measure.key for measure in measures)
     room, left_out = limits.details_bytes, 0
     for number, view in enumerate(views):
         width, found = len(view.grid.decoders), view.cells
@@ -69,22 +42,40 @@ def add_details(
             cells = found[row * width : (row + 1) * width]
             used = 0
             if room > 0:
-                entries = [x and _details(x, attributes, facts, limits) for x in cells]
+                entries = [x and _details(x, known, facts, limits) for x in cells]
                 used = chunks.add(f"detail-{number}-{row}", entries, room)
-                room = room - used if used else 0  # no gaps: what follows is left out, too
+                room = room - used if used else 0  # no gaps: all that follows is left out, too
             left_out += 0 if used else sum(x is not None and x.state != "missing" for x in cells)
     return left_out
 
 
-def _details(cell: Cell, attributes: Attributes, facts: Facts, limits: Limits) -> dict[str, Any]:
+def _details(cell: Cell, known: frozenset[str], facts: Facts, limits: Limits) -> dict[str, Any]:
     if cell.state != "done":
         return {"traceback": _end_of(cell.path / "error.txt", limits.traceback)}
     curves = {name: _curve(cell.path / f"{name}.csv", keys) for name, keys in CURVES.items()}
     return {
-        "attributes": attributes.of(cell),
+        "attributes": _attributes(cell, known),
         "facts": facts.of(cell),
         "curves": {name: curve for name, curve in curves.items() if curve},
     }
+
+
+def _attributes(cell: Cell, known: frozenset[str]) -> dict[str, dict[str, list[str]]]:
+    """Return measure to attribute to its text and the ends of its interval."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for measure in _by_attribute(tuple(cell.values), known):
+        base, _, name = measure.key.rpartition("/")
+        text, interval = cell_texts(cell, measure)
+        found.setdefault(base, {})[name] = [text, interval[1:-1]] if interval else [text]
+    return found
+
+
+@lru_cache(maxsize=64)  # most cells of a sweep have the same keys
+def _by_attribute(keys: tuple[str, ...], known: frozenset[str]) -> list[Measure]:
+    """Return the measures of single attributes among keys, such as `probe/kappa/Male`."""
+    ends = (".low", ".high")
+    one = [key for key in keys if key.rpartition("/")[0] in known and not key.endswith(ends)]
+    return [measure_of(key) for key in one]
 
 
 def _end_of(path: Path, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""How data lie in the page: as text that no parser of HTML takes for anything else."""
+"""Encoding of data in the page, safe in HTML."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
-__all__ = ["Chunks", "as_script", "escape", "href", "rounded"]
-
-# In JSON these only occur in strings, where the escapes mean the same.
+# In JSON these occur in strings only, where the escapes mean the same.
 _UNSAFE = {ord(x): f"\\u{ord(x):04x}" for x in "<>&\u2028\u2029"}
 
 
@@ -25,7 +23,7 @@ def as_json(value: object) -> str:
 
 
 def as_script(value: object) -> str:
-    """Return JSON that may stand between script tags, whatever its strings hold."""
+    """Return JSON that is safe between script tags."""
     return as_json(value).translate(_UNSAFE)
 
 
@@ -35,7 +33,7 @@ def escape(text: object) -> str:
 
 
 def rounded(values: Iterable[float | None], digits: int) -> list[float | None]:
-    """Return numbers with so many significant digits; None for what is not finite."""
+    """Return numbers rounded to significant digits; None for a number that is not finite."""
     import numpy as np
 
     numbers = np.array([math.nan if x is None else x for x in values], dtype=np.float64)
@@ -72,15 +70,12 @@ class Chunks:
         self.texts: dict[str, str] = {}
 
     def add(self, name: str, value: object, room: int | None = None) -> int:
-        """Pack a value under a name.
+        """Pack a value under a name; return its bytes in the file.
 
         Args:
             name: Letters, digits and dashes.
-            value: What JSON can hold.
-            room: Bytes that it may take; without limit if None.
-
-        Returns:
-            Bytes in the file; 0 where there was no room, and then nothing is added.
+            value: Data that JSON can hold.
+            room: Bytes that it may take, else nothing is added and 0 returned; no limit if None.
         """
         packed = gzip.compress(as_json(value).encode("utf-8", "replace"), 6, mtime=0)
         text = base64.b64encode(packed).decode("ascii")

@@ -1,4 +1,4 @@
-"""What the page shows of grids: numbers as the tables have them, and where they stand."""
+"""Grids of the page: numbers as in the tables, and facts about cells."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from stitching.records.plan import Sweep
 from stitching.report import tables
+from stitching.report.limits import Limits
 from stitching.report.page.configs import Configs
-from stitching.report.page.limits import Limits
 from stitching.report.page.packing import href, rounded
 from stitching.report.page.views import View
 from stitching.results import formats
@@ -19,8 +19,6 @@ from stitching.results.commands import command_of
 from stitching.results.marks import BEST, BIAS, FLOOR, TIE, legend
 from stitching.results.measures import MEASURES, Measure, headline
 from stitching.results.reading import Cell
-
-__all__ = ["Facts", "columns", "describe", "grouped", "meanings", "measures_of"]
 
 
 def measures_of(views: Sequence[View]) -> list[Measure]:
@@ -34,11 +32,11 @@ def measures_of(views: Sequence[View]) -> list[Measure]:
 
 
 def describe(measures: Sequence[Measure], first: View) -> list[dict[str, Any]]:
-    """Return what the page must know of measures: names, direction, rules of colour.
+    """Return names, directions and rules of colour of measures.
 
     Args:
-        measures: To describe.
-        first: The grid that is shown first: its protocol says which measures come first.
+        measures: Measures to describe.
+        first: The grid that is shown first; headline measures are those of its protocol.
     """
     main = {measure.key for measure in headline(x.values for x in first.grid.cells.values())}
     return [
@@ -73,7 +71,7 @@ def columns(
         measures: Of the whole page; those without a number here are left out.
         sweep: For command lines.
         configs: Of its cells.
-        page: Where the page will lie, for links.
+        page: Path of the page, for links.
         limits: For digits.
     """
     grid = view.grid
@@ -119,12 +117,12 @@ def _column(view: View, measure: Measure, once: Sequence[bool], limits: Limits) 
 
 
 def _folder(cell: Cell, page: Path) -> str:
-    """Return the link to a cell's folder; "" where it was never started."""
+    """Return the link to a cell's folder; "" where it was not started."""
     return "" if cell.state == "missing" else href(cell.path, page)
 
 
 def _reason(cell: Cell) -> str:
-    """Return why a cell does not count, without its own folder: equal reasons read equal."""
+    """Return why a cell has no result, without its own folder, so that equal reasons are equal."""
     return cell.reason.removesuffix(f" (see {cell.path / 'error.txt'})")
 
 
@@ -145,10 +143,10 @@ def grouped(cells: Sequence[Cell], page: Path) -> list[dict[str, Any]]:
 
 
 class Facts:
-    """What cells say of themselves besides their measures, less what most of them share.
+    """Values of cells besides their measures, such as sizes and times.
 
     Attributes:
-        common: That of the first finished cell.
+        common: Those of the first finished cell.
     """
 
     def __init__(self, cells: Sequence[Cell], measures: Sequence[Measure]) -> None:
@@ -158,14 +156,10 @@ class Facts:
         self.common: dict[str, object] = self._facts(first) if first else {}
 
     def of(self, cell: Cell) -> dict[str, object]:
-        """Return a cell's own facts; a key that is common but not its own is None."""
+        """Return the facts of a cell that differ from `common`; None for a key that it lacks."""
         own = self._facts(cell)
-        gone: dict[str, object] = {key: None for key in self.common if key not in own}
-        return gone | {
-            key: value
-            for key, value in own.items()
-            if key not in self.common or self.common[key] != value
-        }
+        gone: dict[str, object] = dict.fromkeys(key for key in self.common if key not in own)
+        return gone | {k: v for k, v in own.items() if k not in self.common or self.common[k] != v}
 
     def _facts(self, cell: Cell) -> dict[str, object]:
         keys = tuple(cell.values)

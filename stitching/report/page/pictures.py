@@ -1,4 +1,4 @@
-"""Pictures of cells and figures, made small enough to lie in the page."""
+"""Pictures of cells and figures, reduced to fit into the page."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stitching.report.page.limits import Limits
+from stitching.report.limits import Limits
 from stitching.report.page.packing import Chunks, href
 from stitching.report.page.views import View
 from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
-
-__all__ = ["add_figures", "add_pictures"]
 
 _NAME = re.compile(r"figure(?P<number>\d+)(?P<rest>.*)")
 
@@ -24,7 +22,7 @@ def add_pictures(views: Sequence[View], chunks: Chunks, limits: Limits) -> tuple
     """Pack the reconstructions of cells, while there is room.
 
     Returns:
-        How many cells were left out, with a picture or without, and files that cannot be read.
+        How many cells were left out, with a picture or without; and notes on unreadable files.
     """
     places = [
         (f"picture-{number}-{place}", cell)
@@ -57,21 +55,21 @@ def add_pictures(views: Sequence[View], chunks: Chunks, limits: Limits) -> tuple
 def _small(path: Path, limits: Limits) -> dict[str, Any]:
     """Return a picture as a data URL with its size.
 
-    It is made smaller by a whole factor: pictures of cells are made larger by one, so that a
-    pixel of the model stays a square.
+    It is reduced by a whole factor, as pictures of cells are enlarged by one: a pixel of the
+    model stays a square.
     """
     from PIL import Image
 
     with Image.open(path) as file:
         image = file.convert("RGB")
-    size = list(image.size)
+    width, height = image.size
     factor = -(-image.width // limits.picture_width)
     if factor > 1:
         image = image.reduce(factor)
     buffer = io.BytesIO()
     image.save(buffer, format="webp", quality=limits.picture_quality, method=2)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return {"url": f"data:image/webp;base64,{data}", "width": size[0], "height": size[1]}
+    return {"url": f"data:image/webp;base64,{data}", "width": width, "height": height}
 
 
 def add_figures(
@@ -80,8 +78,8 @@ def add_figures(
     """Pack the figures that were drawn, of the sweep and of each of its protocols and seeds.
 
     Returns:
-        One entry each, with a link to its file; "chunk" is empty where there was no room. A
-        number of the paper without a file has an entry that says what it needs.
+        One entry each, with a link to its file; "chunk" is empty where there was no room. The
+        entry of a figure without a file holds what it needs.
     """
     from stitching.report.figures.files import FIGURES, missing_figures
 

@@ -1,4 +1,4 @@
-"""What is written on pages."""
+"""Texts on sheets."""
 
 import pytest
 

@@ -42,5 +42,5 @@ def measured(mean, **options):
 
 
 def words(written):
-    """What was written, without options."""
+    """Texts that were written, without options."""
     return [text for text, _ in written]

@@ -1,4 +1,4 @@
-"""Which figures a grid allows, and their files."""
+"""The figures that a grid allows, and their files."""
 
 import io
 import shutil

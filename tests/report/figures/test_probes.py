@@ -7,7 +7,7 @@ from stitching.report.figures.probes import (
     mapped_cells,
     own_cells,
 )
-from stitching.report.figures.readings import MEAN, Row, Table, attributes_of
+from stitching.report.figures.readings import MEAN, Row, attribute_panel, attributes_of
 from stitching.results.grid import read_grid
 from tests.report.figures.grids import (
     ATTRIBUTES,
@@ -112,8 +112,8 @@ def test_answers_constant_on_mapped_latents_leave_the_own_accuracy_as_it_is(tmp_
 
 def test_the_mean_of_uninformative_probes_alone_is_uninformative(tmp_path):
     facts = {f"probe__constant__{name}": "mapped" for name in ATTRIBUTES}
-    table = Table([row(tmp_path, sides=("mapped",), **facts)], ATTRIBUTES, width=6)
-    assert [entry.kind for entry in table.entries[0]] == ["quiet"] * 3
+    panel = attribute_panel("t", [row(tmp_path, sides=("mapped",), **facts)], ATTRIBUTES)
+    assert [entry.kind for entry in panel.rows[0]] == ["quiet"] * 3
 
 
 def test_hatching_and_missing_probes_are_explained(tmp_path, written):
@@ -121,7 +121,7 @@ def test_hatching_and_missing_probes_are_explained(tmp_path, written):
     grid = make_grid(tmp_path, **facts)
     draw_agreement(grid, mapped_cells(grid))
     notes = " ".join(words(written))
-    assert "Hatched: uninformative, the probe gives one answer to all own or all mapped" in notes
+    assert "the probe predicts one label for all own or all mapped latents" in notes
     assert "No probe of Bald: no such attribute." in notes
     assert "n/a" in words(written)
 
@@ -172,5 +172,5 @@ def test_maps_are_not_told_of_where_they_take_no_part(tmp_path):
 
 def test_intervals_are_left_out_where_they_do_not_fit(tmp_path):
     found = row(tmp_path)
-    assert Table([found], ATTRIBUTES, width=6).intervals
-    assert not Table([found], ATTRIBUTES, width=1.4).intervals
+    assert attribute_panel("t", [found], ATTRIBUTES, width=6).intervals
+    assert not attribute_panel("t", [found], ATTRIBUTES, width=1.4).intervals

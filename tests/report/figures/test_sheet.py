@@ -91,6 +91,6 @@ def test_a_word_that_does_not_fit_becomes_a_dash(written):
 @pytest.mark.parametrize(("width", "texts"), [(0.9, ["Heavy Makeup"]), (0.5, ["Makeup", "Heavy"]),
                                               (0.1, ["Heavy Makeup"])])  # fmt: skip
 def test_names_of_columns_stand_in_lines_or_are_turned(written, width, texts):
-    ColumnLabels(["Heavy_Makeup"], width).draw(Sheet(7.0), 0, 0)
+    ColumnLabels(["Heavy Makeup"], width).draw(Sheet(7.0), 0, 0)
     assert words(written) == texts
     assert [how.get("turned", False) for _, how in written] == [width == 0.1] * len(texts)

@@ -1,4 +1,4 @@
-"""Sweeps for pages, and a reader of pages that knows nothing of how they are made."""
+"""Sweeps for pages, and a reader of pages that is independent of the code that writes them."""
 
 import base64
 import gzip
@@ -85,7 +85,7 @@ def page_of(root, **options):
 
 
 class Page:
-    """What a page holds."""
+    """Contents of a page."""
 
     def __init__(self, path):
         self.html = path.read_text(encoding="utf-8")

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from stitching.report import read_grid
-from stitching.report.page import Limits, write_page
+from stitching.report.limits import Limits
+from stitching.report.page import write_page
 from stitching.report.tables import grid_texts
 from stitching.results.measures import measure_of
 from tests.report.made import make_cell

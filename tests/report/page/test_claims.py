@@ -1,7 +1,7 @@
 import json
 
+from stitching.report.limits import Limits
 from stitching.report.page.claims import read_claims
-from stitching.report.page.limits import Limits
 from stitching.results.output import Output
 from tests.report.page.made import cell, read
 

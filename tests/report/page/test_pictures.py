@@ -3,7 +3,7 @@ import io
 
 from PIL import Image
 
-from stitching.report.page import Limits
+from stitching.report.limits import Limits
 from stitching.results.output import Output
 from tests.report.made import make_cell
 from tests.report.page.made import cell, read

@@ -97,7 +97,7 @@ function command(view, place) {
     make("h3", {}, "To run this cell again"),
     make("pre", { class: "wrap", id: "command", tabindex: "0" }, line),
     make("div", { class: "row" }, button, index.cwd ? make("span", { class: "soft" }, "in ", make("code", {}, index.cwd)) : ""),
-    view.unsure.includes(place) ? make("p", { class: "soft" }, "The cell does not tell which settings were given on the command line: only its models are named here. Compare its configuration.") : "",
+    view.unsure.includes(place) ? make("p", { class: "soft" }, "The settings given on the command line are unknown: only the models are named here. Compare the configuration.") : "",
   ];
 }
 

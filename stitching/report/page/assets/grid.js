@@ -91,7 +91,7 @@ function scale(view, measure, values) {
   return make("div", { class: "scale" }, ends[0], bar, ends[1]);
 }
 
-/** Lines below the table: what one must know to judge the numbers, and what the signs mean. */
+/** Lines below the table: caveats of the numbers, and the meaning of signs. */
 function remarks(view, measure, signs, state) {
   const column = view.measures[measure.key];
   const own = view.own.length > 0;

@@ -19,7 +19,7 @@ function drawSections() {
   document.querySelector(".skip").addEventListener("click", jump);
 }
 
-/** Go to a section without touching the part of the address that says what the grid shows. */
+/** Go to a section without changing the part of the address that selects the grid. */
 function jump(event) {
   event.preventDefault();
   const section = byId(event.target.getAttribute("href").slice(1));
@@ -56,7 +56,7 @@ async function drawFigures(variant) {
   );
 }
 
-/** Draw a figure three times as large as it says, and save it as PNG. */
+/** Draw a figure at three times its size, and save it as PNG. */
 async function savePng(url, name, button) {
   try {
     const image = new Image();
@@ -79,12 +79,12 @@ async function savePng(url, name, button) {
 async function drawClaims() {
   const claims = (await chunk("claims")) || [];
   if (!claims.length) {
-    byId("claims-body").replaceChildren(make("p", { class: "soft" }, rich(index.unasked || "No claim was asked.")));
+    byId("claims-body").replaceChildren(make("p", { class: "soft" }, rich(index.unasked || "No claim was answered.")));
     return;
   }
   const places = [...new Set(claims.flatMap((claim) => claim.answers.map((answer) => answer.where)))].filter((where) => where !== "anywhere");
   byId("claims-body").replaceChildren(
-    make("p", { class: "soft" }, "Intervals hold 95 % of resamples of the test images. They say nothing of other models, or of the same ones trained again."),
+    make("p", { class: "soft" }, "Intervals hold 95 % of resamples of the test images. They do not cover other models, or the same ones trained again."),
     places.length > 1 ? verdictTable(claims, places) : "",
     ...claims.map((claim) => make("article", { class: "claim", id: `claim-${claim.id}` }, make("h3", {}, `${claim.id}  `, rich(claim.text)),
       places.length > 1 ? "" : claim.answers.map(drawAnswer),
@@ -92,7 +92,7 @@ async function drawClaims() {
         make("p", { class: "soft" }, rich(claim.rule)), places.length > 1 ? claim.answers.map(drawAnswer) : ""))));
 }
 
-/** Claims down, where they were asked across; a dash where the cells are of another kind. */
+/** Claims down, grids across; a dash where the cells are of another kind. */
 function verdictTable(claims, places) {
   const rows = claims.map((claim) => make("tr", {}, make("th", { scope: "row" }, claim.id), places.map((where) => {
     const answer = claim.answers.find((one) => one.where === where) || claim.answers.find((one) => one.where === "anywhere");
