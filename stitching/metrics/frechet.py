@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from stitching.compute.batching import in_fixed_batches
-from stitching.metrics.base import FeatureSpace, ImageMetric, require_finite
-from stitching.metrics.resampling import Estimate, Resamples, Scores
+from stitching.metrics.base import FeatureMetric, require_finite
+from stitching.metrics.resampling import Resamples, Scores
 
 #: Negative eigenvalues of a covariance down to this share of the largest are rounding.
 _PSD_TOLERANCE = 1e-8
@@ -25,7 +25,7 @@ class SmallSampleWarning(UserWarning):
     """A Fréchet distance rests on no more images than it has feature dimensions."""
 
 
-class FrechetDistance(ImageMetric):
+class FrechetDistance(FeatureMetric):
     """Fréchet distance between the features of reference and stitched images.
 
     With `Inception` features it is FID. An estimate from n images is too large by an amount that
@@ -37,16 +37,6 @@ class FrechetDistance(ImageMetric):
     """
 
     minimum = 2
-
-    def __init__(self, space: FeatureSpace, name: str) -> None:
-        """Set what to measure.
-
-        Args:
-            space: Features to take; each image's are flattened.
-            name: Of the metric; results are ``image/<name>``.
-        """
-        self.space = space
-        self.name = name
 
     def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         x, y = (side.flatten(1).double() for side in (reference, stitched))
@@ -65,7 +55,7 @@ class FrechetDistance(ImageMetric):
             return in_fixed_batches(pairs.distance, weights, 1, parallel=True)
 
         key = f"image/{self.name}"
-        scores: dict[str, Estimate | float | int | str | None] = {
+        scores: Scores = {
             key: resamples.of_half_weights(distances),
             f"{key}_n": n,
             f"{key}_dim": dim,
@@ -140,7 +130,7 @@ def frechet_from_moments(mu1: Tensor, s1: Tensor, mu2: Tensor, s2: Tensor) -> fl
 
 
 class _Pairs:
-    """Features of pairs of images, ready for the distance between the two sides of some pairs."""
+    """Features of pairs of images, prepared for distances between the sides of some pairs."""
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         means = x.mean(dim=0), y.mean(dim=0)
@@ -213,9 +203,9 @@ def _covariance_factor(s: Tensor, name: str) -> Tensor:
 
 
 def _distance(shift: Tensor, x: Tensor, y: Tensor, product: Tensor | None = None) -> float:
-    """Put together |mu_1 - mu_2|^2 and the factors of the covariances, S = F^T F.
+    """Return the distance from |mu_1 - mu_2|^2 and the factors of the covariances, S = F^T F.
 
-    Their product x y^T may be given, or any other matrix with its singular values.
+    `product` is x y^T or any other matrix with its singular values.
     """
     cross = torch.linalg.svdvals(x @ y.T if product is None else product).sum()
     # Not negative in exact arithmetic; equal sides leave rounding noise of either sign.

@@ -66,7 +66,7 @@ def latent_scores(true: Tensor, mapped: Tensor, resamples: Resamples | None = No
     sums = _sums(true, mapped, with_gram=resamples.n_bootstrap > 0)
     residual, squares, mapped_squares, products, normalised = sums.items.unbind()
     dims = true.shape[1]
-    scores: dict[str, Estimate | float | int | str | None] = {
+    scores: Scores = {
         "latent/mse": resamples.mean(residual / dims),
         "latent/rmse": resamples.of_means(
             residual[:, None] / dims, lambda means: means[..., 0].sqrt()

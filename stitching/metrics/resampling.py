@@ -24,7 +24,7 @@ doi:10.1214/aos/1176347263
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -73,8 +73,12 @@ class Estimate:
         return float(low), float(high)
 
 
-#: Results of a measure: estimates, and facts that have no uncertainty.
-Scores = Mapping[str, Estimate | float | int | str | None]
+#: A plain value of a result, and facts by key.
+Value = float | int | str | None
+Facts = dict[str, Value]
+
+#: Results of a measure by key: estimates, and facts that have no uncertainty.
+Scores = dict[str, Estimate | Value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,14 +225,12 @@ class Resamples:
         return table if self.kept is None else np.ascontiguousarray(table[:, list(self.kept)])
 
 
-def flatten(
-    scores: Scores,
-) -> tuple[dict[str, float | int | str | None], dict[str, NDArray[np.float32]]]:
+def flatten(scores: Scores) -> tuple[Facts, dict[str, NDArray[np.float32]]]:
     """Return flat results with `KEY.low` and `KEY.high`, and the draws by key.
 
     The draws are float32, for files: four digits more than an interval has.
     """
-    values: dict[str, float | int | str | None] = {}
+    values: Facts = {}
     draws: dict[str, NDArray[np.float32]] = {}
     for key, score in scores.items():
         if not isinstance(score, Estimate):

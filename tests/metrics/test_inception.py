@@ -107,7 +107,7 @@ def test_two_metrics_of_one_layer_share_the_network(space, inception_file):
     fid = FrechetDistance(Inception(64, str(inception_file)), "fid")
     kid = KernelDistance(Inception(64, str(inception_file)), "kid")
     assert fid.space._network is kid.space._network
-    assert fid.identity == kid.identity
+    assert fid.space.identity == kid.space.identity
 
 
 def test_construction_leaves_the_global_random_state_alone(inception_file):
@@ -160,8 +160,8 @@ def test_metrics_of_an_unavailable_network_say_why_on_use(network):
         KernelDistance(Inception(64, None), "kid"),
     ):
         for use in (
-            lambda metric=metric: metric.identity,
-            lambda metric=metric: metric.features(byte_images(1, 0)),
+            lambda metric=metric: metric.space.identity,
+            lambda metric=metric: metric.space.features(byte_images(1, 0)),
             lambda metric=metric: metric.compute(normal(3, 4), normal(3, 4), no_resamples(3)),
         ):
             with pytest.raises(MetricUnavailable, match="put the file there"):

@@ -57,7 +57,8 @@ def test_all_measures_answer_to_one_reference(tmp_path):
     x = result.pictures.original
     moved = (x.float() - 16).clamp(0, 255).to(torch.uint8)
     for key, metric in metrics.items():
-        found = metric.compute(metric.features(x), metric.features(moved), Resamples(9, 0, 0))
+        sides = (metric.space.features(images) for images in (x, moved))
+        found = metric.compute(*sides, Resamples(9, 0, 0))
         expected = found[f"image/{key}"].value
         assert result.metrics[f"image/{key}"] == pytest.approx(expected, rel=1e-6)
     assert result.metrics["image/rmse"] == pytest.approx(16 / 255, rel=0.05)
