@@ -94,7 +94,7 @@ def build_data(node: DictConfig, cache: str | None = None) -> "ImageData":
     if isinstance(node.get("model"), DictConfig):
         # What draws is built on the CPU in float32, so that the images are the same wherever the
         # roles run.
-        from stitching.pipeline.encoding import code_version
+        from stitching.compute.source import code_version
 
         del plain["model"]
         model = build_model(node.model, "cpu", role="data.model")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stitching.compute import batching, images
+from stitching.compute.source import code_version
 from stitching.metrics.base import FeatureSpace, MetricUnavailable
 from stitching.weights.pretrained import (
     PublishedFile,
@@ -282,19 +282,14 @@ def resized(x: Tensor, size: int) -> Tensor:
 
 
 def code_hash(*classes: type) -> str:
-    """Return SHA-256 (hex) of the source files of classes, of their bases and of the batching.
+    """Return `code_version` of classes, without those typed in at a prompt, which have no file."""
+    return code_version(*(b for cls in classes for b in cls.__mro__ if _has_file(b)))
 
-    Torch itself is left out: its version stands for it.
-    """
-    files = {inspect.getsourcefile(module) for module in (batching, images)}
-    for base in {base for cls in classes for base in cls.__mro__}:
-        if base.__module__.partition(".")[0] not in ("torch", "builtins", "abc"):
-            with contextlib.suppress(TypeError):  # a class typed in at a prompt has no file
-                files.add(inspect.getsourcefile(base))
-    digest = hashlib.sha256()
-    for content in sorted(Path(file).read_bytes() for file in files if file):
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
+
+def _has_file(cls: type) -> bool:
+    with contextlib.suppress(TypeError):
+        return inspect.getsourcefile(cls) is not None
+    return False
 
 
 def _hash_of_state(module: nn.Module) -> str:

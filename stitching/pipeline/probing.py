@@ -12,13 +12,13 @@ from torch import Tensor
 
 from stitching import maps, probes
 from stitching.compute import progress
+from stitching.compute.source import source_version
 from stitching.data.base import ImageSet, ids_hash
 from stitching.metrics.attributes import AttributePredictions, probe_scores
 from stitching.metrics.classes import ClassPredictions, class_scores
 from stitching.metrics.factors import FactorPredictions, factor_scores
 from stitching.metrics.resampling import Resamples, Scores
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import source_version
 from stitching.pipeline.fitting import Space
 from stitching.pipeline.protocol import Protocol
 from stitching.pipeline.scoring import TestItems
@@ -262,9 +262,9 @@ class ProbeSuite:
             for name in names
         ]
 
-        def compute(claimed: Iterator[int]) -> Iterator[Tensors]:
+        def compute(reserved: Iterator[int]) -> Iterator[Tensors]:
             # All of them at once: they share the points that they are fitted to.
-            mine = {names[i]: labels[names[i]] for i in claimed}
+            mine = {names[i]: labels[names[i]] for i in reserved}
             if not mine:
                 return
             # A probe of shuffled factors adds nothing to R2.

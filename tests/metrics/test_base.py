@@ -165,7 +165,7 @@ def test_fewer_images_than_define_a_score_make_it_unavailable_with_both_counts()
         metric.compute(torch.zeros(2, 4), torch.zeros(2, 4), no_resamples(2))
 
 
-def test_a_metric_whose_space_is_unavailable_says_why_on_use():
+def test_a_metric_whose_space_is_unavailable_raises_the_reason_on_use():
     metric = MeanDistance()
     metric.space = Given()
     metric.space.unavailable = "no weights here"

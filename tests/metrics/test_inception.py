@@ -39,7 +39,7 @@ def space(inception_file):
 
 @pytest.fixture
 def network(monkeypatch, tmp_path):
-    """An empty torch hub cache and a process that knows nothing of the network yet."""
+    """An empty torch hub cache and a process that has not tried the network yet."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(pretrained, "_network", pretrained._Network())
     return monkeypatch
@@ -142,7 +142,7 @@ def test_a_layer_that_inception_does_not_offer_is_refused(inception_file):
         Inception(100, inception_file)
 
 
-def test_without_network_it_is_unavailable_and_says_which_file_goes_where(network, tmp_path):
+def test_without_network_it_is_unavailable_and_names_file_and_folder(network, tmp_path):
     def refuse(url, timeout):
         raise OSError("Name or service not known")
 

@@ -37,7 +37,7 @@ def originals():
     built = {}
     for net in NETS:
         with warnings.catch_warnings():
-            # It asks torchvision for a network in a deprecated way.
+            # It builds the network by a deprecated argument of torchvision.
             warnings.simplefilter("ignore")
             with torch.device("meta"):
                 network = lpips.LPIPS(net=net, pnet_rand=True, pretrained=False, verbose=False)

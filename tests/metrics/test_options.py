@@ -81,6 +81,6 @@ def test_one_option_can_be_left_out():
     assert list(cfg.metric) == ["rmse", "kid"]
 
 
-def test_a_space_of_ones_own_asks_for_its_weights():
+def test_a_space_of_ones_own_needs_its_weights():
     node = OmegaConf.load(CONF / "metric" / "fd_torch.yaml")
     assert OmegaConf.missing_keys(node) == {"fd_torch.space.weights"}
