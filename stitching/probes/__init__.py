@@ -2,7 +2,7 @@
 
 A probe is trained on a model's own latents. Where the probe of the target model says the same of
 a true and of a mapped latent, the map has kept what the probe reads
-(`stitching.metrics.attributes`). Binary attributes have three kinds, logistic regression, ridge
+(`stitching.metrics.consistency`). Binary attributes have three kinds, logistic regression, ridge
 and Lasso; classes have `SoftmaxProbes`, continuous factors `FactorProbes`.
 
     probes = LogisticProbes()
