@@ -56,7 +56,7 @@ def run(tmp_path, encoder, decoder, protocol, latent_map=None, n_train=120):
 
 
 @pytest.mark.parametrize(("probe_ids", "inflated"), [("overlapping", True), ("held_out", False)])
-def test_1_probes_asked_about_fit_images_praise_a_map_from_noise(tmp_path, probe_ids, inflated):
+def test_1_probes_on_fit_images_overrate_a_map_from_noise(tmp_path, probe_ids, inflated):
     noise = RandomEncoder("random", 32, 400, 0).freeze()
     encoder = FrozenModel(noise, {"name": "random"}, "float32")
     # More dimensions than images: the map recalls its fit images, and nothing else.
@@ -111,7 +111,7 @@ def test_11_two_draws_of_one_distribution_are_tens_apart_by_fid_on_100_images():
     biased = FrechetDistance(Wide(), "fid").compute(first, second, Resamples(100))
     assert biased["image/fid"].value > 10
     assert biased["image/fid"].interval[0] > 0
-    assert biased["image/fid_floor"] > 10  # and the floor says so
+    assert biased["image/fid_floor"] > 10  # and so is the floor
 
 
 def test_11_the_strict_protocol_judges_by_an_unbiased_distance():

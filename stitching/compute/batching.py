@@ -1,4 +1,4 @@
-"""Batches of one fixed size, so that rounding does not depend on how a caller batches.
+"""Batches of one fixed size, so that rounding does not depend on a caller's batches.
 
 Libraries choose other kernels for other batch sizes, and these round differently in the last
 bits. Over the steps of a flow or of a DDIM inversion that grows beyond 1e-5.
@@ -21,10 +21,10 @@ def in_fixed_batches(
         function: Takes and returns tensors with one row per item, rows independent.
         x: Shape (N, ...).
         size: Rows per call; the last batch is filled up with its own last row.
-        parallel: Call it from as many threads as torch may use, each computing with one: small
-            networks use two cores better by two batches than by halves of one layer, and the
-            result does not depend on the number of threads. The function must be thread-safe
-            and enter inference mode and autocast itself, which hold for one thread alone.
+        parallel: Call it from as many threads as torch may use, each computing with one, which
+            is faster for small networks. The result does not depend on the number of threads.
+            The function must be thread-safe and enter inference mode and autocast itself, as
+            these hold for one thread only.
 
     Returns:
         The N results, in order.
@@ -41,12 +41,7 @@ def in_fixed_batches(
 
 
 def images_per_call(batch_size: int, device: torch.device) -> int:
-    """Return how many images to hand over at once: on the CPU enough for every thread.
-
-    Args:
-        batch_size: What the user chose: the size of a pass on other devices.
-        device: Where the work is done.
-    """
+    """Return the number of images per call: `batch_size`, on the CPU enough for every thread."""
     if device.type != "cpu":
         return batch_size
     return max(batch_size, 64 * torch.get_num_threads())

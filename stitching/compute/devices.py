@@ -1,4 +1,4 @@
-"""Where and how precisely to compute."""
+"""Devices and precisions."""
 
 import re
 import warnings
@@ -9,13 +9,11 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "bfloat16", "float64")
 
-
-#: For messages.
 _ALLOWED = "use auto, cpu, cuda or cuda:N; in a sweep also spread"
 
 
 def check_device_name(device: object) -> str:
-    """Return the name of a device in lower case, whether or not this machine has it.
+    """Return the name of a device in lower case, also of one that this machine lacks.
 
     Raises:
         ValueError: It is not the name of a device.
@@ -54,7 +52,7 @@ def pick_device(device: str, job_number: int | None = None) -> "torch.device":
 
 
 class SlowDtypeWarning(UserWarning):
-    """The precision asked for is slow on this machine."""
+    """The chosen precision is slow on this machine."""
 
 
 def check_dtype(dtype: str) -> str:
@@ -72,7 +70,7 @@ def warn_of_slow_dtype(device: "torch.device", dtype: str) -> None:
     """Warn of bfloat16 on a processor without instructions for it: ten times slower there."""
     import torch
 
-    # Older releases of torch do not say what the processor can do.
+    # Older releases of torch lack this function.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     if device.type != "cpu" or dtype != "bfloat16" or not capabilities:
         return

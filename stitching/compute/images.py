@@ -1,7 +1,7 @@
-"""The one place that converts between value ranges of images.
+"""Conversions between value ranges of images.
 
-Everywhere in the project an image batch is float32, shape (N, 3, H, W), RGB, in [0, 1].
-Models with another range convert at their own border with `rescale`.
+Between modules an image batch is float32, shape (N, 3, H, W), RGB, in [0, 1]. Models with another
+range convert with `rescale`.
 """
 
 import torch
@@ -12,7 +12,7 @@ RANGE_TOLERANCE = 1e-3
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """Return images as float32 in [0, 1], whichever of the two accepted forms enters.
+    """Return images as float32 in [0, 1].
 
     Args:
         x: Shape (N, 3, H, W), uint8 in 0..255 or floating point in [0, 1].
@@ -23,7 +23,7 @@ def to_unit(x: Tensor) -> Tensor:
     Raises:
         TypeError: Neither uint8 nor floating point.
         ValueError: Wrong shape, a value is not finite, or lies outside [0, 1] by more than
-            `RANGE_TOLERANCE` (images in [-1, 1] or 0..255 as float end here).
+            `RANGE_TOLERANCE`, as in images in [-1, 1] or floats in 0..255.
     """
     if x.ndim != 4 or x.shape[1] != 3:
         raise ValueError(f"images must have shape (N, 3, H, W), got {tuple(x.shape)}")
@@ -48,7 +48,7 @@ def to_uint8(x: Tensor) -> Tensor:
     """Return images as bytes: clamped to [0, 1], times 255, rounded half up.
 
     Args:
-        x: Shape (N, 3, H, W), float in [0, 1], or uint8 (kept as it is).
+        x: Shape (N, 3, H, W), float in [0, 1], or uint8 (returned unchanged).
 
     Raises:
         TypeError, ValueError: As `to_unit`.
@@ -57,16 +57,16 @@ def to_uint8(x: Tensor) -> Tensor:
 
 
 def quantise(x: Tensor) -> tuple[Tensor, float]:
-    """Return images as the bytes that image measures are taken on, and what clamping changed.
+    """Return images as bytes, and the share of values that were clamped.
 
-    The one way from a decoder's output to a measure, a picture file or a feature network.
+    All measures, picture files and feature networks take a decoder's output in this form.
 
     Args:
-        x: Shape (N, 3, H, W), float on the 0-1 scale but free to leave it, or uint8.
+        x: Shape (N, 3, H, W), float on the 0-1 scale, not limited to [0, 1], or uint8.
 
     Returns:
         uint8 of the same shape: clamped to [0, 1], times 255, rounded half up. And the share of
-        values that lay outside [0, 1] by more than rounding can explain, in [0, 1].
+        values outside [0, 1] by more than `RANGE_TOLERANCE`.
 
     Raises:
         TypeError: As `to_unit`.
@@ -87,8 +87,8 @@ def rescale(x: Tensor, source: tuple[float, float], target: tuple[float, float])
 
     Args:
         x: Any shape, floating point.
-        source: Lowest and highest value of the range x is given in.
-        target: Lowest and highest value of the range wanted.
+        source: Lowest and highest value of the range of x.
+        target: Lowest and highest value of the range of the result.
 
     Raises:
         ValueError: A range is empty or reversed.

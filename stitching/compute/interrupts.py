@@ -1,4 +1,4 @@
-"""Ask a loop to stop at its next safe place, by Ctrl-C or by SIGTERM."""
+"""Stop a loop at its next safe place on Ctrl-C or SIGTERM."""
 
 import signal
 import threading
@@ -8,17 +8,17 @@ from types import FrameType
 
 
 class Stop:
-    """Whether someone has asked to stop."""
+    """Whether a signal has come."""
 
     asked = False
 
 
 @contextmanager
 def stopping() -> Iterator[Stop]:
-    """Yield what says whether SIGINT or SIGTERM has come, in place of an exception anywhere.
+    """Yield a `Stop` that records SIGINT or SIGTERM in place of raising an exception.
 
-    A second signal does what it does elsewhere, so that a step that hangs can be ended. Outside
-    the main thread, where signals cannot be handled, nothing changes.
+    A second signal has its usual effect, so that a step that hangs can be ended. Outside the main
+    thread, where signals cannot be handled, nothing changes.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

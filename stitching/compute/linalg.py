@@ -18,14 +18,14 @@ _BLOCK = 2048
 
 
 def add_gram(gram: Tensor, part: Tensor) -> None:
-    """Add part' part to the upper triangle of `gram`; what is below it is left undefined.
+    """Add part' part to the upper triangle of `gram`; the lower one is left undefined.
 
     Args:
         gram: Shape (K, K), float64, contiguous; changed in place.
         part: Shape (M, K), float64.
 
     Raises:
-        ValueError: `gram` is of another type or layout, of which BLAS would change a copy.
+        ValueError: `gram` has another type or layout, so that BLAS would change a copy.
     """
     if gram.dtype != torch.float64 or not gram.is_contiguous():
         raise ValueError(f"gram must be contiguous and float64, got {gram.dtype}, {gram.stride()}")
@@ -90,7 +90,7 @@ def singular(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def by_columns(matrix: Tensor) -> Tensor:
-    """Return a matrix as `eigh` stores it: products round alike only with the same layout."""
+    """Return a matrix stored by columns: products round equally only in one layout."""
     return matrix.T.contiguous().T
 
 

@@ -1,14 +1,12 @@
-"""Resident memory of this process, as far as its system tells."""
+"""Resident memory of this process, where the system reports it."""
 
 import resource
 import sys
 from pathlib import Path
 
-__all__ = ["count_peak_anew", "process_peak", "resident"]
-
 
 def count_peak_anew() -> bool:
-    """Let the kernel count peak resident memory anew; return whether it does (Linux alone)."""
+    """Reset the kernel's peak of resident memory; return whether that worked (Linux only)."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -17,10 +15,10 @@ def count_peak_anew() -> bool:
 
 
 def resident(key: str) -> float | None:
-    """Return resident memory in MiB, as Linux counts it; None on other systems.
+    """Return resident memory in MiB on Linux; None on other systems.
 
     Args:
-        key: `VmRSS` for the present, `VmHWM` for the peak since it was last counted anew.
+        key: `VmRSS` for the present, `VmHWM` for the peak since its reset.
     """
     try:
         text = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")

@@ -1,7 +1,7 @@
-"""A matrix that lies in files and is read by slices of rows, for latents beyond the memory."""
+"""A matrix in files that is read by slices of rows, for latents larger than memory."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -20,10 +20,10 @@ _DTYPES = {
 
 
 class Rows:
-    """A read-only matrix whose rows lie in safetensors files, one file's below another's.
+    """A read-only matrix whose rows are those of safetensors files, one file after another.
 
-    Rows are read when asked for and files are open only meanwhile, so memory holds no more than
-    the slices in use. A file that changes meanwhile must pass its checksum.
+    Files are open only while a slice is read, so memory holds no more than the slices in use. A
+    file that has changed since the last read must pass its checksum.
 
     Args:
         files: Files with one matrix each, all of one width and dtype, in order.
@@ -32,7 +32,7 @@ class Rows:
     Attributes:
         shape: Rows and columns.
         dtype: Type of the values.
-        device: Where slices are handed out: the CPU.
+        device: Device of slices: the CPU.
 
     Raises:
         ValueError: There is no file, one is damaged or has no such matrix, or widths or dtypes
@@ -70,7 +70,7 @@ class Rows:
         Raises:
             TypeError: Not a slice.
             ValueError: Its step is not 1, or a file is damaged.
-            FileNotFoundError: A file was removed meanwhile.
+            FileNotFoundError: A file was removed.
         """
         if not isinstance(rows, slice):
             raise TypeError(f"rows are read by slices, such as x[0:100], got {rows!r}")
@@ -86,18 +86,8 @@ class Rows:
             start = end
         return out
 
-    def chunks(self, n: int) -> Iterator[Tensor]:
-        """Yield all rows in order, n at a time; the last chunk may be shorter.
-
-        Raises:
-            ValueError: n < 1.
-        """
-        if n < 1:
-            raise ValueError(f"a chunk must have at least 1 row, got {n}")
-        return (self[start : start + n] for start in range(0, len(self), n))
-
     def _copy(self, place: int, rows: slice, target: Tensor) -> None:
-        """Copy some rows of the matrix in a file into a tensor of their size."""
+        """Copy rows of a file into a tensor of their size."""
         from safetensors import SafetensorError, safe_open
 
         path = self._files[place]
@@ -106,7 +96,7 @@ class Rows:
             if now != self._states[place]:
                 verify(path)  # another process may have written it anew
                 self._states[place] = now
-            # The slice is a view of the mapped file. Copied and let go, it leaves nothing behind.
+            # The slice is a view of the mapped file, and unmapped once it is copied.
             with safe_open(path, "pt") as file:
                 target.copy_(file.get_slice(self._name)[rows])
         except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Repeatable numbers: noise that depends on a seed and an item, never on the order of calls."""
+"""Noise that depends on a seed and an item, not on the order of calls; repeatable numerics."""
 
 from collections.abc import Iterable, Sequence
 

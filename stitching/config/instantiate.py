@@ -68,7 +68,7 @@ def build_data(node: Mapping[str, Any], cache: str | None = None) -> "ImageData"
     extra = {}
     if isinstance(node.get("model"), dict):
         # On the CPU in float32, so that the images are the same wherever the roles run.
-        from stitching.pipeline.encoding import code_version
+        from stitching.compute.source import code_version
 
         model = build_model(plain.pop("model"), "cpu", role="data.model")
         code = code_version(*{type(module) for module in model.modules()})

@@ -5,47 +5,12 @@ the others are bootstrap resamples. A sample is a column of weights, how often i
 Predictions are whole numbers and so are weights: their sums are exact. What is undefined is NaN.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-
-from stitching.metrics.base import require_finite
-from stitching.metrics.resampling import Estimate, Resamples
-
-
-class Samples:
-    """Weights of samples, made once for all measures on the same items."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[Resamples | None, int], Tensor] = {}
-
-    def weights(self, what: str, n: int, resamples: Resamples | None) -> Tensor:
-        """Return the weights of n items, shape (n, S), float64; S = 1 without resamples.
-
-        Raises:
-            ValueError: The resamples are of another number of items, or there are not as many as
-                in samples asked for before, so that no average over both has draws.
-        """
-        if resamples is not None and resamples.n_items != n:
-            raise ValueError(
-                f"{what} has {n} items but resamples of {resamples.n_items}: take both from the "
-                f"same test items"
-            )
-        if (resamples, n) not in self._known:
-            counts = torch.ones(n, 1, dtype=torch.float64)
-            if resamples is not None:
-                counts = torch.cat([counts, resamples.counts.T], dim=1)
-            others = {weights.shape[1] for weights in self._known.values()}
-            if others and counts.shape[1] not in others:
-                raise ValueError(
-                    f"{what} has {counts.shape[1] - 1} resamples, others {others.pop() - 1}: use "
-                    f"one number, for averages are taken resample by resample"
-                )
-            self._known[resamples, n] = counts
-        return self._known[resamples, n]
 
 
 def weighted_sums(columns: Sequence[NDArray[np.generic]], weights: Tensor) -> list[Tensor]:
@@ -130,91 +95,6 @@ def correlation(x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
     both, first = (weighted * y).sum(dim=0), (weighted * x).sum(dim=0)
     second = (weights * y).mul_(y).sum(dim=0)
     return both / (first * second).sqrt()
-
-
-def scores_of(
-    prefix: str, measures: Iterable[str], rows: Mapping[str, Mapping[str, Tensor]]
-) -> dict[str, Estimate | float | int | str | None]:
-    """Return each measure averaged over what has it, `PREFIX/MEASURE`, then one by one.
-
-    A sample's average is over what is defined in that sample, as the value is over what is defined
-    on all items. None where nothing is.
-
-    Args:
-        prefix: First part of the keys.
-        measures: Names of the measures.
-        rows: Measures (S,) by name, by what they are of: `PREFIX/MEASURE/NAME`.
-    """
-    scores: dict[str, Estimate | float | int | str | None] = {}
-    for measure in measures:
-        found = {name: row[measure] for name, row in rows.items() if measure in row}
-        scores[f"{prefix}/{measure}"] = (
-            estimate(torch.stack(list(found.values())).nanmean(dim=0)) if found else None
-        )
-        scores |= {f"{prefix}/{measure}/{name}": estimate(row) for name, row in found.items()}
-    return scores
-
-
-def estimate(samples: Tensor) -> Estimate:
-    """Turn a measure of S samples into an estimate; its value is that of sample 0."""
-    value = float(samples[0])
-    return Estimate(
-        value if np.isfinite(value) else None, samples[1:].numpy() if len(samples) > 1 else None
-    )
-
-
-def constant_sides(own: NDArray[np.generic], mapped: NDArray[np.generic]) -> str | None:
-    """Name the sides that give one prediction to all items: "own", "mapped", "own and mapped"."""
-    sides = [
-        side
-        for side, predictions in (("own", own), ("mapped", mapped))
-        if len(predictions) and bool((predictions == predictions[0]).all())
-    ]
-    return " and ".join(sides) or None
-
-
-def item_counts(prefix: str, counts: Mapping[str, int]) -> dict[str, int | None]:
-    """Return `PREFIX/n_test`, and where numbers of items differ None and one for each name."""
-    if len(set(counts.values())) == 1:
-        return {f"{prefix}/n_test": next(iter(counts.values()))}
-    return {f"{prefix}/n_test": None} | {f"{prefix}/n_test/{k}": n for k, n in counts.items()}
-
-
-def checked_names(kind: str, names: Sequence[str], missing: Mapping[str, str]) -> None:
-    """Raise unless every name stands once, in the results or among the missing.
-
-    Raises:
-        ValueError: Names those that do not.
-    """
-    every = [*names, *missing]
-    twice = sorted({name for name in every if every.count(name) > 1})
-    if twice:
-        raise ValueError(f"each {kind} must be given once, got more of {', '.join(twice)}")
-
-
-def checked_control(name: str, *parts: object) -> None:
-    """Raise unless all parts of a control, or none, are there."""
-    if len({part is None for part in parts}) > 1:
-        raise ValueError(
-            f"the control of {name} needs labels, own and mapped scores: give all or none"
-        )
-
-
-def checked_scores(what: str, scores: NDArray[np.floating], shape: tuple[int, ...]) -> None:
-    """Raise unless scores are floats of this shape and finite.
-
-    Raises:
-        TypeError: Not floats: predictions were given in place of scores.
-        ValueError: Another shape, or not finite (the rows are named).
-    """
-    if not np.issubdtype(scores.dtype, np.floating):
-        raise TypeError(f"{what} must be floats, got {scores.dtype}")
-    if scores.shape != shape:
-        raise ValueError(
-            f"{what} have shape {scores.shape} but the labels ask for {shape}: take both from "
-            f"the same test items"
-        )
-    require_finite(torch.from_numpy(np.ascontiguousarray(scores))[:, None], what)
 
 
 def _weight_below(scores: Tensor, among: Tensor, weights: Tensor) -> Tensor:

@@ -1,33 +1,33 @@
-"""Do the target's probes say the same of mapped latents as of the target's own?
+"""Agreement of a probe's yes-no predictions on mapped latents with those on the target's own.
 
-Accuracy alone rewards a probe that always says no to a rare attribute, and two such probes agree
-perfectly. So balanced accuracy, area under the ROC curve, the majority baseline, a control probe,
-Cohen's kappa and a note on constant predictions stand beside it. Every share is divided by the
-items counted; of nothing it is None.
+Of labels with several classes see `classes`, of continuous ones `factors`. Probes are fitted
+elsewhere; measures are functions of their predictions.
+
+Accuracy alone rewards a probe that always predicts no for a rare attribute, and two such probes
+agree perfectly. So balanced accuracy, area under the ROC curve, the majority baseline, a control
+probe, Cohen's kappa and a note on constant predictions stand beside it. Every share is divided by
+the items counted; of nothing it is None.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stitching.compute.threads import one_thread_each
-from stitching.metrics.agreement import (
-    Samples,
-    binary_measures,
-    checked_control,
-    checked_names,
-    checked_scores,
-    constant_sides,
+from stitching.metrics.agreement import binary_measures, roc_auc, weighted_sums
+from stitching.metrics.predictions import (
+    Measures,
+    Predictions,
     item_counts,
-    roc_auc,
+    measured,
+    n_defined,
     scores_of,
-    weighted_sums,
 )
-from stitching.metrics.resampling import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Scores
 
 #: Measures given for each attribute and, averaged, over all.
 MEASURES = (
@@ -47,62 +47,52 @@ MEASURES = (
 
 
 @dataclass(frozen=True, eq=False)
-class AttributePredictions:
-    """What the target's probe of one attribute says of the test items, with what is true.
+class AttributePredictions(Predictions):
+    """Predictions of one binary attribute; labels are bool, scores (n,), > 0 for yes.
 
     Under the paper's protocol each attribute has test items of its own.
 
     Attributes:
-        name: Of the attribute.
-        truth: Whether each item has it, shape (n,), bool.
-        own: Probe's scores of the target's own latents, > 0 for yes, shape (n,).
-        mapped: Its scores of the mapped latents, item by item.
         n_yes_train: Items with it that the probe was fitted on.
         n_no_train: Items without it.
-        control_truth: Labels without meaning, shape (n,), bool; None without a control probe.
-        control_own: Scores by a probe of such labels on the target's own latents, shape (n,).
-        control_mapped: Its scores of the mapped latents.
-        resamples: Of these items; None for estimates without draws.
     """
 
-    name: str
-    truth: NDArray[np.bool_]
-    own: NDArray[np.floating]
-    mapped: NDArray[np.floating]
     n_yes_train: int
     n_no_train: int
-    control_truth: NDArray[np.bool_] | None = None
-    control_own: NDArray[np.floating] | None = None
-    control_mapped: NDArray[np.floating] | None = None
-    resamples: Resamples | None = None
 
-    def __post_init__(self) -> None:
-        """Check labels and scores.
+    def predicted(self, scores: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Return whether scores are positive."""
+        return scores > 0
 
-        Raises:
-            TypeError: Labels are not bool, or scores not floats.
-            ValueError: Shapes differ, scores are not finite (the rows are named), or a part of
-                the control is missing.
-        """
-        checked_control(self.name, self.control_truth, self.control_own, self.control_mapped)
-        shape = (len(self.truth),)
-        for kind, labels in (("labels", self.truth), ("control labels", self.control_truth)):
-            if labels is None:
-                continue
-            if labels.dtype != np.bool_:
-                raise TypeError(f"{kind} of {self.name} must be bool, got {labels.dtype}")
-            if labels.shape != shape:
-                raise ValueError(
-                    f"{kind} of {self.name} have shape {labels.shape}, need {shape}: one per item"
-                )
-        for kind, scores in (
-            ("own scores", self.own),
-            ("mapped scores", self.mapped),
-            ("own control scores", self.control_own),
-            ("mapped control scores", self.control_mapped),
-        ):
-            if scores is not None:
-                checked_scores(f"{kind} of {self.name}", scores, shape)
+    def lack(self) -> str | None:
+        """Return why the attribute cannot be scored: all its items are of one class."""
+        n, n_yes = len(self.truth), int(self.truth.sum())
+        if n_yes not in (0, n):
+            return None
+        return (
+            f"test split has {n_yes} items with and {n - n_yes} without it, at least 1 of "
+            "each is needed"
+        )
+
+    def measures(self, weights: Tensor) -> Measures:
+        """Return `MEASURES`, those of the control where there is one."""
+        usual = self.n_yes_train > self.n_no_train
+        found = binary_measures(self.truth, self.own > 0, self.mapped > 0, usual, weights)
+        before, after = found["accuracy_own"], found["accuracy_mapped"]
+        found["percent_delta"] = ((after - before) / before).where(before > 0, torch.nan)
+        found["auc_own"] = roc_auc(self.own, self.truth, weights)
+        found["auc_mapped"] = roc_auc(self.mapped, self.truth, weights)
+        if self.control is not None:
+            truth, own, mapped = self.control
+            columns = [np.ones_like(truth), (own > 0) == truth, (mapped > 0) == truth]
+            total, *n_right = weighted_sums(columns, weights)
+            found["control_own"], found["control_mapped"] = (n / total for n in n_right)
+        return found
+
+    def _check_labels(self, what: str, labels: NDArray[Any]) -> None:
+        if labels.dtype != np.bool_:
+            raise TypeError(f"{what} must be bool, got {labels.dtype}")
+        super()._check_labels(what, labels)
 
 
 def probe_scores(
@@ -145,57 +135,21 @@ def probe_scores(
         ValueError: An attribute appears twice, or resamples do not fit the items or differ in
             number.
     """
-    checked_names("attribute", [prediction.name for prediction in predictions], missing)
-    samples, missing = Samples(), dict(missing)
-    usable: dict[str, tuple[AttributePredictions, Tensor]] = {}
-    facts: dict[str, Estimate | float | int | str | None] = {}
-    n_constant = 0
-    for prediction in predictions:
-        name, n, n_yes = prediction.name, len(prediction.truth), int(prediction.truth.sum())
-        if n_yes in (0, n):
-            missing[name] = (
-                f"test split has {n_yes} items with and {n - n_yes} without it, at least 1 of "
-                "each is needed"
-            )
-            continue
-        usable[name] = prediction, samples.weights(f"attribute {name}", n, prediction.resamples)
-        facts[f"probe/n_positive/{name}"] = n_yes
+    usable, rows, missing = measured("attribute", predictions, missing)
+    facts: Scores = {}
+    constant = {name: prediction.constant_sides() for name, (prediction, _) in usable.items()}
+    for name, (prediction, _) in usable.items():
+        facts[f"probe/n_positive/{name}"] = int(prediction.truth.sum())
         facts[f"probe/n_positive_train/{name}"] = prediction.n_yes_train
-        constant = constant_sides(prediction.own > 0, prediction.mapped > 0)
-        if constant:
-            n_constant += 1
-            facts[f"probe/constant/{name}"] = constant
-    with one_thread_each() as pool:
-        measured = pool.map(lambda pair: _measures(*pair), usable.values())
-        rows = dict(zip(usable, measured, strict=True))
-    counts = {name: len(prediction.truth) for name, (prediction, _) in usable.items()}
+        if constant[name]:
+            facts[f"probe/constant/{name}"] = constant[name]
     return {
         **scores_of("probe", MEASURES, rows),
         "probe/n_attributes": len(rows),
-        "probe/n_kappa": sum(not row["kappa"][0].isnan() for row in rows.values()),
+        "probe/n_kappa": n_defined("kappa", rows),
         "probe/n_control": sum("control_own" in row for row in rows.values()),
-        "probe/n_constant": n_constant,
-        **item_counts("probe", counts),
+        "probe/n_constant": sum(map(bool, constant.values())),
+        **item_counts("probe", usable),
         **facts,
         **{f"probe/missing/{name}": why for name, why in missing.items()},
     }
-
-
-def _measures(prediction: AttributePredictions, weights: Tensor) -> dict[str, Tensor]:
-    own, mapped = prediction.own > 0, prediction.mapped > 0
-    usual = prediction.n_yes_train > prediction.n_no_train
-    measures = binary_measures(prediction.truth, own, mapped, usual, weights)
-    before, after = measures["accuracy_own"], measures["accuracy_mapped"]
-    measures["percent_delta"] = ((after - before) / before).where(before > 0, torch.nan)
-    measures["auc_own"] = roc_auc(prediction.own, prediction.truth, weights)
-    measures["auc_mapped"] = roc_auc(prediction.mapped, prediction.truth, weights)
-    truth = prediction.control_truth
-    if (
-        truth is not None
-        and prediction.control_own is not None
-        and prediction.control_mapped is not None
-    ):
-        right = [(prediction.control_own > 0) == truth, (prediction.control_mapped > 0) == truth]
-        total, *n_right = weighted_sums([np.ones_like(truth), *right], weights)
-        measures["control_own"], measures["control_mapped"] = (n / total for n in n_right)
-    return measures

@@ -1,7 +1,7 @@
-"""What image measures stand on: a feature space describes one image, a metric scores two sets.
+"""Base classes of image measures: a feature space maps one image, a metric scores two sets.
 
 The split lets a sweep compute the reference images' features once and reuse them in every
-cell, and metrics of one space share them. Both know tensors only: no configuration, no folders.
+cell, and metrics of one space share them. Both take tensors only: no configuration, no folders.
 """
 
 import functools
@@ -31,17 +31,17 @@ class MetricUnavailable(RuntimeError):
 
 
 class FeatureSpace(ABC):
-    """A description of images by numbers, one image at a time.
+    """A map from images to numbers, one image at a time.
 
-    All spaces see the same pixels: bytes, by `stitching.compute.images.to_uint8`.
+    All spaces take the same pixels: bytes, by `stitching.compute.images.to_uint8`.
 
     Attributes:
         name: Short name, for messages and result keys.
         smallest_image: Fewest pixels a side that images may have.
         made_for: Pixels a side that the features are meant for: smaller images get a note.
         network_name: What computes the features, in words; "" for pixels.
-        resize: How images are brought to the network's size, in words; "" where they are not.
-        unavailable: Why the space cannot be used here (weights that could not be had), or None.
+        resize: How images are resized for the network, in words; "" where they are not.
+        unavailable: Why the space cannot be used here (weights are missing), or None.
             `identity` and `features` then raise `MetricUnavailable`.
         dtype: Of the features: float32, or uint8 where they are pixels.
         device: Where features are computed.
@@ -64,11 +64,11 @@ class FeatureSpace(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """Text that names all that determines the features: a cache key."""
+        """Cache key: text that names all that determines the features."""
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What the features come from (weight files, checksums), as flat result keys."""
+        """Weight files and checksums behind the features, as flat result keys."""
         return {}
 
     def to(self, device: torch.device | str) -> Self:
@@ -78,7 +78,7 @@ class FeatureSpace(ABC):
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
-        """Describe each image by numbers that depend on this image alone.
+        """Return the features of each image, which depend on this image alone.
 
         Args:
             x: Shape (n, 3, H, W), uint8, or float in [0, 1], on any device.
@@ -87,7 +87,7 @@ class FeatureSpace(ABC):
             Tensor (n, ...) on the CPU, of the space's `dtype`.
 
         Raises:
-            MetricUnavailable: The weights could not be had.
+            MetricUnavailable: The weights are missing.
             ValueError: No image, one smaller than `smallest_image`, a value that is not finite
                 (the rows are named) or outside [0, 1].
         """
@@ -129,7 +129,7 @@ class ImageMetric(ABC):
     Attributes:
         name: Short name; the score's key is ``image/<name>``.
         minimum: Fewest images per side that define the score.
-        space: What it compares images by.
+        space: Features that images are compared by.
     """
 
     name: str
@@ -146,23 +146,12 @@ class ImageMetric(ABC):
         """Fewest pixels a side that images may have."""
         return self.space.smallest_image
 
-    @property
-    def identity(self) -> str:
-        """See `FeatureSpace.identity`."""
-        self.space.require_usable()
-        return self.space.identity
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        """See `FeatureSpace.provenance`."""
-        return self.space.provenance
-
     def facts(self, image_size: int) -> dict[str, str]:
-        """Return what is recorded beside the score, as flat result keys.
+        """Return facts recorded beside the score, as flat result keys.
 
-        These are the space's `provenance`; ``image/<name>_network`` and ``image/<name>_resize``,
-        what computed the features of images of which size; and ``image/<name>_note`` where the
-        images are smaller than the network was made for, which is logged once too.
+        These are the space's `provenance`; ``image/<name>_network`` and ``image/<name>_resize``;
+        and ``image/<name>_note`` where the images are smaller than the network was made for,
+        which is logged once too.
 
         Args:
             image_size: Pixels a side.
@@ -185,10 +174,6 @@ class ImageMetric(ABC):
         self.space.to(device)
         return self
 
-    def features(self, x: Tensor) -> Tensor:
-        """See `FeatureSpace.features`."""
-        return self.space.features(x)
-
     def compute(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         """Score stitched images against their references.
 
@@ -202,7 +187,7 @@ class ImageMetric(ABC):
             Flat result keys, the score under ``image/<name>``.
 
         Raises:
-            MetricUnavailable: The weights could not be had, or N is below `minimum`.
+            MetricUnavailable: The weights are missing, or N is below `minimum`.
             ValueError: Shapes or numbers of items differ, or a value is not finite (the rows are
                 named).
             TypeError: Features are numbers of another kind than the space's.
@@ -239,20 +224,29 @@ class ImageMetric(ABC):
         """Score two checked feature sets of one shape."""
 
 
+class FeatureMetric(ImageMetric):
+    """An image metric of any feature space.
+
+    Args:
+        space: Features; each image's are flattened.
+        name: Of the metric; results are ``image/<name>``.
+    """
+
+    def __init__(self, space: FeatureSpace, name: str) -> None:
+        self.space = space
+        self.name = name
+
+
 @functools.lru_cache(maxsize=64)
 def _note_once(text: str) -> None:
     log.warning("%s", text)
 
 
 def require_finite(x: Tensor, what: str) -> None:
-    """Raise unless every value is finite.
-
-    Args:
-        x: Shape (N, ...), any dtype.
-        what: Name of the tensor for the message.
+    """Check that every value of a tensor (N, ...) is finite.
 
     Raises:
-        ValueError: Names the rows (first axis) that hold NaN or an infinity.
+        ValueError: Names `what`, and the rows (first axis) that hold NaN or an infinity.
     """
     if not x.is_floating_point() or bool(x.sum().isfinite()):  # the usual case, in one fast pass
         return
@@ -265,7 +259,7 @@ def require_finite(x: Tensor, what: str) -> None:
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Sum (a - b)^2 over each row of two (N, ...) tensors, in float64, in chunks of rows.
+    """Return the sum of (a - b)^2 over each row of two (N, ...) tensors, in float64.
 
     The difference is taken after the conversion: bytes would wrap round and float16 overflow.
 
@@ -279,8 +273,3 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
         for p, q in zip(a.split(rows), b.split(rows), strict=True)
     ]
     return torch.cat(sums)
-
-
-def sum_of_squares(a: Tensor, b: Tensor) -> float:
-    """Sum (a - b)^2 over all elements of two (N, F) tensors, as `squared_distances` does."""
-    return float(squared_distances(a, b).sum())

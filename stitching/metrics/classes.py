@@ -1,7 +1,8 @@
-"""Do the target's softmax probes put mapped latents into the same classes as its own?"""
+"""Agreement of a softmax probe's classes of mapped latents with those of the target's own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,20 +10,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.compute.threads import one_thread_each
-from stitching.metrics.agreement import (
-    Samples,
-    binary_measures,
-    checked_control,
-    checked_names,
-    checked_scores,
-    constant_sides,
+from stitching.metrics.agreement import binary_measures, kappa, weighted_sums
+from stitching.metrics.predictions import (
+    Measures,
+    Predictions,
     estimate,
     item_counts,
-    kappa,
+    measured,
+    require_unique,
     scores_of,
-    weighted_sums,
 )
-from stitching.metrics.resampling import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Scores
 
 #: Measures given for each set of classes and, averaged, over all.
 MEASURES = (
@@ -39,62 +37,92 @@ MEASURES = (
 
 
 @dataclass(frozen=True, eq=False)
-class ClassPredictions:
-    """What the target's probe of one set of classes says of the test items.
+class ClassPredictions(Predictions):
+    """Predictions of one set of C classes; labels are integers from 0 to C - 1, scores (n, C).
 
     An item's prediction is the class with the highest score, the first of equal ones.
 
     Attributes:
-        name: Of the set of classes, such as "digit".
-        names: Of its C classes.
-        truth: Class of each item, shape (n,), integers from 0 to C - 1.
-        own: Probe's scores of the target's own latents, shape (n, C).
-        mapped: Its scores of the mapped latents, item by item.
+        names: Of the classes, C.
         n_train: Items of each class that the probe was fitted on, C numbers.
-        control_truth: Classes without meaning, shape (n,); None without a control probe.
-        control_own: Scores by a probe of such classes on the target's own latents, (n, C).
-        control_mapped: Its scores of the mapped latents.
-        resamples: Of these items; None for estimates without draws.
+
+    Raises:
+        ValueError: Also where a class is named twice, or there are fewer than 2 classes or
+            another number of counts.
     """
 
-    name: str
     names: Sequence[str]
-    truth: NDArray[np.integer]
-    own: NDArray[np.floating]
-    mapped: NDArray[np.floating]
     n_train: Sequence[int]
-    control_truth: NDArray[np.integer] | None = None
-    control_own: NDArray[np.floating] | None = None
-    control_mapped: NDArray[np.floating] | None = None
-    resamples: Resamples | None = None
 
     def __post_init__(self) -> None:
-        """Check labels and scores.
-
-        Raises:
-            TypeError: Labels are not integers, or scores not floats.
-            ValueError: A class is named twice, labels are not places of names, shapes differ,
-                scores are not finite (the rows are named), or a part of the control is missing.
-        """
-        n, n_classes = len(self.truth), len(self.names)
-        checked_names(f"class of {self.name}", self.names, {})
-        if n_classes < 2 or len(self.n_train) != n_classes:
+        """Check classes, labels and scores."""
+        require_unique(f"class of {self.name}", self.names)
+        if len(self.names) < 2 or len(self.n_train) != len(self.names):
             raise ValueError(
-                f"{self.name} has {n_classes} classes and training counts of "
+                f"{self.name} has {len(self.names)} classes and training counts of "
                 f"{len(self.n_train)}: at least 2 classes, and a count of each"
             )
-        checked_control(self.name, self.control_truth, self.control_own, self.control_mapped)
-        for kind, labels in (("labels", self.truth), ("control labels", self.control_truth)):
-            if labels is not None:
-                _check_labels(f"{kind} of {self.name}", labels, n, n_classes)
-        for kind, scores in (
-            ("own scores", self.own),
-            ("mapped scores", self.mapped),
-            ("own control scores", self.control_own),
-            ("mapped control scores", self.control_mapped),
-        ):
-            if scores is not None:
-                checked_scores(f"{kind} of {self.name}", scores, (n, n_classes))
+        super().__post_init__()
+
+    def predicted(self, scores: NDArray[np.floating]) -> NDArray[Any]:
+        """Return the places of the highest scores."""
+        places: NDArray[np.int64] = scores.argmax(1)
+        return places
+
+    def lack(self) -> str | None:
+        """Return why the set cannot be scored: there are no items."""
+        return None if len(self.truth) else "test split has 0 items"
+
+    def measures(self, weights: Tensor) -> Measures:
+        """Return `MEASURES`, those of the control where there is one."""
+        truth, own, mapped = self.truth, self.own.argmax(1), self.mapped.argmax(1)
+        usual = int(np.argmax(self.n_train))
+        columns = [np.ones_like(truth), truth == usual, own == mapped]
+        total, majority, equal = weighted_sums(columns, weights)
+        places = range(len(self.names))
+        n_true, n_own, n_mapped = (
+            torch.stack(weighted_sums([predictions == place for place in places], weights))
+            for predictions in (truth, own, mapped)
+        )
+        found = {
+            "majority": majority / total,
+            "consistency": equal / total,
+            "kappa": kappa(equal, (n_own * n_mapped).sum(dim=0), total),
+        }
+        for side, predictions in (("own", own), ("mapped", mapped)):
+            hits = [(predictions == truth) & (truth == place) for place in places]
+            n_right = torch.stack(weighted_sums(hits, weights))
+            found[f"accuracy_{side}"] = n_right.sum(dim=0) / total
+            found[f"balanced_accuracy_{side}"] = (n_right / n_true).nanmean(dim=0)
+        if self.control is not None:
+            labels, *controls = self.control
+            for side, scores in zip(("own", "mapped"), controls, strict=True):
+                (n_right_control,) = weighted_sums([scores.argmax(1) == labels], weights)
+                found[f"control_{side}"] = n_right_control / total
+        return found
+
+    def one_against_rest(self, place: int, weights: Tensor) -> Measures:
+        """Return the measures of the prediction "this class or another"."""
+        truth, own, mapped = (
+            predictions == place
+            for predictions in (self.truth, self.own.argmax(1), self.mapped.argmax(1))
+        )
+        usual = 2 * self.n_train[place] > sum(self.n_train)
+        return binary_measures(truth, own, mapped, usual, weights)
+
+    def _check_labels(self, what: str, labels: NDArray[Any]) -> None:
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise TypeError(f"{what} must be integers, got {labels.dtype}")
+        super()._check_labels(what, labels)
+        n_classes = len(self.names)
+        if len(labels) and (labels.min() < 0 or labels.max() >= n_classes):
+            raise ValueError(
+                f"{what} run from {labels.min()} to {labels.max()}, but must be places of "
+                f"{n_classes} classes, from 0 to {n_classes - 1}"
+            )
+
+    def _check_scores(self, what: str, scores: NDArray[Any], *columns: int) -> None:
+        super()._check_scores(what, scores, len(self.names))
 
 
 def class_scores(predictions: Sequence[ClassPredictions], missing: Mapping[str, str]) -> Scores:
@@ -126,96 +154,30 @@ def class_scores(predictions: Sequence[ClassPredictions], missing: Mapping[str, 
     Raises:
         ValueError: A set appears twice, or resamples do not fit the items or differ in number.
     """
-    checked_names("set of classes", [prediction.name for prediction in predictions], missing)
-    samples, missing = Samples(), dict(missing)
-    usable: dict[str, tuple[ClassPredictions, Tensor]] = {}
+    usable, rows, missing = measured("set of classes", predictions, missing)
+    facts: Scores = {}
     present: dict[str, tuple[ClassPredictions, int, Tensor]] = {}
-    facts: dict[str, Estimate | float | int | str | None] = {}
-    for prediction in predictions:
-        n = len(prediction.truth)
-        if n == 0:
-            missing[prediction.name] = "test split has 0 items"
-            continue
-        weights = samples.weights(f"class {prediction.name}", n, prediction.resamples)
-        usable[prediction.name] = prediction, weights
-        constant = constant_sides(prediction.own.argmax(1), prediction.mapped.argmax(1))
-        if constant:
-            facts[f"class/constant/{prediction.name}"] = constant
-        for place, name in enumerate(prediction.names):
-            name = f"{prediction.name}/{name}"
-            n_true = int((prediction.truth == place).sum())
+    for name, (prediction, weights) in usable.items():
+        if constant := prediction.constant_sides():
+            facts[f"class/constant/{name}"] = constant
+        for place, class_name in enumerate(prediction.names):
+            key, n_true = f"{name}/{class_name}", int((prediction.truth == place).sum())
             if n_true == 0:
-                missing[name] = "test split has 0 items of this class"
+                missing[key] = "test split has 0 items of this class"
                 continue
-            present[name] = prediction, place, weights
-            facts[f"class/n_positive/{name}"] = n_true
-            facts[f"class/n_positive_train/{name}"] = int(prediction.n_train[place])
+            present[key] = prediction, place, weights
+            facts[f"class/n_positive/{key}"] = n_true
+            facts[f"class/n_positive_train/{key}"] = int(prediction.n_train[place])
     with one_thread_each() as pool:
-        measured = pool.map(lambda known: _measures(*known), usable.values())
-        rows = dict(zip(usable, measured, strict=True))
-        against_rest = pool.map(lambda known: _one_against_rest(*known), present.values())
-        for name, found in zip(present, against_rest, strict=True):
-            facts |= {f"class/{measure}/{name}": estimate(row) for measure, row in found.items()}
-    counts = {name: len(prediction.truth) for name, (prediction, _) in usable.items()}
+        found = pool.map(lambda known: known[0].one_against_rest(*known[1:]), present.values())
+        for key, row in zip(present, found, strict=True):
+            facts |= {
+                f"class/{measure}/{key}": estimate(samples) for measure, samples in row.items()
+            }
     return {
         **scores_of("class", MEASURES, rows),
         "class/n_sets": len(rows),
-        **item_counts("class", counts),
+        **item_counts("class", usable),
         **facts,
         **{f"class/missing/{name}": why for name, why in missing.items()},
     }
-
-
-def _measures(prediction: ClassPredictions, weights: Tensor) -> dict[str, Tensor]:
-    truth, own, mapped = prediction.truth, prediction.own.argmax(1), prediction.mapped.argmax(1)
-    usual = int(np.argmax(prediction.n_train))
-    columns = [np.ones_like(truth), truth == usual, own == mapped]
-    total, majority, equal = weighted_sums(columns, weights)
-    places = range(len(prediction.names))
-    n_true, n_own, n_mapped = (
-        torch.stack(weighted_sums([predictions == place for place in places], weights))
-        for predictions in (truth, own, mapped)
-    )
-    measures = {
-        "majority": majority / total,
-        "consistency": equal / total,
-        "kappa": kappa(equal, (n_own * n_mapped).sum(dim=0), total),
-    }
-    for side, predictions in (("own", own), ("mapped", mapped)):
-        hits = [(predictions == truth) & (truth == place) for place in places]
-        n_right = torch.stack(weighted_sums(hits, weights))
-        measures[f"accuracy_{side}"] = n_right.sum(dim=0) / total
-        measures[f"balanced_accuracy_{side}"] = (n_right / n_true).nanmean(dim=0)
-    truth_control = prediction.control_truth
-    for side, scores in (("own", prediction.control_own), ("mapped", prediction.control_mapped)):
-        if scores is not None and truth_control is not None:
-            (n_right_control,) = weighted_sums([scores.argmax(1) == truth_control], weights)
-            measures[f"control_{side}"] = n_right_control / total
-    return measures
-
-
-def _one_against_rest(
-    prediction: ClassPredictions, place: int, weights: Tensor
-) -> dict[str, Tensor]:
-    truth, own, mapped = (
-        predictions == place
-        for predictions in (
-            prediction.truth,
-            prediction.own.argmax(1),
-            prediction.mapped.argmax(1),
-        )
-    )
-    usual = 2 * prediction.n_train[place] > sum(prediction.n_train)
-    return binary_measures(truth, own, mapped, usual, weights)
-
-
-def _check_labels(what: str, labels: NDArray[np.integer], n: int, n_classes: int) -> None:
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"{what} must be integers, got {labels.dtype}")
-    if labels.shape != (n,):
-        raise ValueError(f"{what} have shape {labels.shape}, need {(n,)}: one per item")
-    if n and (labels.min() < 0 or labels.max() >= n_classes):
-        raise ValueError(
-            f"{what} run from {labels.min()} to {labels.max()}, but must be places of "
-            f"{n_classes} classes, from 0 to {n_classes - 1}"
-        )

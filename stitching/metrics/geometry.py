@@ -1,4 +1,4 @@
-"""How alike two latent spaces are before any map: the same items seen by both models."""
+"""Similarity of two latent spaces before any map, on the same items."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,7 +6,7 @@ from torch import Tensor
 
 from stitching.compute.threads import one_thread_each
 from stitching.metrics.base import require_finite
-from stitching.metrics.resampling import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Resamples, Scores, undefined
 from stitching.metrics.similarity import (
     CKA,
     MIN_ITEMS,
@@ -56,7 +56,7 @@ def geometry_scores(
     measure with the pairs shuffled, where the spaces have nothing to do with each other. ``.null``
     is its mean, ``.null_high`` its 95th percentile (``.null_low``, the 5th, for the distance), and
     ``.p`` the p-value (1 + permutations at least as similar) / (1 + permutations), whose floor is
-    1 / (1 + permutations). ``geometry/n_permutations`` tells their number, and
+    1 / (1 + permutations). ``geometry/n_permutations`` is their number, and
     ``geometry/procrustes_permutations`` that of the distance: 19 at most beyond 300 items.
 
     Cost: n^3, and the widths times n^2. At 1,000 items and 12,288 dimensions some seconds.
@@ -78,7 +78,7 @@ def geometry_scores(
     """
     _check(z_a, z_b, resamples, n_permutations)
     n = len(z_a)
-    scores: dict[str, Estimate | float | int | str | None] = {"geometry/n": n}
+    scores: Scores = {"geometry/n": n}
     if n < MIN_ITEMS:
         return scores | _missing(f"{n} items are compared, at least {MIN_ITEMS} are needed")
     with one_thread_each() as pool:
@@ -138,11 +138,10 @@ def _shuffles(n: int, count: int, seed: int) -> list[NDArray[np.int64]]:
     return [generator.permutation(n) for _ in range(count)]
 
 
-def _missing(why: str) -> dict[str, Estimate | float | int | str | None]:
-    result: dict[str, Estimate | float | int | str | None] = {}
-    for name in ("cka", "knn", "cca", "procrustes"):
-        result[f"geometry/{name}"] = None
-        result[f"geometry/{name}_missing"] = why
+def _missing(why: str) -> Scores:
+    result: Scores = {}
+    for key in ("geometry/cka", "geometry/knn", "geometry/cca", "geometry/procrustes"):
+        result |= undefined(key, why)
     return result
 
 

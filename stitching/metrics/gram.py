@@ -1,7 +1,7 @@
-"""Latents seen through their items: centred columns and inner products, for spaces of any width.
+"""Centred columns and Gram matrices of latents, for spaces of any width.
 
-Widths differ from model to model (512 here, 12,288 there) but the items are the same few
-thousand, so what compares two spaces, or resamples one, works on n x n matrices.
+Widths differ from model to model (512 or 12,288) but the items are the same few thousand, so
+comparisons of two spaces, and resamples of one, use n x n matrices.
 """
 
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-#: Elements converted to float64 at once (4 MiB: temporaries stay near the processor).
+#: Elements converted to float64 at once (4 MiB: temporaries stay in the processor's cache).
 _ELEMENTS = 2**19
 
 
 def column_blocks(z: Tensor) -> Iterator[Tensor]:
-    """Yield latents (n, D) on the CPU in float64, some of the columns at a time."""
+    """Yield latents (n, D) on the CPU in float64 by blocks of columns."""
     for block in torch.split(z.detach().cpu(), max(1, _ELEMENTS // max(1, len(z))), dim=1):
         yield block.double()
 

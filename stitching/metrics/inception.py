@@ -14,13 +14,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from stitching.metrics.spaces import NetworkSpace
+from stitching.metrics.spaces import NetworkSpace, find_weights, resize_text
 from stitching.weights.pretrained import (
     LocatedFile,
     PublishedFile,
-    cached_file,
-    downloaded_file,
-    given_file,
     load_frozen,
     read_state,
     require_packages,
@@ -50,7 +47,7 @@ class Inception(NetworkSpace):
     """
 
     name = "inception"
-    resize = "bilinear, antialiased, half-pixel centres, to 299 x 299"
+    resize = resize_text(299)
     # Keras documents it as the smallest input of this network.
     made_for = 75
     # At 299 pixels 4 images stay in the caches and take less than half the time that 32 take.
@@ -82,10 +79,7 @@ class Inception(NetworkSpace):
 
     def _load(self) -> tuple[nn.Module, Mapping[str, LocatedFile]]:
         require_packages("torchmetrics", "torch_fidelity")
-        if self._weights is not None:
-            file = given_file(self._weights)
-        else:
-            file = cached_file(INCEPTION) or downloaded_file(INCEPTION)
+        file = find_weights(self._weights, INCEPTION)
         return _network(file, self._feature), {"weights": file}
 
     def _extract(self, x: Tensor) -> Tensor:
@@ -95,10 +89,9 @@ class Inception(NetworkSpace):
 
 @functools.lru_cache(maxsize=4)
 def _network(file: LocatedFile, feature: int) -> nn.Module:
-    """Build torchmetrics' Inception without letting it read the file itself.
+    """Build torchmetrics' Inception from the file's names and shapes, on the meta device.
 
-    Its constructor would unpickle whatever the file holds, and draw 24 million initial values.
-    It is given the file's names and shapes instead, on the meta device.
+    Its own loader would unpickle anything in the file, and draw 24 million initial values.
     """
     from torchmetrics.image.fid import NoTrainInceptionV3
 
@@ -111,7 +104,7 @@ def _network(file: LocatedFile, feature: int) -> nn.Module:
             network = NoTrainInceptionV3(
                 name="inception-v3-compat",
                 features_list=[str(feature)],
-                # torch.load, which gets it, takes an open file as well as a path.
+                # Passed on to torch.load, which takes an open file as well as a path.
                 feature_extractor_weights_path=cast(str, outline),
             )
     except RuntimeError as error:

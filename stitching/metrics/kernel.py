@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stitching.metrics.base import FeatureSpace, ImageMetric, require_finite
+from stitching.metrics.base import FeatureMetric, require_finite
 from stitching.metrics.resampling import Resamples, Scores
 
 #: Up to this many images are taken as one set; of more, subsets, to bound memory and time.
 _WHOLE = 2000
-#: Images of a subset, as KID's authors have it.
+#: Images of a subset, as in the KID paper.
 _SUBSET = 1000
 
 
-class KernelDistance(ImageMetric):
+class KernelDistance(FeatureMetric):
     """Squared maximum mean discrepancy of the features, with KID's cubic polynomial kernel.
 
     Unbiased for any number of images, unlike a Fréchet distance; it may be negative. Up to
@@ -28,23 +28,13 @@ class KernelDistance(ImageMetric):
     ``image/<name>_n`` (images per side), ``image/<name>_dim``, ``image/<name>_subset`` (images per
     subset).
 
-    Libraries take the two sides for independent. Here they are images of the same items, which
-    lie closer together than those of different items, so that an image and its own reference must
-    not be compared: otherwise good images get values below zero. What the libraries' estimator
-    gives is lower by ``image/<name>_pairing``.
+    Libraries assume that the two sides are independent. Here they are images of the same items,
+    which lie closer together than those of different items, so that an image and its own
+    reference must not be compared: otherwise good images get values below zero. The libraries'
+    estimate is lower by ``image/<name>_pairing``.
     """
 
     minimum = 2
-
-    def __init__(self, space: FeatureSpace, name: str) -> None:
-        """Set what to measure.
-
-        Args:
-            space: Features to take; each image's are flattened.
-            name: Of the metric; results are ``image/<name>``.
-        """
-        self.space = space
-        self.name = name
 
     def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         x, y = (side.flatten(1).double() for side in (reference, stitched))
@@ -53,7 +43,7 @@ class KernelDistance(ImageMetric):
         whole = _Kernels(x, y) if len(subsets) == 1 else None
 
         def kernels() -> Iterator[tuple[Tensor, _Kernels]]:
-            # Those of many subsets are computed anew rather than kept: 24 MB each.
+            # Kernels of many subsets are computed anew rather than kept: 24 MB each.
             for rows in subsets:
                 yield rows, whole or _Kernels(x[rows], y[rows])
 
@@ -121,7 +111,7 @@ class _Kernels:
 
     @property
     def pairing(self) -> float:
-        """How much lower the estimate is if each row is also compared with its own partner."""
+        """Amount by which comparing each row with its own partner too lowers the estimate."""
         n, own = len(self._xy), self._xy.trace()
         others = (self._xy.sum() - own) / (n * (n - 1))
         return float(2 / n * (own / n - others))
@@ -132,7 +122,7 @@ def _kernel(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _subsets(n: int, seed: int) -> list[Tensor]:
-    """Return the rows of each subset: all, or as many of one size as hold every row."""
+    """Return the rows of each subset: all, or subsets of one size that hold every row."""
     if n <= _WHOLE:
         return [torch.arange(n)]
     order = np.random.Generator(np.random.PCG64([seed, n])).permutation(n)

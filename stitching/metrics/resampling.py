@@ -1,17 +1,17 @@
-"""How sure a measure is: the same resamples of the test items for every measure and every cell.
+"""Uncertainty of measures by resampling the test items, the same way for all measures and cells.
 
-A measure becomes an `Estimate`: its value, what it was on each resample, and how the items were
-resampled. Resample k holds the same items in every cell of a grid, so the difference of two
-cells is taken resample by resample, which leaves out what both share: the test images.
+A measure is an `Estimate`: its value, its value on each resample, and the kind of resample.
+Resample k holds the same items in every cell of a grid, so the difference of two cells is taken
+resample by resample, without the variance that both share through the test images.
 
 Two ways to resample:
 
 - `BOOTSTRAP`: n items with replacement. For measures that are functions of means over items.
-- `HALVES`: half of the items without replacement. For measures in which an item met twice would
-  count as a near neighbour of itself (distances between distributions, similarities of spaces).
-  The mean of n/2 of n items drawn so varies about the mean of all n as that varies about the
-  truth (for odd n after a rescaling, which is applied). What half of the items do to the bias of
-  a measure is taken out: the halves' spread is put around the value from all items.
+- `HALVES`: half of the items without replacement. For measures in which an item drawn twice
+  would count as a near neighbour of itself (distances between distributions, similarities of
+  spaces). The mean of n/2 of n items drawn so varies about the mean of all n as that varies about
+  the truth (for odd n after a rescaling, which is applied). The bias of half of the items is
+  removed: the halves' spread is put around the value from all items.
 
 Intervals are percentiles of the draws. Below about 100 items they are somewhat narrow (of the
 mean of 30 Gaussian items 92 % hold the truth, of 128 items 94 %), and where every item scores
@@ -24,7 +24,7 @@ doi:10.1214/aos/1176347263
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -48,7 +48,7 @@ _WEIGHT_ELEMENTS = 2**22
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A measure with what is known of its uncertainty.
+    """A measure and its uncertainty.
 
     Attributes:
         value: On all test items; None where it is undefined.
@@ -73,8 +73,17 @@ class Estimate:
         return float(low), float(high)
 
 
-#: Results of a measure: estimates, and facts that have no uncertainty.
-Scores = Mapping[str, Estimate | float | int | str | None]
+#: A plain value of a result, and facts by key.
+Value = float | int | str | None
+Facts = dict[str, Value]
+
+#: Results of a measure by key: estimates, and facts that have no uncertainty.
+Scores = dict[str, Estimate | Value]
+
+
+def undefined(key: str, why: str) -> Scores:
+    """Return a measure that is undefined: None, and the reason as `KEY_missing`."""
+    return {key: None, f"{key}_missing": why}
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +119,7 @@ class Resamples:
 
     @property
     def n_items(self) -> int:
-        """Number of items that take part: rows of what measures are given."""
+        """Number of items that take part, rows of the inputs of measures."""
         return self.n if self.kept is None else len(self.kept)
 
     def only(self, rows: NDArray[np.bool_]) -> Resamples:
@@ -170,7 +179,7 @@ class Resamples:
         return self.of_weights(of_weights)
 
     def of_weights(self, function: Callable[[Tensor], Tensor]) -> Estimate:
-        """Estimate any function of how often each item is met.
+        """Estimate a function of how often each item is drawn.
 
         Args:
             function: Takes weights (R, n_items) in float64, returns one value for each of the R
@@ -189,11 +198,12 @@ class Resamples:
         Args:
             function: Takes places of items, ascending, int64 (m,); NaN where undefined.
         """
-        value = _number(function(torch.arange(self.n_items)))
-        if not self.n_halves or self.n_items < 2:
-            return Estimate(value, method=HALVES)
-        values = [function(half.nonzero().flatten()) for half in self.halves]
-        return self._around(value, np.array(values, dtype=np.float64))
+
+        def of_weights(weights: Tensor) -> Tensor:
+            found = [function(row.nonzero().flatten()) for row in weights]
+            return torch.tensor(found, dtype=torch.float64)
+
+        return self.of_half_weights(of_weights)
 
     def of_half_weights(self, function: Callable[[Tensor], Tensor]) -> Estimate:
         """Estimate a measure of sets of items, all half-samples at once.
@@ -221,14 +231,12 @@ class Resamples:
         return table if self.kept is None else np.ascontiguousarray(table[:, list(self.kept)])
 
 
-def flatten(
-    scores: Scores,
-) -> tuple[dict[str, float | int | str | None], dict[str, NDArray[np.float32]]]:
+def flatten(scores: Scores) -> tuple[Facts, dict[str, NDArray[np.float32]]]:
     """Return flat results with `KEY.low` and `KEY.high`, and the draws by key.
 
     The draws are float32, for files: four digits more than an interval has.
     """
-    values: dict[str, float | int | str | None] = {}
+    values: Facts = {}
     draws: dict[str, NDArray[np.float32]] = {}
     for key, score in scores.items():
         if not isinstance(score, Estimate):

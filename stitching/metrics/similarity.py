@@ -1,8 +1,9 @@
-"""Four measures of how alike two latent spaces are, from n x n matrices of the same n items."""
+"""Four measures of similarity of two latent spaces, from n x n matrices of the same n items."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -155,20 +156,14 @@ class NeighbourOverlap(Similarity):
 
     def estimate(self, resamples: Resamples) -> Estimate:
         """See `Similarity.estimate`; half-samples, with the same k."""
-        n = len(self._a)
 
         def of_places(places: Tensor) -> float:
-            if len(places) == n:
-                near = self._a, self._b
-            elif len(places) < max(MIN_ITEMS, self.k + 1):
-                return float("nan")
-            else:
-                halves = (d[places][:, places] for d in self._distances)
-                first, second = (_neighbours(half, self.k) for half in halves)
-                near = first, second
+            near = [self._a, self._b]
+            if len(places) < len(self._a):
+                near = [_neighbours(d[places][:, places], self.k) for d in self._distances]
             return float((near[0] * near[1]).sum()) / (self.k * len(places))
 
-        return resamples.of_halves(of_places)
+        return _of_halves(resamples, self.k, of_places)
 
     def permuted(self, order: NDArray[np.int64]) -> float:
         """See `Similarity.permuted`."""
@@ -196,19 +191,16 @@ class CanonicalCorrelation(Similarity):
 
     def estimate(self, resamples: Resamples) -> Estimate:
         """See `Similarity.estimate`; half-samples."""
-        n = len(self._a)
 
         def of_places(places: Tensor) -> float:
-            if len(places) == n:
+            if len(places) == len(self._a):
                 return self._correlation(self._a, self._b)
-            if len(places) < max(MIN_ITEMS, self.k + 1):
-                return float("nan")
             first, second = (_leading(scores[places], self.k) for scores in self._wider)
             if first is None or second is None:
                 return float("nan")
             return self._correlation(first, second)
 
-        return resamples.of_halves(of_places)
+        return _of_halves(resamples, self.k, of_places)
 
     def permuted(self, order: NDArray[np.int64]) -> float:
         """See `Similarity.permuted`."""
@@ -254,6 +246,16 @@ class Procrustes(Similarity):
         """See `Similarity.permuted`."""
         alike = _nuclear_norm(self._a.T @ self._b[torch.from_numpy(order)])
         return float(np.sqrt(max(0.0, 2 - 2 * alike)))
+
+
+def _of_halves(resamples: Resamples, k: int, measure: Callable[[Tensor], float]) -> Estimate:
+    """Estimate a measure of at least `MIN_ITEMS` and k + 1 places; NaN for smaller halves."""
+
+    def of_places(places: Tensor) -> float:
+        defined = len(places) == resamples.n_items or len(places) >= max(MIN_ITEMS, k + 1)
+        return measure(places) if defined else float("nan")
+
+    return resamples.of_halves(of_places)
 
 
 def _u_centred(gram: Tensor) -> Tensor:

@@ -13,24 +13,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stitching.compute import batching, images
+from stitching.compute.source import code_version
 from stitching.metrics.base import FeatureSpace, MetricUnavailable
 from stitching.weights.pretrained import (
     LocatedFile,
+    PublishedFile,
     WeightsUnavailable,
+    cached_file,
+    downloaded_file,
     given_file,
     load_frozen,
+    packaged_file,
     read_state,
 )
 from stitching.weights.state_dicts import plain_names, unwrapped
 
 
 class NetworkSpace(FeatureSpace):
-    """Features that a frozen network computes.
+    """Features computed by a frozen network.
 
-    Weights that cannot be had are a state, not an exception of the constructor: `unavailable`
-    gives the reason. A file that exists but is damaged, partial or of another network raises.
-    Networks of the same files and settings are shared within a process.
+    Missing weights are a state, not an exception of the constructor: `unavailable` has the
+    reason. A file that exists but is damaged, partial or of another network raises. Networks of
+    the same files and settings are shared within a process.
     """
 
     _network: nn.Module | None = None
@@ -55,17 +59,17 @@ class NetworkSpace(FeatureSpace):
 
     @property
     def network(self) -> nn.Module | None:
-        """What computes the features, frozen; None where its weights cannot be had."""
+        """The frozen network; None where its weights are missing."""
         return self._network
 
     @property
     @abstractmethod
     def _settings(self) -> str:
-        """All that determines the features beside weight files and code."""
+        """What determines the features beside weight files and code."""
 
     @property
     def identity(self) -> str:
-        """See `FeatureSpace.identity`."""
+        """Cache key: name, settings, weight files, code, torch and kind of device."""
         self.require_usable()
         hashes = "".join(f" {label}={file.sha256[:16]}" for label, file in self._files.items())
         # Kernels round differently on another kind of device and in another release of torch.
@@ -74,7 +78,7 @@ class NetworkSpace(FeatureSpace):
 
     @property
     def provenance(self) -> dict[str, str]:
-        """See `FeatureSpace.provenance`: ``image/<space>_<file>`` and its ``_sha256``."""
+        """Weight files, ``image/<space>_<file>``, and their checksums, ``..._sha256``."""
         result = {}
         for label, file in self._files.items():
             result[f"image/{self.name}_{label}"] = f"{file.path.name} ({file.source})"
@@ -82,7 +86,7 @@ class NetworkSpace(FeatureSpace):
         return result
 
     def features(self, x: Tensor) -> Tensor:
-        """See `FeatureSpace.features`."""
+        """Return the features of each image, see `FeatureSpace.features`."""
         if self._network is not None:
             # Another space that shares the network may have moved it.
             self._network.to(self.device)
@@ -95,7 +99,7 @@ class NetworkSpace(FeatureSpace):
 
 
 class TorchModule(NetworkSpace):
-    """Features of any torch module that takes images: a space of the user's own.
+    """Features of any torch module that takes images.
 
     Images are resized by an antialiased bilinear filter and normalised, (x - mean) / std on the
     0-1 scale. Feature maps (n, D, h, w) are averaged over positions. Results:
@@ -124,7 +128,7 @@ class TorchModule(NetworkSpace):
             name: Of the space, letters, digits and underscores.
             size: Side in pixels that images are resized to.
             mean: Of the three channels, as the network was trained.
-            std: Likewise, positive.
+            std: Of the three channels, positive.
             layer: Name of the submodule whose output to take (``dict(module.named_modules())``
                 lists them), or None for the module's own.
             weights: File with all of the module's tensors, of torch or safetensors, or None to
@@ -155,7 +159,7 @@ class TorchModule(NetworkSpace):
             )
         self.name = name
         self.network_name = type(module).__name__ + (f", layer {layer}" if layer else "")
-        self.resize = f"bilinear, antialiased, half-pixel centres, to {size} x {size}"
+        self.resize = resize_text(size)
         self._module, self._layer, self._weights = module, layer, weights
         self._size, self._mean, self._std = size, tuple(mean), tuple(std)
         super().__init__()
@@ -172,7 +176,7 @@ class TorchModule(NetworkSpace):
 
     @property
     def provenance(self) -> dict[str, str]:
-        """See `FeatureSpace.provenance`."""
+        """Class and parameters' checksum of the module, beside its weight files."""
         key = f"image/{self.name}_module"
         layer = "" if self._layer is None else f", layer {self._layer}"
         return super().provenance | {
@@ -226,6 +230,50 @@ class TorchModule(NetworkSpace):
             ) from error
 
 
+def find_weights(
+    path: str | Path | None, public: PublishedFile, package: tuple[str, str, str] | None = None
+) -> LocatedFile:
+    """Return the first weight file of: given path, hub cache, package, download.
+
+    The package comes before the download because it needs no network.
+
+    Args:
+        path: Path given by the user; None to search.
+        public: The published file.
+        package: Import name, path inside the package, and checksum of a file with the same
+            numbers.
+
+    Raises:
+        FileNotFoundError: `path` does not exist.
+        WeightsUnavailable: There is no such file; the message lists what was tried.
+    """
+    if path is not None:
+        return given_file(path)
+    found = cached_file(public)
+    if found is None and package is not None:
+        found = packaged_file(*package)
+    return found or downloaded_file(public)
+
+
+def require_packaged(package: str, relative: str, sha256: str) -> LocatedFile:
+    """Return a data file of an installed package.
+
+    Raises:
+        WeightsUnavailable: The package has no such file.
+        ValueError: The file has another checksum.
+    """
+    file = packaged_file(package, relative, sha256)
+    if file is None:
+        name = package.replace("_", "-")
+        raise WeightsUnavailable(f"the package {name} lacks {relative}: reinstall it")
+    return file
+
+
+def resize_text(size: int) -> str:
+    """Return how `resized` resizes, for results."""
+    return f"bilinear, antialiased, half-pixel centres, to {size} x {size}"
+
+
 def resized(x: Tensor, size: int) -> Tensor:
     """Return bytes (n, 3, H, W) as float32 of `size` x `size`, on the same 0-255 scale."""
     shape = (size, size)
@@ -234,19 +282,14 @@ def resized(x: Tensor, size: int) -> Tensor:
 
 
 def code_hash(*classes: type) -> str:
-    """Return SHA-256 (hex) of the source files of classes, of their bases and of the batching.
+    """Return `code_version` of classes, without those typed in at a prompt, which have no file."""
+    return code_version(*(b for cls in classes for b in cls.__mro__ if _has_file(b)))
 
-    Torch itself is left out: its version stands for it.
-    """
-    files = {inspect.getsourcefile(module) for module in (batching, images)}
-    for base in {base for cls in classes for base in cls.__mro__}:
-        if base.__module__.partition(".")[0] not in ("torch", "builtins", "abc"):
-            with contextlib.suppress(TypeError):  # a class typed in at a prompt has no file
-                files.add(inspect.getsourcefile(base))
-    digest = hashlib.sha256()
-    for content in sorted(Path(file).read_bytes() for file in files if file):
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
+
+def _has_file(cls: type) -> bool:
+    with contextlib.suppress(TypeError):
+        return inspect.getsourcefile(cls) is not None
+    return False
 
 
 def _hash_of_state(module: nn.Module) -> str:

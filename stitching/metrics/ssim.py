@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from stitching.compute.batching import in_fixed_batches
-from stitching.metrics.base import CHUNK, ImageMetric
+from stitching.metrics.base import CHUNK, FeatureMetric
 from stitching.metrics.pixel import Pixels
 from stitching.metrics.resampling import Resamples, Scores
 
@@ -20,7 +20,7 @@ _C1 = 0.01**2
 _C2 = 0.03**2
 
 
-class SSIM(ImageMetric):
+class SSIM(FeatureMetric):
     """Mean structural similarity of each stitched image and its reference, 1 for equal images.
 
     As in the paper: a Gaussian window of 1.5 pixels, weighted (biased) variances, and only
@@ -28,11 +28,10 @@ class SSIM(ImageMetric):
     by bootstrap of the images.
     """
 
-    name = "ssim"
     smallest_image = 2 * RADIUS + 1
 
     def __init__(self) -> None:
-        self.space = Pixels()
+        super().__init__(Pixels(), "ssim")
 
     def _score(self, reference: Tensor, stitched: Tensor, resamples: Resamples) -> Scores:
         pairs = torch.stack((reference, stitched), dim=1)  # (N, 2, 3, H, W)
@@ -48,7 +47,7 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
 
     Args:
         a: Shape (n, C, H, W), values in [0, 1].
-        b: Likewise.
+        b: Same shape and range.
 
     Returns:
         Shape (n,), float64.

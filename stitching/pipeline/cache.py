@@ -1,9 +1,9 @@
-"""Content-keyed files: what was computed once from the same inputs is read, not computed again.
+"""Files keyed by content: results of the same inputs are read, not computed again.
 
-A key is the hash of everything the content depends on, so an entry never goes stale; it can only
-become unused. Files are written under another name and renamed, so a reader sees all or nothing,
-and a lock keeps two processes from computing the same entry side by side. Every file has a
-checksum: one that was damaged from outside is computed again, with a warning.
+A key is the hash of everything the content depends on, so an entry is never stale, only unused.
+Files are written under another name and renamed, and a lock keeps two processes from computing
+one entry at the same time. Every file has a checksum: damaged ones are computed again, with a
+warning.
 """
 
 import functools
@@ -32,17 +32,17 @@ _ATTEMPTS = 3
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
-    """Return SHA-256 (hex) of plain values under names; the order of names does not count."""
+    """Return SHA-256 (hex) of plain values by name, in any order of the names."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a cache, there or not.
+    """One file of a cache, which may not exist yet.
 
     Attributes:
-        path: Where it lies.
+        path: Its path.
         parts: Everything its content depends on, as plain values.
         shapes: Shapes of its tensors by name, where they are known beforehand.
     """
@@ -52,9 +52,9 @@ class Entry:
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def exists(self) -> bool:
-        """Return whether the file is there and whole: with its checksum, of these parts.
+        """Return whether there is a file of these parts whose checksum is right.
 
-        The first damaged one in a process is warned of. Its bytes are read once per process.
+        Its bytes are read once per process. The first damaged file of a process is warned of.
         """
         try:
             self._check(tensorfiles.read(self.path, head=True))
@@ -77,7 +77,7 @@ class Entry:
         return content.tensors
 
     def write(self, tensors: Tensors) -> None:
-        """Write the file, in place of what may be there.
+        """Write the file, or replace it.
 
         Raises:
             OSError: The folder cannot be written to, or the disk is full.
@@ -90,14 +90,14 @@ class Entry:
             _remove_orphans(partial.parent)
             with replacing(self.path, partial=partial, durable=False):  # flushed by `write`
                 tensorfiles.write(partial, tensors, self.parts)
-                # Safetensors makes files private; who may read the folder may read its files.
+                # Safetensors lets its owner alone read: use the folder's permissions to read.
                 partial.chmod(partial.parent.stat().st_mode & 0o666)
             tensorfiles.sync_folder(self.path.parent)
         except (OSError, SafetensorError) as error:
             raise _unwritable(self.path, error) from error
 
     def _check(self, content: tensorfiles.Content) -> None:
-        """Check that a whole file is this entry, not another one under its name."""
+        """Check that an undamaged file is of this entry."""
         if content_key(content.parts) != content_key(self.parts):
             raise DamagedFile("it is another entry's file")
         for name, shape in self.shapes.items():
@@ -105,16 +105,16 @@ class Entry:
                 raise DamagedFile(f"{name} has shape {content.shapes.get(name)}, not {shape}")
 
     def lock(self) -> "BaseFileLock":
-        """Return a lock between processes and threads; the system opens it when its owner dies."""
+        """Return a lock between processes and threads, released when its owner dies."""
         from filelock import FileLock
 
         return FileLock(self.path.with_suffix(".lock"))
 
     def acquire(self, lock: "BaseFileLock", blocking: bool = True) -> None:
-        """Acquire the lock, its folder made.
+        """Make the lock's folder and acquire the lock.
 
         Raises:
-            Timeout: Another process has it, and `blocking` is false.
+            Timeout: Another process holds it, and `blocking` is false.
             OSError: The folder cannot be written to, or the disk is full.
         """
         from filelock import Timeout
@@ -129,29 +129,29 @@ class Entry:
 
 
 def _partial(path: Path) -> Path:
-    """Where a file is written before it is renamed: beside the kinds, under its writer's name."""
+    """Return the path at which a file is written before it is renamed, unique to the process."""
     writer = f"{socket.gethostname()}~{os.getpid()}"
     return path.parent.parent / "partial" / f"{writer}~{path.name}"
 
 
 @functools.cache
 def _remove_orphans(folder: Path) -> None:
-    """Remove, once per process, what killed processes of this machine have left half written."""
+    """Remove, once per process, partial files of killed processes of this machine."""
     for path in folder.glob(f"{socket.gethostname()}~*~*"):
         try:
             os.kill(int(path.name.split("~")[1]), 0)
         except ProcessLookupError:
             path.unlink(missing_ok=True)
         except (OSError, ValueError):
-            continue  # alive, of another user's, or not ours at all
+            continue  # alive, of another user, or of another program
 
 
-#: Entries that this process has spoken of, and of what.
+#: Entries that this process has logged as damaged, with the kind of damage.
 _reported: set[tuple[Path, type[DamagedFile]]] = set()
 
 
 def _report(path: Path, problem: DamagedFile) -> None:
-    """Warn of the first damaged entry of a process; others are logged at a lower level."""
+    """Log a damaged entry: the first of a process at a higher level than others."""
     kind = type(problem)
     if (path, kind) in _reported:
         return
@@ -179,11 +179,11 @@ def _unwritable(path: Path, error: Exception) -> OSError:
 
 
 class Cache:
-    """A folder of tensors by key, with a small memory of what was used last.
+    """A folder of tensors by key; those used last are kept in memory.
 
     Args:
         root: The folder, made when first written to.
-        keep_bytes: Size of what is held in memory; a sweep visits the same few again.
+        keep_bytes: Size of the tensors kept in memory.
 
     Attributes:
         computed: Entries that this process computed, by kind.
@@ -201,25 +201,24 @@ class Cache:
         """Return named tensors, from memory, from disk, or computed and stored.
 
         Args:
-            kind: What they are, a folder name such as `latents`.
+            kind: Folder name, such as `latents`.
             parts: Everything their content depends on, as plain values.
-            compute: Makes them when there is no entry.
+            compute: Returns them, called when there is no entry.
 
         Returns:
             The tensors on the CPU; not to be modified.
         """
-
-        def load() -> Tensors:
-            return self.filled(
-                [self.entry(kind, parts)], lambda claimed: (compute() for _ in claimed)
-            )[0]
-
-        return self.kept(kind, parts, load)
+        entries = [self.entry(kind, parts)]
+        return self.kept(
+            kind,
+            parts,
+            lambda: self.filled(entries, lambda places: (compute() for _ in places))[0],
+        )
 
     def kept(self, kind: str, parts: Mapping[str, Any], make: Callable[[], Tensors]) -> Tensors:
-        """Return named tensors from memory, or make and keep them there; the disk has no part.
+        """Return named tensors from memory, or make and keep them there; nothing is written.
 
-        Arguments and result as those of `tensors`.
+        Arguments and result are those of `tensors`.
         """
         key = f"{kind}/{content_key(parts)}"
         if key not in self._memory:
@@ -236,7 +235,7 @@ class Cache:
         parts: Mapping[str, Any],
         shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> Entry:
-        """Return the entry on disk of tensors that `tensors` takes the same arguments for."""
+        """Return the entry on disk that `tensors` reads and writes."""
         path = self.root / f"{kind}/{content_key(parts)}.safetensors"
         return Entry(path, parts, shapes or {})
 
@@ -248,7 +247,7 @@ class Cache:
         """Fill entries as `fill` does, and return their tensors.
 
         Raises:
-            OSError: The disk returns other bytes than were written, time and again.
+            OSError: The disk repeatedly returns other bytes than were written.
         """
         for _ in range(_ATTEMPTS):
             self.fill(entries, compute)
@@ -266,23 +265,23 @@ class Cache:
         entries: Sequence[Entry],
         compute: Callable[[Iterator[int]], Iterable[Tensors]],
     ) -> None:
-        """Compute the entries that are not on disk as one stream; afterwards all are there.
+        """Compute the entries that are not on disk; afterwards all are.
 
-        Each is written as soon as it is made, so what was stopped goes on where it was. Processes
-        that fill the same entries at the same time share the work: each takes what no other one
-        is at, and waits for the rest.
+        Each is written as soon as it is computed, so that a stopped run goes on from there.
+        Processes that fill the same entries at the same time share the work: each computes
+        entries that no other one has reserved, and waits for the rest.
 
         Args:
             entries: The entries.
-            compute: Takes places in `entries` and yields the tensors of these, in the same order.
-                Taking a place reserves it for this process, so a look ahead should be short.
-                Called again for what another process had reserved and did not finish.
+            compute: Takes an iterator of places in `entries` and yields their tensors in the same
+                order. `next` reserves a place for this process, so take few ahead. Called again
+                for places that another process had reserved and did not finish.
         """
         missing = [i for i, entry in enumerate(entries) if not entry.exists()]
         while missing:
             missing = _fill_free(entries, missing, compute, self.computed)
             if missing:
-                # Nothing is reserved here meanwhile: processes cannot wait in a circle.
+                # No entry is reserved meanwhile: processes cannot wait in a circle.
                 lock = entries[missing[0]].lock()
                 entries[missing[0]].acquire(lock)
                 lock.release()
@@ -297,13 +296,13 @@ def _fill_free(
     compute: Callable[[Iterator[int]], Iterable[Tensors]],
     computed: Counter[str],
 ) -> list[int]:
-    """Compute what is missing and not reserved by others; return the places of what is."""
+    """Compute the missing entries that others have not reserved; return the places of the rest."""
     from filelock import Timeout
 
     reserved: deque[tuple[Entry, BaseFileLock]] = deque()
     others = []
 
-    def claimed() -> Iterator[int]:
+    def reserve() -> Iterator[int]:
         for i in missing:
             lock = entries[i].lock()
             try:
@@ -319,7 +318,7 @@ def _fill_free(
                 yield i
 
     try:
-        for tensors in compute(claimed()):
+        for tensors in compute(reserve()):
             entry, lock = reserved[0]
             entry.write(tensors)
             computed[entry.path.parent.name] += 1

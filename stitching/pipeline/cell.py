@@ -1,6 +1,6 @@
 """One cell of the grid: encode, fit, map, decode, score.
 
-Everything here works on objects that were built and checked beforehand.
+All objects were built and checked beforehand.
 """
 
 import time
@@ -16,20 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.compute import progress
-from stitching.compute.batching import images_per_call
 from stitching.compute.images import quantise
 from stitching.data.base import ImageData, ImageSet
 from stitching.maps import Map, ReducedRank, Ridge, SpectralMap
 from stitching.maps.matrix import Rows
 from stitching.metrics.base import ImageMetric
 from stitching.metrics.latent import latent_scores
-from stitching.metrics.resampling import Estimate, Scores, flatten
+from stitching.metrics.resampling import Facts, Scores, flatten
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import (
     FrozenModel,
+    decode,
     encode_split,
     fit_frozen_model,
-    in_batches,
     latent_rows,
     reconstruct_split,
 )
@@ -41,9 +40,6 @@ from stitching.pipeline.provenance import PeakMemory, of_data, of_options, of_we
 from stitching.pipeline.scoring import TestItems, geometry_scores, image_scores, valid_items
 from stitching.pipeline.validation import validation_r2
 
-Value = float | int | str | None
-Score = Estimate | Value
-
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
@@ -52,7 +48,7 @@ class Pictures:
     Attributes:
         original: The test images.
         own: The decoder's reconstructions of them from its own latents.
-        stitched: Its images from mapped latents.
+        stitched: The decoder's images of mapped latents.
     """
 
     original: Tensor
@@ -62,7 +58,7 @@ class Pictures:
 
 @dataclass
 class Result:
-    """What a cell found.
+    """Results of a cell.
 
     Attributes:
         metrics: Flat results and provenance, the same in every run with the same inputs; each
@@ -72,38 +68,38 @@ class Result:
         pictures: The images.
         fitted: The map.
         curves: Tables by name, one dict per row: `penalty_curve` where the map chose a penalty,
-            `rank_curve` where it was asked for.
+            `rank_curve` where ranks were set.
     """
 
-    metrics: dict[str, Value]
+    metrics: Facts
     draws: dict[str, NDArray[np.float32]]
-    resources: dict[str, Value]
+    resources: Facts
     pictures: Pictures
     fitted: Map
-    curves: dict[str, list[dict[str, Value]]]
+    curves: dict[str, list[Facts]]
 
 
 @dataclass
 class Cell:
-    """All that one cell needs.
+    """One cell of the grid.
 
     Attributes:
         encoder: The source model.
         decoder: The target model.
         data: The data set; `train` fits map and probes, `test` is measured on.
-        fitting: Fits the map; where encoder and decoder are one and the same it is the identity.
-        protocol: What is measured on what.
+        fitting: Fits the map; the identity where encoder and decoder are the same.
+        protocol: The measuring protocol.
         metrics: Image metrics by name.
-        probe_suite: What labels say of latents, or None to do without.
-        cache: Where latents and features are kept.
+        probe_suite: Probes of the data set's labels; None for none.
+        cache: Keeps latents and features.
         batch_size: Images per forward pass.
-        seed: Recorded.
+        seed: Recorded in results, and the seed of the validation split.
         via: A third model: the map through its space is scored beside the direct one. Or None.
         round_trip: Whether to fit the map back too, and score both ways.
         geometry: Whether to compare the two spaces themselves.
         rank_curve: Ranks, or "auto", at which the map, cut to that rank, is scored; or None.
-        validation: Share of the fit images that the kind of map is judged by, for a choice of
-            maps that test images have no part in; or None.
+        validation: Share of the fit images held out to compare kinds of maps without test
+            images; or None.
     """
 
     encoder: FrozenModel
@@ -173,10 +169,9 @@ class Cell:
             metrics["image/own_clipped"] = quantise(own)[1]
         with self._stage("probe"):
             if self.probe_suite is not None:
-                asked = ProbeInputs(
-                    train, target, mapped, partial(self._fit_images, fitted, source), items
-                )
-                metrics |= self.probe_suite.scores(asked)
+                map_fit_images = partial(self._fit_images, fitted, source)
+                inputs = ProbeInputs(train, target, mapped, map_fit_images, items)
+                metrics |= self.probe_suite.scores(inputs)
         with self._stage("geometry"):
             if self.geometry:
                 pair = [(space.frozen, space.test) for space in (source, target)]
@@ -199,16 +194,16 @@ class Cell:
                 curves["rank_curve"] = self._rank_curve(reduced, source, target, items)
 
         self.times["total"] = time.perf_counter() - started
-        resources: dict[str, Value] = {f"time/{k}_s": v for k, v in self.times.items()}
+        resources: Facts = {f"time/{k}_s": v for k, v in self.times.items()}
         resources |= memory.facts() | {"count/images_encoded": sum(n for _, n in encoded)}
         resources["count/reference_features"] = self.counts["reference_features"]
         for kind, number in sorted((self.cache.computed - computed).items()):
             resources[f"count/computed_{kind}"] = number
         values, draws = flatten(metrics)
-        found = {name: table for name, table in curves.items() if table}
+        tables = {name: table for name, table in curves.items() if table}
         original = items.of(self._test_pixels(test))
         pictures = Pictures(original, quantise(own)[0], quantise(stitched)[0])
-        return Result(values, draws, resources, pictures, fitted, found)
+        return Result(values, draws, resources, pictures, fitted, tables)
 
     def _test_images(self) -> ImageSet:
         test = self.data.split("test")
@@ -216,14 +211,15 @@ class Cell:
         return test if wanted is None else test.subset(wanted)
 
     def _test_pixels(self, test: ImageSet) -> Tensor:
-        """Return the test images as bytes; they are the same in all cells of a sweep."""
-        parts = {"images": test.fingerprint}
-        return self.cache.kept(
-            "shown", parts, lambda: {"pixels": quantise(test.images(slice(None)))[0]}
-        )["pixels"]
+        """Return the test images as bytes, kept in memory for other cells."""
+
+        def make() -> dict[str, Tensor]:
+            return {"pixels": quantise(test.images(slice(None)))[0]}
+
+        return self.cache.kept("shown", {"images": test.fingerprint}, make)["pixels"]
 
     def _encode(self, frozen: FrozenModel, test: ImageSet) -> tuple[Space, int]:
-        """Return a model's latents, and how many images were encoded for them."""
+        """Return a model's latents, and the number of images that were encoded."""
         train = self.data.split("train")
         latents: Rows
         finite = self.protocol.invalid == "fail"
@@ -237,12 +233,12 @@ class Cell:
 
     def _rank_curve(
         self, reduced: ReducedRank, source: Space, target: Space, items: TestItems
-    ) -> list[dict[str, Value]]:
+    ) -> list[Facts]:
         """Score every rank of the map on latents, and some of them on images."""
         true, latents = (space.test.to(self.fitting.place) for space in (target, source))
         errors = reduced.errors_by_rank(latents, true).tolist()
         spread = float((true.double() - true.double().mean(0)).square().mean())
-        rows: list[dict[str, Value]] = [
+        rows: list[Facts] = [
             {"rank": k, "latent/mse": e, "latent/r2": 1 - e / spread if spread > 0 else None}
             for k, e in enumerate(errors)
         ]
@@ -250,24 +246,21 @@ class Cell:
             stitched = self._decode(reduced.predict(latents, rank).cpu())
             bad = int((~finite_rows(stitched)).sum())
             if bad and self.protocol.invalid == "exclude":
-                rows[rank]["invalid/stitched"] = bad  # a rank's scores are of all items, or none
+                rows[rank]["invalid/stitched"] = bad  # a rank is scored on all items or not at all
                 continue
             scores, _ = flatten(self._image_scores(items, stitched))
             rows[rank] |= {k: v for k, v in scores.items() if isinstance(v, float)}
         return rows
 
     def _decode(self, latents: Tensor) -> Tensor:
-        model = self.decoder.model
-        batches = latents.split(images_per_call(self.batch_size, model.device))
-        what = f"{model.name} decodes mapped latents"
-        return in_batches(model.decode_unclamped, batches, len(latents), what)
+        return decode(self.decoder.model, latents, self.batch_size, "mapped")
 
     def _image_scores(self, items: TestItems, stitched: Tensor) -> Scores:
         return image_scores(
             self.metrics, items, stitched, self.cache, self.batch_size, self.counts
         )
 
-    def _provenance(self, fitted: Map, test: ImageSet) -> dict[str, Score]:
+    def _provenance(self, fitted: Map, test: ImageSet) -> Scores:
         train = self.data.split("train")
         summary = fitted.summary()
         top = ("map", "alpha", "n_train", "d_source", "d_target")
@@ -296,7 +289,7 @@ class Cell:
         self.times[name] = time.perf_counter() - started
 
 
-def _penalty_curve(fitted: Map) -> list[dict[str, Value]]:
+def _penalty_curve(fitted: Map) -> list[Facts]:
     curve = fitted.penalty_curve() if isinstance(fitted, Ridge) else None
     if curve is None:
         return []

@@ -1,30 +1,27 @@
-"""Latents and features of a split of images, computed once and kept by content.
+"""Latents and reconstructions of a split of images, computed once and cached by content.
 
 A key holds the pixels' fingerprint, the model's options and weight hash, the source of the code
-that computes, and what of the environment can change a result. Latents lie on disk in blocks of
-images, so that splits of several sizes share them and a stopped encoding goes on.
+that computes, and those parts of the environment that can change a result. Latents are stored in
+blocks of images, so that splits of several sizes share them and a stopped encoding goes on.
 """
 
 import functools
 import hashlib
-import inspect
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version as read_version
-from itertools import islice
 from math import prod
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stitching.compute import batching, progress, seeding
-from stitching.compute import images as images_module
+from stitching.compute import progress, seeding
 from stitching.compute.batching import images_per_call, in_fixed_batches
 from stitching.compute.rows import Rows
+from stitching.compute.source import code_version
 from stitching.data.base import ImageSet
 from stitching.data.drawn import DrawingModel, DrawnSet
 from stitching.models.base import GenerativeModel
@@ -33,9 +30,6 @@ from stitching.pipeline.finite import model_remedy, require_finite, where_finite
 from stitching.records.tensorfiles import Tensors
 from stitching.weights.loading import parameters_hash
 
-#: Packages whose classes are pinned by version, not by source.
-_LIBRARIES = ("torch", "diffusers", "builtins", "abc", "typing")
-
 #: Images whose latents share a file. It divides customary sizes of splits (300, 1000, 9000), so
 #: that a smaller split is made of the blocks of a larger one.
 BLOCK_IMAGES = 100
@@ -43,16 +37,16 @@ BLOCK_IMAGES = 100
 
 @dataclass(frozen=True)
 class FrozenModel:
-    """A model with all that identifies it.
+    """A frozen model with everything that identifies it.
 
     Attributes:
-        model: The frozen model.
+        model: The model.
         options: Its configuration, plain.
         dtype: Precision option it was built with.
         drawn_with: Seed of draws from the posterior, in place of its means, for a model that
             has one; None for the means.
         yaml_name: Name of its YAML; "" where it was built without one.
-        changed: The options in which it differs from that YAML.
+        changed: Options that differ from that YAML.
     """
 
     model: GenerativeModel
@@ -64,16 +58,16 @@ class FrozenModel:
 
     @property
     def model_name(self) -> str:
-        """Name of the model, whatever it is called in this run."""
+        """Name of the YAML, or of the model where there is none."""
         return self.yaml_name or self.model.name
 
     @property
     def draws(self) -> bool:
-        """Whether its latents are draws: only where there is a distribution to draw from."""
+        """Whether its latents are draws from a posterior."""
         return self.drawn_with is not None and self.model.has_posterior
 
     def identity(self, decoding: bool = False) -> dict[str, Any]:
-        """Return everything that determines its latents, or also its decoded images."""
+        """Return what determines its latents, or with `decoding` its decoded images too."""
         dropped = {"name"} if decoding else {"name", *self.model.decode_options}
         return {
             "options": {k: v for k, v in self.options.items() if k not in dropped},
@@ -81,87 +75,64 @@ class FrozenModel:
             "code": code_version(*{type(module) for module in self.model.modules()}),
             "dtype": self.dtype,
             **({"drawn_with": self.drawn_with} if self.draws else {}),
-            **_environment(self.model),
+            **_environment(self.model.device.type),
         }
-
-
-def code_version(*classes: type) -> str:
-    """Return SHA-256 (hex) of the source files that define classes and what they stand on.
-
-    The files are read once in a process.
-
-    Args:
-        classes: Of a model and of the modules inside it.
-    """
-    return _code_of(frozenset(classes))
-
-
-@functools.cache
-def _code_of(classes: frozenset[type]) -> str:
-    files = {inspect.getsourcefile(module) for module in (batching, images_module, seeding)}
-    for base in {base for cls in classes for base in cls.__mro__}:
-        if base.__module__.partition(".")[0] not in _LIBRARIES:
-            files.add(inspect.getsourcefile(base))
-    return _hash_of_files(files)
-
-
-@functools.cache
-def source_version(*modules: ModuleType) -> str:
-    """Return SHA-256 (hex) of the source files of modules; of a package, of all in it."""
-    files: set[str | None] = set()
-    for module in modules:
-        file = inspect.getsourcefile(module)
-        files.add(file)
-        if file and Path(file).name == "__init__.py":
-            files |= {str(path) for path in Path(file).parent.rglob("*.py")}
-    return _hash_of_files(files)
-
-
-def _hash_of_files(files: Iterable[str | None]) -> str:
-    digest = hashlib.sha256()
-    for content in sorted(Path(file).read_bytes() for file in files if file):
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
 
 
 _version = functools.cache(read_version)  # which parses a file each time
 
 
-def _environment(model: GenerativeModel) -> dict[str, Any]:
-    device = model.device.type
-    # TF32 changes float32 products on CUDA; elsewhere the switch has no effect.
-    tf32 = device == "cuda" and torch.backends.cuda.matmul.allow_tf32
+def _environment(device: str) -> dict[str, Any]:
     return {
         "device": device,
-        "tf32": tf32,
+        # TF32 changes float32 products on CUDA; elsewhere the switch has no effect.
+        "tf32": device == "cuda" and torch.backends.cuda.matmul.allow_tf32,
         "torch": torch.__version__,
         "diffusers": _version("diffusers"),
     }
 
 
 def in_batches(
-    function: Callable[[Tensor], Tensor], batches: Iterable[Tensor], total: int, what: str
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    batch_size: int,
+    device: torch.device,
+    what: str,
 ) -> Tensor:
-    """Apply a function to each batch and return the results as one tensor on the CPU.
+    """Apply a function to batches of rows and return the results as one tensor on the CPU.
 
     Args:
         function: Takes and returns tensors with one row per item.
-        batches: What to apply it to.
-        total: Number of items, for the progress bar.
-        what: Its text.
+        x: Shape (N, ...).
+        batch_size: Rows per call, at least; see `images_per_call`.
+        device: Device of the function.
+        what: Text of the progress bar.
     """
     results = []
-    with progress.bar(total, what, "image") as bar:
-        for batch in batches:
+    with progress.bar(len(x), what, "image") as bar:
+        for batch in x.split(images_per_call(batch_size, device)):
             results.append(function(batch).cpu())
             bar.update(len(batch))
     return torch.cat(results)
 
 
-def fit_frozen_model(frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int) -> None:
-    """Fit a model that needs it to a split, or restore what the cache holds of that fit.
+def decode(model: GenerativeModel, latents: Tensor, batch_size: int, which: str) -> Tensor:
+    """Return the images of latents, (N, 3, S, S), not clamped to [0, 1], on the CPU.
 
-    Only then is its identity known: call this before anything else that is done with the model.
+    Args:
+        model: The decoder.
+        latents: Shape (N, D).
+        batch_size: Images per forward pass.
+        which: Kind of latents, for the progress bar.
+    """
+    what = f"{model.name} decodes {which} latents"
+    return in_batches(model.decode_unclamped, latents, batch_size, model.device, what)
+
+
+def fit_frozen_model(frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int) -> None:
+    """Fit a model that needs it to a split, or restore the fit from the cache.
+
+    This sets its identity: call it before anything else is done with the model.
     """
     model = frozen.model
     if not model.needs_fit:
@@ -186,35 +157,35 @@ def fit_frozen_model(frozen: FrozenModel, images: ImageSet, cache: Cache, batch_
 def encode_split(
     frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int, finite: bool = True
 ) -> tuple[Tensor, int]:
-    """Return the latents of a split, and how many images had to be encoded for it.
+    """Return the latents of a split, and the number of images that were encoded.
 
-    Where the model itself drew the images, their latents are the ones it drew them from.
+    Latents of images drawn by the model itself are those it drew them from.
 
     Args:
         frozen: The model.
         images: The split.
-        cache: Where latents are kept.
+        cache: Keeps latents.
         batch_size: Images per forward pass.
         finite: Whether values that are not finite are an error; else the caller counts them.
 
     Returns:
         Latents (N, D) float32 on the CPU in the order of the split's ids, and from 0 to N: blocks
-        that are on disk, from a split of whatever size, are not encoded again.
+        on disk, from a split of any size, are not encoded again.
 
     Raises:
         ValueError: A latent is not finite; the message names the ids.
     """
-    model_parts, encoded = _model_parts(frozen, images), 0
+    encoded = 0
 
     def load() -> Tensors:
         nonlocal encoded
-        rows, encoded = _encode_blocks(frozen, images, model_parts, cache, batch_size, finite)
+        rows, encoded = _encode_blocks(frozen, images, cache, batch_size, finite)
         return {"latents": rows[:]}
 
-    # The whole is what later cells ask for again; its blocks would only hold it twice.
-    parts = {"images": images.fingerprint, **model_parts}
+    # Later cells use the whole again; its blocks in memory too would hold it twice.
+    parts = {"images": images.fingerprint, **_model_parts(frozen, images)}
     latents = cache.kept("latents", parts, load)["latents"]
-    if finite:  # kept by a caller who counts
+    if finite:  # a caller that counts may have stored them
         require_finite(latents, images.ids, *_blame(frozen, images))
     return latents, encoded
 
@@ -222,25 +193,18 @@ def encode_split(
 def latent_rows(
     frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int, finite: bool = True
 ) -> tuple[Rows, int]:
-    """Return the latents of a split as rows read from disk, and how many images were encoded.
+    """Return the latents of a split as rows read from disk, and the number of encoded images.
 
-    Arguments as those of `encode_split`, but never holds more than a few blocks in memory.
-
-    Returns:
-        Latents of shape (N, D), float32, in the order of the split's ids, and from 0 to N.
-
-    Raises:
-        ValueError: A latent is not finite; the message names the ids.
+    Same as `encode_split`, with at most a few blocks in memory.
     """
-    model_parts = _model_parts(frozen, images)
-    latents, encoded = _encode_blocks(frozen, images, model_parts, cache, batch_size, finite)
-    if finite:  # kept by a caller who counts
+    latents, encoded = _encode_blocks(frozen, images, cache, batch_size, finite)
+    if finite:  # a caller that counts may have stored them
         require_finite(latents, images.ids, *_blame(frozen, images))
     return latents, encoded
 
 
 def _blame(frozen: FrozenModel, images: ImageSet) -> tuple[str, str]:
-    """Return what has come out where latents are not finite, and what may help."""
+    """Return subject and remedy of the message on latents that are not finite."""
     name = frozen.model.name
     if drew(frozen.model, images):
         return f"model {name} drew images from latents", "look at its weights"
@@ -248,62 +212,76 @@ def _blame(frozen: FrozenModel, images: ImageSet) -> tuple[str, str]:
 
 
 def _model_parts(frozen: FrozenModel, images: ImageSet) -> dict[str, Any]:
-    """Return what of a key for latents does not depend on which images they are of."""
+    """Return the parts of a key for latents that do not depend on the images."""
     known = {"known": True} if drew(frozen.model, images) else {}
     return {"model": frozen.identity(), **known}
 
 
 def _encode_blocks(
-    frozen: FrozenModel,
-    images: ImageSet,
-    model_parts: dict[str, Any],
-    cache: Cache,
-    batch_size: int,
-    finite: bool = True,
+    frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int, finite: bool
 ) -> tuple[Rows, int]:
     """Encode the blocks of a split that are not on disk; return all, and the number of images."""
-    model, known, encoded = frozen.model, "known" in model_parts, 0
-    width = prod(model.latent_shape)
-    blocks = [
-        slice(start, min(start + BLOCK_IMAGES, len(images)))
-        for start in range(0, len(images), BLOCK_IMAGES)
-    ]
+    model, known, encoded = frozen.model, drew(frozen.model, images), 0
+    model_parts, width = _model_parts(frozen, images), prod(model.latent_shape)
+    starts = range(0, len(images), BLOCK_IMAGES)
+    blocks = [range(start, min(start + BLOCK_IMAGES, len(images))) for start in starts]
     entries = [
         cache.entry(
             "latents",
-            {"images": images.fingerprint_of(block), **model_parts},
-            shapes={"latents": (block.stop - block.start, width)},
+            {"images": images.fingerprint_of(slice(block.start, block.stop)), **model_parts},
+            shapes={"latents": (len(block), width)},
         )
         for block in blocks
     ]
-    total = sum(
-        block.stop - block.start
-        for block, entry in zip(blocks, entries, strict=True)
-        if not entry.exists()
-    )
+    missing = [len(b) for b, entry in zip(blocks, entries, strict=True) if not entry.exists()]
     size = images_per_call(batch_size, model.device)
     function = _known_latents(model, images) if known else _encoder(frozen, images, size)
 
-    def counted(places: Sequence[int]) -> Tensor:
+    def encode(places: Sequence[int]) -> Tensor:
         nonlocal encoded
-        z = function(places)
+        z = function(places).cpu()
         encoded += 0 if known else len(places)
         bar.update(len(places))
         return z
 
-    def compute(claimed: Iterator[int]) -> Iterator[Tensors]:
-        for block, z in _in_stream(counted, (blocks[i] for i in claimed), size):
+    def compute(reserved: Iterator[int]) -> Iterator[Tensors]:
+        for block, z in _in_passes(encode, (blocks[i] for i in reserved), size):
             if finite:
                 what, remedy = _blame(frozen, images)
                 if len(blocks) > 1:
                     what = f"{what}, of which {block.start} to {block.stop - 1} were looked at,"
-                require_finite(z, images.ids[block], what, remedy)
+                require_finite(z, images.ids[block.start : block.stop], what, remedy)
             yield {"latents": z}
 
     text = f"{model.name} encodes {images.split}"
-    with progress.bar(0 if known else total, text, "image") as bar:
+    with progress.bar(0 if known else sum(missing), text, "image") as bar:
         cache.fill(entries, compute)
     return Rows([entry.path for entry in entries]), encoded
+
+
+def _in_passes(
+    function: Callable[[Sequence[int]], Tensor], blocks: Iterator[range], size: int
+) -> Iterator[tuple[range, Tensor]]:
+    """Yield blocks with the rows of their places, computed `size` at a time across borders.
+
+    A pass of a block by itself would be filled in part: 100 images are 7 passes of 16, so 300
+    images on two threads take 12 rounds of passes in place of 10. Blocks are taken, and so
+    reserved, when a pass needs their places.
+    """
+    taken: deque[range] = deque()
+    waiting: list[int] = []
+    rows = torch.empty(0)
+    while True:
+        while len(waiting) < size and (block := next(blocks, None)) is not None:
+            taken.append(block)
+            waiting += block
+        if not waiting:
+            return
+        found, waiting = function(waiting[:size]), waiting[size:]
+        rows = torch.cat([rows, found]) if len(rows) else found
+        while taken and len(rows) >= len(taken[0]):
+            yield taken[0], rows[: len(taken[0])]
+            rows = rows[len(taken.popleft()) :]
 
 
 def _encoder(
@@ -327,15 +305,15 @@ def _encoder(
                 return model.encode(x[chosen])
             return model.encode(x[chosen], noise[chosen])
 
-        # What is last in a batch depends on which blocks were there before, so that batch is
-        # filled up: all passes have one size, as they have on the CPU by themselves.
+        # The last images of a batch depend on which blocks were there before, so that batch is
+        # filled up: all passes have one size, as they always have on the CPU.
         return in_fixed_batches(rows, torch.arange(len(x)), size)
 
     return encode
 
 
 def _number(item: str) -> int:
-    """A number below 2^64 for an id, the seed of its own noise."""
+    """Return a number below 2^64 for an id, the seed of its noise."""
     return int.from_bytes(hashlib.sha256(item.encode("utf-8", "surrogateescape")).digest()[:8])
 
 
@@ -347,32 +325,8 @@ def _known_latents(model: GenerativeModel, images: ImageSet) -> Callable[[Sequen
     return lambda places: model.known_latents(seed, [indices[i] for i in places])
 
 
-def _in_stream(
-    function: Callable[[Sequence[int]], Tensor], blocks: Iterable[slice], size: int
-) -> Iterator[tuple[slice, Tensor]]:
-    """Yield blocks with the rows of their places, computed `size` at a time across their borders.
-
-    A block is taken when its first place is needed, and yielded when its last one is computed.
-    """
-    taken: deque[slice] = deque()
-
-    def places() -> Iterator[int]:
-        for block in blocks:
-            taken.append(block)
-            yield from range(block.start, block.stop)
-
-    remaining = places()
-    rows: Tensor | None = None
-    while batch := list(islice(remaining, size)):
-        z = function(batch).cpu()
-        rows = z if rows is None else torch.cat([rows, z])
-        while taken and len(rows) >= (length := taken[0].stop - taken[0].start):
-            yield taken.popleft(), rows[:length]
-            rows = rows[length:]
-
-
 def drew(model: GenerativeModel, images: ImageSet) -> bool:
-    """Return whether a model itself drew the images, so that it knows their latents."""
+    """Return whether a model itself drew the images, so that their latents are known."""
     return (
         isinstance(images, DrawnSet)
         and isinstance(model, DrawingModel)
@@ -385,17 +339,12 @@ def reconstruct_split(
 ) -> Tensor:
     """Return the model's own reconstructions of a split, (N, 3, S, S) float32.
 
-    They are not clamped to [0, 1], and the caller looks for values that are not finite, which
-    those of latents that are not finite all are.
+    They are not clamped to [0, 1], and not finite where latents are not; the caller checks.
     """
 
-    def decode(rows: Tensor) -> Tensor:
-        what = f"{frozen.model.name} decodes its own latents"
-        batches = rows.split(images_per_call(batch_size, frozen.model.device))
-        return in_batches(frozen.model.decode_unclamped, batches, len(rows), what)
-
     def compute() -> dict[str, Tensor]:
-        return {"images": where_finite(decode, latents, f"{frozen.model.name}'s latents")}
+        own = partial(decode, frozen.model, batch_size=batch_size, which="its own")
+        return {"images": where_finite(own, latents, f"{frozen.model.name}'s latents")}
 
     parts = {"images": images.fingerprint, "model": frozen.identity(decoding=True)}
     return cache.tensors("unclamped", parts, compute)["images"]

@@ -1,4 +1,4 @@
-"""Values that are not finite: which items have some, and the one message that says so."""
+"""Items with values that are not finite: finding them, leaving them out, and the message."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from stitching.maps.matrix import Rows
 
-#: Rows that are read at a time where they are not in memory.
+#: Rows read at a time where they are not in memory.
 _BLOCK = 100
 
 #: Ids that a message names.
@@ -15,11 +15,7 @@ _SHOWN = 10
 
 
 def finite_rows(values: Rows) -> Tensor:
-    """Return which rows are finite throughout, (N,) bool.
-
-    Args:
-        values: Shape (N, ...); a matrix that is read by slices is read once.
-    """
+    """Return which rows of (N, ...) have finite values only, (N,) bool."""
     n = values.shape[0]
     whole = isinstance(values, Tensor)
     found, step = torch.ones(n, dtype=torch.bool), n if whole else _BLOCK
@@ -31,12 +27,12 @@ def finite_rows(values: Rows) -> Tensor:
 
 
 def where_finite(function: Callable[[Tensor], Tensor], rows: Tensor, what: str) -> Tensor:
-    """Apply a function to the finite rows; what belongs to others is NaN in the result.
+    """Apply a function to the finite rows; rows of the result that belong to others are NaN.
 
     Args:
         function: Takes and returns tensors with one row per item.
         rows: Shape (N, ...).
-        what: What the rows are, for the message.
+        what: Name of the rows, for the message.
 
     Raises:
         ValueError: No row is finite.
@@ -56,11 +52,10 @@ def where_finite(function: Callable[[Tensor], Tensor], rows: Tensor, what: str) 
 
 
 def model_remedy(dtype: str) -> str:
-    """Return what may help where a model that runs in this dtype makes such values."""
+    """Return the remedy for a model that returns such values in this dtype."""
     weights = "look at the model's weights and the value_range it expects"
-    return (
-        weights if dtype == "float32" else f"try dtype=float32 in place of {dtype}, or {weights}"
-    )
+    precise = dtype == "float32"
+    return weights if precise else f"try dtype=float32 in place of {dtype}, or {weights}"
 
 
 def require_finite(values: Rows, ids: Sequence[str], what: str, remedy: str) -> None:
@@ -69,8 +64,8 @@ def require_finite(values: Rows, ids: Sequence[str], what: str, remedy: str) -> 
     Args:
         values: Shape (N, ...).
         ids: Of the items.
-        what: What came out, for the message.
-        remedy: What may help against it, for the message.
+        what: Subject of the message.
+        remedy: Next step, for the message.
 
     Raises:
         ValueError: Some are not; the message counts them, and names up to ten.

@@ -4,6 +4,7 @@ import copy
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -18,12 +19,11 @@ from stitching.maps import (
     PenaltyEdgeWarning,
     ReducedRank,
     Ridge,
-    SpectralMap,
     factorise,
 )
 from stitching.maps.matrix import Rows
 from stitching.metrics.latent import latent_scores
-from stitching.metrics.resampling import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Resamples, Scores
 from stitching.pipeline.cache import Cache, content_key
 from stitching.pipeline.encoding import FrozenModel
 from stitching.pipeline.finite import finite_rows
@@ -38,7 +38,7 @@ class Space:
         fingerprint: Of the images behind `train`.
         train: Latents that maps are fitted on, shape (N, D); read from disk where `map.chunk` is
             set.
-        test: Latents that maps are tried on, shape (n, D).
+        test: Latents that maps are applied to, shape (n, D).
     """
 
     frozen: FrozenModel
@@ -49,7 +49,7 @@ class Space:
 
 @dataclass(frozen=True, eq=False)
 class PickedRows:
-    """Some rows of a matrix that is read by slices, in their order.
+    """Some rows of a matrix that is read by slices.
 
     Attributes:
         rows: The matrix.
@@ -71,7 +71,7 @@ class PickedRows:
 
     @property
     def device(self) -> torch.device:
-        """Where slices are handed out."""
+        """Device of slices."""
         return self.rows.device
 
     def __getitem__(self, rows: slice, /) -> Tensor:
@@ -86,17 +86,17 @@ class PickedRows:
 def exclude_invalid(
     images: ImageSet, spaces: Sequence[Space]
 ) -> tuple[ImageSet, list[Space], dict[str, int]]:
-    """Leave out the fit images that some model has no finite latents of.
+    """Leave out fit images whose latents are not finite in some space.
 
-    What remains is as if the others had never been there: their fingerprint is that of the
-    remaining images, so cached factorisations and probes are those of such a data set too.
+    The fingerprint becomes that of the remaining images, so cached factorisations and probes are
+    those of a data set without the others.
 
     Args:
         images: The fit images.
         spaces: Of encoder, decoder, and a third model where there is one.
 
     Returns:
-        The remaining images, their spaces, and how many were left out: `n_invalid_fit`, and by
+        The remaining images, their spaces, and the number left out: `n_invalid_fit`, and by
         space `invalid/fit_source`, `invalid/fit_target`, `invalid/fit_via_0`.
 
     Raises:
@@ -119,26 +119,24 @@ def exclude_invalid(
             f"map needs 2 ({found}): look at the weights, value_range and dtype of these models"
         )
     images = images.pick(places.tolist())
-    remaining = [
-        replace(
-            space,
-            fingerprint=images.fingerprint,
-            train=space.train[kept]
-            if isinstance(space.train, Tensor)
-            else PickedRows(space.train, places),
-        )
+
+    def remaining(rows: Rows) -> Rows:
+        return rows[kept] if isinstance(rows, Tensor) else PickedRows(rows, places)
+
+    spaces = [
+        replace(space, fingerprint=images.fingerprint, train=remaining(space.train))
         for space in spaces
     ]
-    return images, remaining, counts
+    return images, spaces, counts
 
 
 class Factorisations:
     """Factorisations of training latents: the last few in memory, all of them on disk.
 
     Args:
-        cache: Where they are kept.
-        keep: How many stay in memory, with all that their targets share: an encoder and a
-            decoder. At 9,000 images and 12,288 values each takes 1.4 GB.
+        cache: Keeps them on disk.
+        keep: Number kept in memory, with what their targets share: encoder and decoder. At
+            9,000 images and 12,288 values each takes 1.4 GB.
     """
 
     def __init__(self, cache: Cache, keep: int = 2) -> None:
@@ -176,9 +174,9 @@ class Fitting:
     Attributes:
         template: The map, unfitted; every fit is made on a copy.
         factorisations: Shared by all fits.
-        device: Where fits are computed, unless latents are streamed; see `place`.
-        by_hand: Takes the names of the YAMLs of source and target, and returns the ridge penalty
-            to use in place of the template's; None to use the template as it is.
+        device: Device of fits, unless latents are streamed; see `place`.
+        by_hand: Returns the ridge penalty for the names of the YAMLs of source and target, in
+            place of the template's; None to use the template.
     """
 
     template: Map
@@ -194,19 +192,11 @@ class Fitting:
 
     @property
     def place(self) -> torch.device:
-        """Where maps are fitted and applied: streamed latents are read to the CPU."""
+        """Device of maps: the CPU for streamed latents."""
         return torch.device("cpu") if self.chunk is not None else self.device
 
-    def factorise(self, space: Space) -> Factorisation:
-        """Return the factorisation of a space's training latents."""
-        return self.factorisations.of(space, self.chunk, self.place)
-
     def fit(self, source: Space, target: Space) -> Map:
-        """Fit the map from one space to another.
-
-        Within one space, however it is decoded, there is nothing to bridge and nothing to fit:
-        the map is the identity.
-        """
+        """Return the map from one space to another, the identity within one space."""
         if source.frozen.identity() == target.frozen.identity():
             return Identity().fit(_on(source.train, self.place), _on(target.train, self.place))
         fitted = copy.deepcopy(self.template)
@@ -218,16 +208,12 @@ class Fitting:
         factorises, basis = fitted.uses_factorisation, None
         with progress.bar(1 + factorises, f"factorises {names[0]}", "step", even=False) as steps:
             if factorises:
-                basis = self.factorise(source)
+                basis = self.factorisations.of(source, self.chunk, self.place)
                 steps.update()
             steps.say(f"fits {fitted.name} from {' to '.join(names)}")
-            latents = [_on(space.train, self.place) for space in (source, target)]
-            if isinstance(fitted, SpectralMap):
-                fitted = fitted.fit(latents[0], latents[1], basis)
-            else:
-                assert isinstance(latents[0], Tensor)  # only a spectral map is streamed
-                assert isinstance(latents[1], Tensor)
-                fitted = fitted.fit(latents[0], latents[1], basis)
+            # Only a spectral map is streamed, and takes other rows than tensors.
+            rows = [cast(Tensor, _on(space.train, self.place)) for space in (source, target)]
+            fitted = fitted.fit(rows[0], rows[1], basis)
             steps.update()
         return fitted
 
@@ -238,20 +224,20 @@ class Fitting:
     def both_directions(
         self, source: Space, target: Space, mapped: Tensor, resamples: Resamples
     ) -> Scores:
-        """Score the map back from the target, and the way there and back.
+        """Score the map back from the target, and the round trip.
 
         ``latent/reverse_*`` compare latents mapped from the target with the source's own;
         ``latent/round_trip_*`` compare the source's latents, mapped to the target and back, with
         themselves; ``map/reverse_*`` are facts of the map back.
 
         Args:
-            source: Of the map there.
-            target: Likewise.
-            mapped: What the map there made of the source's test latents.
+            source: Source of the forward map.
+            target: Its target.
+            mapped: The source's test latents mapped to the target.
             resamples: Of the test items.
         """
         back = self._fit_quietly(target, source)
-        scores: dict[str, Estimate | float | int | str | None] = {}
+        scores: Scores = {}
         for name, latents in (("reverse", target.test), ("round_trip", mapped)):
             scores |= _named(name, source.test, self.apply(back, latents), resamples)
         facts = back.summary()
@@ -260,9 +246,9 @@ class Fitting:
         return scores
 
     def through(self, source: Space, via: Space, target: Space, resamples: Resamples) -> Scores:
-        """Score, as ``latent/via_*``, the composition of a map to a third space and one from it.
+        """Score the composition of a map to a third space and one from it, ``latent/via_*``.
 
-        Next to ``latent/r2`` of the direct map this tells what the detour loses.
+        The difference to ``latent/r2`` of the direct map is the loss of the detour.
         """
         there = self.apply(self._fit_quietly(source, via), source.test)
         arrived = self.apply(self._fit_quietly(via, target), there)
@@ -274,7 +260,7 @@ class Fitting:
         }
 
     def _fit_quietly(self, source: Space, target: Space) -> Map:
-        # What would be warned of here is warned of in the cell of this pair; facts say it too.
+        # The cell of this pair warns of these; they are among the facts too.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InterpolationWarning)
             warnings.simplefilter("ignore", PenaltyEdgeWarning)
@@ -286,8 +272,8 @@ def ranks_of(reduced: ReducedRank, wanted: str | list[int]) -> list[int]:
 
     Args:
         reduced: The fitted map.
-        wanted: Ranks, of which those beyond the map's count as its full rank; or "auto": powers
-            of two, the rank that holds 90 % of the map's variance, and the full rank.
+        wanted: Ranks, cut to the map's full rank; or "auto": powers of two, the rank that holds
+            90 % of the map's variance, and the full rank.
     """
     top = reduced.max_rank
     if isinstance(wanted, str):

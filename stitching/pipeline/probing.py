@@ -1,9 +1,8 @@
-"""What labels say of latents: probes, fitted once per model, asked of own and mapped latents."""
+"""Scores of linear probes on own and mapped latents; probes are fitted once per model."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,13 @@ from torch import Tensor
 
 from stitching import maps, probes
 from stitching.compute import progress
+from stitching.compute.source import source_version
 from stitching.data.base import ImageSet, ids_hash
-from stitching.metrics.consistency import (
-    AttributePredictions,
-    ClassPredictions,
-    FactorPredictions,
-    class_scores,
-    factor_scores,
-    probe_scores,
-)
+from stitching.metrics.attributes import AttributePredictions, probe_scores
+from stitching.metrics.classes import ClassPredictions, class_scores
+from stitching.metrics.factors import FactorPredictions, factor_scores
 from stitching.metrics.resampling import Resamples, Scores
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import source_version
 from stitching.pipeline.fitting import Space
 from stitching.pipeline.protocol import Protocol
 from stitching.pipeline.scoring import TestItems
@@ -40,13 +34,13 @@ from stitching.probes import (
 )
 from stitching.records.tensorfiles import Tensors
 
-#: Fitted to true labels, and to labels without meaning.
+#: A probe of true labels, and one of labels without meaning.
 Pair = tuple[FittedProbe, FittedProbe | None]
 
 
 @dataclass(frozen=True, eq=False)
 class ProbeInputs:
-    """The latents that probe_suite are asked about, and those they are fitted on.
+    """Latents that probes are fitted to, and those they predict from.
 
     Attributes:
         train: The fit images.
@@ -61,6 +55,7 @@ class ProbeInputs:
     mapped: Tensor
     map_fit_images: Callable[[], Tensor]
     test: TestItems
+    _coordinates: dict[tuple[bool, int], Coordinates] = field(default_factory=dict)
 
     def kept(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Return the labels of the kept test items."""
@@ -68,18 +63,11 @@ class ProbeInputs:
         return kept
 
     def coordinates_for(self, kind: Probes) -> Coordinates:
-        """Return the decoder's latents of the fit images as probes see them.
-
-        Kinds of probes that see them alike share the work.
-        """
+        """Return the coordinates of the fit images' latents; kinds with equal settings share."""
         key = kind.standardise, kind.max_items
-        if key not in self._seen:
-            self._seen[key] = kind.coordinates(self.target.train)
-        return self._seen[key]
-
-    @cached_property
-    def _seen(self) -> dict[tuple[bool, int], Coordinates]:
-        return {}
+        if key not in self._coordinates:
+            self._coordinates[key] = kind.coordinates(self.target.train)
+        return self._coordinates[key]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +78,8 @@ class ProbeSuite:
         attributes: Of binary attributes.
         classes: Of class labels.
         factors: Of continuous factors.
-        protocol: Says which images fit probes of attributes, and which ones these are asked about.
-        cache: Where fitted probes are kept.
+        protocol: Sets the images that probes of attributes are fitted to and predict from.
+        cache: Keeps fitted probes.
         seed: Of control labels and of balanced splits.
     """
 
@@ -108,14 +96,14 @@ class ProbeSuite:
         return self.attributes.kind
 
     def scores(self, inputs: ProbeInputs) -> Scores:
-        """Score own and mapped latents by every label that the data set has.
+        """Score own and mapped latents by every label of the data set.
 
         Returns:
             Keys `probe/...` where it has binary attributes, `class/...` where it has classes,
             `factor/...` where it has continuous factors.
         """
         train = inputs.train
-        scores: dict[str, Any] = {"probe/selection": self.attributes.selection(train.attributes)}
+        scores: Scores = {"probe/selection": self.attributes.selection(train.attributes)}
         if self.protocol.probe_ids == "held_out":
             scores |= self._attribute_scores(inputs)
         else:
@@ -127,26 +115,18 @@ class ProbeSuite:
         return scores
 
     def _attribute_scores(self, inputs: ProbeInputs) -> Scores:
-        """Probes fitted on the fit images, asked about test images."""
+        """Fit probes to the fit images, predict from test images."""
         usable, missing = self.attributes.usable(inputs.train.attributes)
         fitted = self._fitted(self.attributes, inputs, usable)
-        own, mapped = inputs.target.test, inputs.mapped
-        found = inputs.test.images.attributes
-        predictions = [
-            self._predictions(
-                name,
-                inputs.kept(found[name]),
-                fitted[name],
-                own,
-                mapped,
-                inputs.test.resamples,
-            )
-            for name in _counted(usable, "asks probes of attributes")
-        ]
-        return {**probe_scores(predictions, missing), **_facts("probe", fitted)}
+        own, mapped, resamples = inputs.target.test, inputs.mapped, inputs.test.resamples
+        predictions = []
+        for name in _counted(usable, "predicts attributes"):
+            truth = inputs.kept(inputs.test.images.attributes[name])
+            predictions.append(self._attribute(name, truth, fitted[name], own, mapped, resamples))
+        return probe_scores(predictions, missing) | _facts("probe", fitted)
 
     def _overlapping_scores(self, inputs: ProbeInputs) -> Scores:
-        """Probes fitted and asked as the paper did: on fit and test images together."""
+        """Fit probes to and predict from fit and test images together, as in the paper."""
         labels = {
             name: np.concatenate([values, inputs.kept(inputs.test.images.attributes[name])[:-1]])
             for name, values in inputs.train.attributes.items()
@@ -157,7 +137,7 @@ class ProbeSuite:
         predictions: list[AttributePredictions] = []
         fitted: dict[str, Pair] = {}
         test_ids = ids_hash(inputs.kept(np.array(inputs.test.images.ids)).tolist())
-        for name in _counted(usable, "fits and asks probes of attributes"):
+        for name in _counted(usable, "fits and predicts attributes"):
             values = usable[name]
             fit, test = balanced_split(values, self.seed, name)
             part = {name: values[fit]}
@@ -170,18 +150,13 @@ class ProbeSuite:
             # Items of their own, so resamples of their own, the same ones in every cell.
             resamples = Resamples(len(test), self.protocol.n_bootstrap, self.protocol.n_halves)
             predictions.append(
-                self._predictions(
-                    name,
-                    values[test],
-                    fitted[name],
-                    own[test],
-                    mapped[test],
-                    resamples,
+                self._attribute(
+                    name, values[test], fitted[name], own[test], mapped[test], resamples
                 )
             )
-        return {**probe_scores(predictions, missing), **_facts("probe", fitted)}
+        return probe_scores(predictions, missing) | _facts("probe", fitted)
 
-    def _predictions(
+    def _attribute(
         self,
         name: str,
         truth: NDArray[np.bool_],
@@ -190,30 +165,13 @@ class ProbeSuite:
         mapped: Tensor,
         resamples: Resamples,
     ) -> AttributePredictions:
-        probe, control = fitted
+        facts = fitted[0].facts
         return AttributePredictions(
-            name,
-            truth,
-            probe.scores(own),
-            probe.scores(mapped),
-            int(probe.facts["n_yes"]),
-            int(probe.facts["n_no"]),
-            *self._control_predictions(name, truth, control, own, mapped),
+            **self._predicted(name, truth, fitted, own, mapped),
+            n_yes_train=int(facts["n_yes"]),
+            n_no_train=int(facts["n_no"]),
             resamples=resamples,
         )
-
-    def _control_predictions(
-        self,
-        name: str,
-        truth: NDArray[Any],
-        control: FittedProbe | None,
-        own: Tensor,
-        mapped: Tensor,
-    ) -> tuple[Any, Any, Any]:
-        if control is None:
-            return None, None, None
-        meaningless = control_labels(truth, f"{name}/test", self.seed)
-        return meaningless, control.scores(own), control.scores(mapped)
 
     def _class_scores(self, inputs: ProbeInputs) -> Scores:
         found, tested = inputs.train.classes, inputs.test.images.classes
@@ -221,46 +179,52 @@ class ProbeSuite:
         fitted = self._fitted(self.classes, inputs, usable)
         own, mapped = inputs.target.test, inputs.mapped
         predictions = []
-        for name in _counted(usable, "asks probes of classes"):
-            values = usable[name]
+        for name in _counted(usable, "predicts classes"):
             names, truth = found[name].names, inputs.kept(tested[name].values)
-            probe, control = fitted[name]
             n = len(names)
-            meaningless, *controls = self._control_predictions(name, truth, control, own, mapped)
-            control_own, control_mapped = (
-                None if control is None else _columns(control, scores, n) for scores in controls
-            )
             predictions.append(
                 ClassPredictions(
-                    name,
-                    names,
-                    truth,
-                    _columns(probe, probe.scores(own), n),
-                    _columns(probe, probe.scores(mapped), n),
-                    np.bincount(values, minlength=n).tolist(),
-                    meaningless,
-                    control_own,
-                    control_mapped,
-                    inputs.test.resamples,
+                    **self._predicted(name, truth, fitted[name], own, mapped, n),
+                    names=names,
+                    n_train=np.bincount(usable[name], minlength=n).tolist(),
+                    resamples=inputs.test.resamples,
                 )
             )
-        return {**class_scores(predictions, missing), **_facts("class", fitted)}
+        return class_scores(predictions, missing) | _facts("class", fitted)
 
     def _factor_scores(self, inputs: ProbeInputs) -> Scores:
         usable, missing = self.factors.usable(inputs.train.factors)
         fitted = self._fitted(self.factors, inputs, usable)
-        tested = inputs.test.images.factors
-        predictions = [
-            FactorPredictions(
-                name,
-                inputs.kept(tested[name]),
-                fitted[name][0].scores(inputs.target.test),
-                fitted[name][0].scores(inputs.mapped),
-                inputs.test.resamples,
-            )
-            for name in _counted(usable, "asks probes of factors")
-        ]
-        return {**factor_scores(predictions, missing), **_facts("factor", fitted)}
+        own, mapped, resamples = inputs.target.test, inputs.mapped, inputs.test.resamples
+        predictions = []
+        for name in _counted(usable, "predicts factors"):
+            truth = inputs.kept(inputs.test.images.factors[name])
+            arguments = self._predicted(name, truth, fitted[name], own, mapped)
+            predictions.append(FactorPredictions(**arguments, resamples=resamples))
+        return factor_scores(predictions, missing) | _facts("factor", fitted)
+
+    def _predicted(
+        self,
+        name: str,
+        truth: NDArray[Any],
+        fitted: Pair,
+        own: Tensor,
+        mapped: Tensor,
+        n_classes: int = 0,
+    ) -> dict[str, Any]:
+        """Return the arguments that predictions of all kinds of label share."""
+
+        def scores(probe: FittedProbe) -> list[NDArray[np.float64]]:
+            found = [probe.scores(latents) for latents in (own, mapped)]
+            return [_columns(probe, x, n_classes) for x in found] if n_classes else found
+
+        probe, control = fitted
+        own_scores, mapped_scores = scores(probe)
+        found = {"name": name, "truth": truth, "own": own_scores, "mapped": mapped_scores}
+        if control is not None:
+            labels = control_labels(truth, f"{name}/test", self.seed)
+            found["control"] = (labels, *scores(control))
+        return found
 
     def _fitted(
         self,
@@ -273,11 +237,11 @@ class ProbeSuite:
         """Return the probe of each label, fitted once per model and label.
 
         Args:
-            kind: What to fit.
-            inputs: Names the model, and the fit images.
+            kind: Kind of probe.
+            inputs: Model and fit images.
             labels: By name.
-            latents: What to fit on, if not the latents of the fit images.
-            rows: What tells these latents apart.
+            latents: Latents to fit to; None for those of the fit images.
+            rows: What identifies these latents.
         """
         names = list(labels)
         model, code = inputs.target.frozen.identity(), source_version(probes, maps)
@@ -298,17 +262,16 @@ class ProbeSuite:
             for name in names
         ]
 
-        def compute(claimed: Iterator[int]) -> Iterator[Tensors]:
-            # All of them at once: they share the points that they are fitted on.
-            mine = {names[i]: labels[names[i]] for i in claimed}
+        def compute(reserved: Iterator[int]) -> Iterator[Tensors]:
+            # All of them at once: they share the points that they are fitted to.
+            mine = {names[i]: labels[names[i]] for i in reserved}
             if not mine:
                 return
-            # Nothing is learned from a probe of shuffled factors that R2 does not say.
+            # A probe of shuffled factors adds nothing to R2.
             plain = kind is self.factors
             text = f"{kind.kind} probes of {inputs.target.frozen.model.name}"
-            with progress.bar(
-                len(mine) * (1 if plain else 2), f"fits {text}", "probe", even=False
-            ) as bar:
+            total = len(mine) * (1 if plain else 2)
+            with progress.bar(total, f"fits {text}", "probe", even=False) as bar:
                 seen = (
                     inputs.coordinates_for(kind) if latents is None else kind.coordinates(latents)
                 )
@@ -333,7 +296,7 @@ class ProbeSuite:
 
 
 def _counted(labels: Mapping[str, Any], text: str) -> Iterator[str]:
-    """Yield the names of labels, and show how many have been dealt with."""
+    """Yield the names of labels, and show how many are done."""
     with progress.bar(len(labels), text, "label") as bar:
         for name in labels:
             yield name
@@ -341,20 +304,16 @@ def _counted(labels: Mapping[str, Any], text: str) -> Iterator[str]:
 
 
 def _pair(tensors: Tensors) -> Pair:
-    parts = {
-        which: {
-            key.partition(".")[2]: value
-            for key, value in tensors.items()
-            if key.startswith(f"{which}.")
-        }
-        for which in ("true", "control")
-    }
+    parts: dict[str, Tensors] = {"true": {}, "control": {}}
+    for name, tensor in tensors.items():
+        which, _, key = name.partition(".")
+        parts[which][key] = tensor
     control = FittedProbe.from_tensors(parts["control"]) if parts["control"] else None
     return FittedProbe.from_tensors(parts["true"]), control
 
 
 def _columns(probe: FittedProbe, scores: NDArray[np.float64], n: int) -> NDArray[np.float64]:
-    """Scores with a column for each of n classes, those that no fit image has lowest."""
+    """Return scores with a column per class; classes without fit images get the lowest."""
     if len(probe.classes) == n:
         return scores
     columns = np.repeat(scores.min(1, keepdims=True) - 1, n, axis=1)
@@ -363,7 +322,7 @@ def _columns(probe: FittedProbe, scores: NDArray[np.float64], n: int) -> NDArray
 
 
 def _facts(kind: str, fitted: Mapping[str, Pair]) -> Scores:
-    """What is known of the fits, as `KIND/FACT/NAME`."""
+    """Return facts of the fits, `KIND/FACT/NAME`."""
     return {
         f"{kind}/{fact}/{name}": value
         for name, (probe, _) in fitted.items()

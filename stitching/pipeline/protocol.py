@@ -1,8 +1,7 @@
-"""What is measured on what: the switches in which measuring protocols differ.
+"""Measuring protocols: the switches in which they differ.
 
-`strict` is what the numbers should rest on, `paper` what the paper's rest on (arXiv 2407.13449,
-with the faults that change its findings). Each switch can be set alone, which tells how much of a
-difference is that fault's.
+`strict` is the recommended protocol, `paper` that of arXiv 2407.13449, with the faults that
+change its findings. Each switch can be set alone, to measure the effect of one fault.
 """
 
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ PENALTIES = ("chosen", "by_hand")
 LATENTS = ("mean", "sampled")
 INVALID = ("fail", "exclude")
 
-#: The switches as the two published options set them, for labels: `conf/protocol/NAME.yaml`.
+#: Switches of the two packaged protocols, for labels: `conf/protocol/NAME.yaml`.
 PRESETS: Mapping[str, Mapping[str, str | int | None]] = {
     "strict": {
         "probe_ids": "held_out",
@@ -38,19 +37,19 @@ class Protocol:
     """One protocol.
 
     Attributes:
-        name: Of the option it started from.
-        probe_ids: `held_out`: probes are fitted on the fit images and asked about test images.
-            `overlapping`: classes are balanced by dropping items and a fifth is held out from the
-            fit images and the test images together, so that most of what probes are asked about
-            has also fitted the map.
+        name: Name of its YAML.
+        probe_ids: `held_out`: probes are fitted to the fit images and predict from test images.
+            `overlapping`: classes are balanced by dropping items, and a fifth of the fit and test
+            images together is held out, so that the map was fitted to most of the items that
+            probes predict from.
         penalty: `chosen`: penalties of maps and probes are chosen on the fit images. `by_hand`:
-            as `map_alphas` and, for Lasso, `probe_alphas` say.
+            those of `map_alphas` and, for Lasso, `probe_alphas`.
         latents: `mean`: a model with a posterior gives its mean. `sampled`: a draw, seeded by the
             run's seed and the image's id.
-        test_images: Measure on the first so many test images; None for all.
-        measures: Keys of the measures that this protocol judges by.
-        invalid: What to do when an item's latents or images are not finite: `fail` the cell, or
-            `exclude` the item from all measures and say how many.
+        test_images: Number of test images to measure on, the first ones; None for all.
+        measures: Keys of the measures that findings rest on.
+        invalid: Where an item's latents or images are not finite: `fail` the cell, or `exclude`
+            the item from all measures and record how many.
         n_bootstrap: Resamples of the items, for intervals; 0 for none.
         n_halves: Half-samples, for intervals of measures of sets; 0 for none.
         map_alphas: Ridge penalty by encoder, then decoder; 0 (least squares) where not given.
@@ -109,19 +108,19 @@ class Protocol:
                     )
 
     def map_alpha(self, encoder: str, decoder: str) -> float:
-        """Return the penalty that was picked by hand for a pair of models, 0 for none.
+        """Return the penalty set by hand for a pair of models, 0 for none.
 
-        Of names such as `nf-celeba64` the part before the dash counts.
+        Names such as `nf-celeba64` are cut at the dash.
         """
         return float(self.map_alphas.get(_family(encoder), {}).get(_family(decoder), 0.0))
 
     def probe_alpha(self, model: str) -> float | None:
-        """Return the Lasso penalty that was picked by hand for a model, None where none was."""
+        """Return the Lasso penalty set by hand for a model, None for none."""
         alpha = self.probe_alphas.get(_family(model))
         return None if alpha is None else float(alpha)
 
     def label(self, probe: str) -> str:
-        """Return the name, with the switches that were set otherwise than this name says.
+        """Return the name, with the switches that differ from the packaged protocol.
 
         Args:
             probe: Kind of the probes, such as `logistic`.

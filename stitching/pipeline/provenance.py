@@ -1,4 +1,4 @@
-"""Where a result comes from: data, weights, versions; and what the run took."""
+"""Provenance of a result (data, weights, versions), and the peak memory of a run."""
 
 import json
 import sys
@@ -7,10 +7,9 @@ import torch
 
 from stitching.compute import memory
 from stitching.data.base import ImageSet, ids_hash
+from stitching.metrics.resampling import Facts
 from stitching.models.base import GenerativeModel
 from stitching.pipeline.encoding import FrozenModel
-
-Facts = dict[str, float | int | str | None]
 
 
 def of_data(image_size: int, train: ImageSet, test: ImageSet) -> Facts:
@@ -42,8 +41,7 @@ def of_options(**frozen_models: FrozenModel) -> Facts:
 def of_weights(**models: GenerativeModel) -> Facts:
     """Return hashes of models' weights, keys `weights/ROLE`.
 
-    Where its weights say how many images trained a model there is `weights/ROLE_images_seen`,
-    which tells checkpoints apart.
+    `weights/ROLE_images_seen` is the number of training images, where the weight file has it.
     """
     facts: Facts = {f"weights/{role}": model.weights_hash for role, model in models.items()}
     for role, model in models.items():
@@ -70,10 +68,10 @@ def versions() -> Facts:
 
 
 class PeakMemory:
-    """Peak memory from the moment this is made, so that each cell of a process has its own.
+    """Peak memory since construction, so that each cell of a process has its own.
 
-    Linux counts the peak anew when asked to. Where it may not, or on another system, what is
-    known is the peak of the whole process, earlier cells included; it has another key.
+    Linux can reset its count of the peak. Where it may not, or on another system, the peak of
+    the whole process is recorded, earlier cells included, under another key.
     """
 
     def __init__(self) -> None:

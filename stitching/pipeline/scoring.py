@@ -1,4 +1,4 @@
-"""Scores of a cell's images and of its two spaces; what other cells share is computed once."""
+"""Scores of a cell's images and of its two spaces; parts shared by cells are computed once."""
 
 import json
 from collections import Counter
@@ -11,32 +11,32 @@ import torch
 from torch import Tensor
 
 from stitching.compute import progress
-from stitching.compute.batching import images_per_call
 from stitching.compute.images import quantise
+from stitching.compute.source import source_version
 from stitching.data.base import ImageSet
 from stitching.metrics import geometry, gram, resampling, similarity
 from stitching.metrics.base import FeatureSpace, ImageMetric, MetricUnavailable
-from stitching.metrics.resampling import Estimate, Resamples, Scores
+from stitching.metrics.resampling import Estimate, Facts, Resamples, Scores
 from stitching.pipeline.cache import Cache
-from stitching.pipeline.encoding import FrozenModel, in_batches, source_version
+from stitching.pipeline.encoding import FrozenModel, in_batches
 from stitching.pipeline.finite import finite_rows, model_remedy, require_finite
 from stitching.pipeline.protocol import Protocol
 from stitching.records.tensorfiles import Tensors
 
-#: Stages of a cell, in words for messages, and what may help where values are not finite: of
-#: those without words of their own, `model_remedy`.
+#: Stages of a cell, in words for messages, and the remedy for values that are not finite; None
+#: for `model_remedy`.
 _STAGES = {
     "source": ("the encoder's latents", None),
     "target": ("the decoder's own latents", None),
     "mapped": (
         "mapped latents",
-        "the latents they are mapped from are finite, so the map is to blame: try a larger "
+        "the latents they are mapped from are finite, so the map is the cause: try a larger "
         "map.alpha, or null to have it chosen",
     ),
     "own": ("images decoded from the decoder's own latents", None),
     "stitched": (
         "images decoded from mapped latents",
-        "the decoder's images from its own latents are finite, so these lie where it knows none: "
+        "the decoder's images from its own latents are finite, so these lie where no images do: "
         "try a larger map.alpha, or null to have it chosen",
     ),
 }
@@ -48,7 +48,7 @@ class TestItems:
 
     Attributes:
         images: The split, invalid items included.
-        kept: Which of them are measured on, shape (len(images),), bool.
+        kept: Whether each is measured on, shape (len(images),), bool.
         resamples: Of the kept ones.
     """
 
@@ -56,28 +56,28 @@ class TestItems:
     kept: Tensor
     resamples: Resamples
 
-    #: Its name begins like a test's, and pytest must not collect it.
+    #: Keeps pytest from collecting the class because of its name.
     __test__ = False
 
     def of(self, rows: Tensor) -> Tensor:
-        """Return the rows of the kept items, as they are if these are all."""
+        """Return the rows of the kept items, without a copy if these are all."""
         return rows if bool(self.kept.all()) else rows[self.kept]
 
 
 def valid_items(
     images: ImageSet, stages: Mapping[str, Tensor], protocol: Protocol, dtype: str = "float32"
-) -> tuple[TestItems, dict[str, Estimate | float | int | str | None]]:
-    """Return the items that are finite throughout, so that all measures see the same ones.
+) -> tuple[TestItems, Facts]:
+    """Return the items that are finite in all stages, so that all measures have the same ones.
 
     Args:
         images: The test images.
-        stages: What became of them, by stage; one row per image.
-        protocol: Says whether others are left out, or end the cell.
+        stages: Latents and images of them by stage, one row per image.
+        protocol: Sets whether other items are left out or end the cell.
         dtype: Of the models, for the message.
 
     Returns:
-        The items, and where others were left out their number by stage, `invalid/STAGE`, and in
-        all, `n_invalid` of `n_test`.
+        The items, and where the protocol leaves others out their number by stage,
+        `invalid/STAGE`, and in all, `n_invalid` of `n_test`.
 
     Raises:
         ValueError: A value is not finite and the protocol does not exclude it, or none is left.
@@ -106,25 +106,25 @@ def image_scores(
     batch_size: int,
     counts: Counter[str],
 ) -> Scores:
-    """Score stitched images against the test images they stand for.
+    """Score stitched images against their test images.
 
-    Both sides become bytes in one place, and all metrics see the same ones. Features of the test
-    images are computed once per feature space and sweep, those of stitched images once per space.
+    All metrics take the same bytes of both sides. Features of the test images are computed once
+    per feature space and sweep, those of stitched images once per space.
 
     Args:
-        metrics: By option name, which names a metric that is not to be had.
+        metrics: By option name, which is part of the key where a metric is unavailable.
         test: The test images.
         stitched: Images of the kept items, float on the 0-1 scale, not clamped.
         cache: Keeps the features of test images.
         batch_size: Images per forward pass.
-        counts: `reference_features` of it grows by the test images described here and now.
+        counts: Its `reference_features` grows by the test images whose features are computed.
 
     Returns:
         Scores and provenance of each metric, `image/KEY_missing` with the reason where there is
-        none, and `image/clipped`, the share of pixel values that had to be clamped.
+        none, and `image/clipped`, the share of pixel values that were clamped.
     """
     pixels, clipped = quantise(stitched)
-    scores: dict[str, Estimate | float | int | str | None] = {"image/clipped": clipped}
+    scores: Scores = {"image/clipped": clipped}
     seen: dict[str, Tensor] = {}
     with progress.bar(len(metrics), "scores images", "measure", even=False) as bar:
         for key, metric in metrics.items():
@@ -155,8 +155,7 @@ def _reference_features(
 
 def _features(space: FeatureSpace, pixels: Tensor, batch_size: int) -> Tensors:
     what = f"features of {space.name}"
-    batches = pixels.split(images_per_call(batch_size, space.device))
-    return {"features": in_batches(space.features, batches, len(pixels), what)}
+    return {"features": in_batches(space.features, pixels, batch_size, space.device, what)}
 
 
 def geometry_scores(
@@ -165,11 +164,11 @@ def geometry_scores(
     test: TestItems,
     cache: Cache,
 ) -> Scores:
-    """Compare the spaces of two models as they are, before any map; once per pair of models.
+    """Compare the spaces of two models before any map, once per pair of models.
 
     Args:
         first: A model, and its latents of the kept test items.
-        second: Likewise; the order of the two does not count.
+        second: The other model and its latents; the two may be swapped.
         test: The test images.
         cache: Keeps the scores.
     """
@@ -205,12 +204,9 @@ def _packed(z_a: Tensor, z_b: Tensor, resamples: Resamples) -> Tensors:
 
 
 def _unpacked(tensors: Tensors) -> Scores:
-    plain = json.loads(bytes(tensors["json"].tolist()).decode())
-    scores: dict[str, Estimate | float | int | str | None] = {}
-    for key, score in plain.items():
+    scores: Scores = json.loads(bytes(tensors["json"].tolist()).decode())
+    for key, score in scores.items():
         if isinstance(score, dict):
             draws = tensors[key].numpy() if key in tensors else None
             scores[key] = Estimate(score["value"], draws, score["method"])
-        else:
-            scores[key] = score
     return scores

@@ -1,4 +1,4 @@
-"""Choose a map by what it predicts of held-out fit images; test images have no part in it."""
+"""Choice of a map by R2 on held-out fit images, without test images."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ _FEWEST = 2
 def held_out(ids: Sequence[str], share: float, seed: int) -> Tensor:
     """Return which items are held out, (N,) bool.
 
-    Each item is held out with probability `share`, by its id and the seed alone: the order of the
-    items, or further ones, change nothing for it.
+    Each item is held out with probability `share`, by its id and the seed alone, whatever the
+    order and number of items.
 
     Args:
         ids: Of the items.
         share: Between 0 and 1.
-        seed: Another one holds out others.
+        seed: Seed of the choice.
 
     Raises:
         ValueError: share is not between 0 and 1, or fewer than 2 items are on one of the sides.
@@ -48,10 +48,10 @@ def validation_r2(
 ) -> float:
     """Fit the map to a part of the fit images, and return R2 of the target's latents on the rest.
 
-    Both parts come from the training latents; those of test images are not looked at.
+    Both parts are of the training latents.
 
     Args:
-        fitting: With the map to judge.
+        fitting: With the map to score.
         source: Space of the encoder.
         target: Space of the decoder.
         ids: Of the training latents, N.
@@ -84,14 +84,14 @@ def validation_r2(
 
 
 def _place(item: str, seed: int) -> float:
-    """A number in [0, 1) for an id under a seed."""
+    """Return a number in [0, 1) for an id under a seed."""
     text = f"validation {seed} {item}".encode("utf-8", "surrogateescape")
     # 53 bits are what a float holds exactly.
     return (int.from_bytes(hashlib.sha256(text).digest()[:8]) >> 11) / 2**53
 
 
 def _divided(space: Space, chosen: Tensor, ids: Sequence[str]) -> Space:
-    """Return a space that is fitted on the items not chosen and tried on those chosen."""
+    """Return a space with the chosen items for testing and the others for fitting."""
     if space.train.shape[0] != len(ids):
         raise ValueError(
             f"{space.frozen.model.name} has {space.train.shape[0]} training latents but there "
@@ -99,7 +99,7 @@ def _divided(space: Space, chosen: Tensor, ids: Sequence[str]) -> Space:
         )
     kept, tried = (PickedRows(space.train, rows.nonzero()[:, 0]) for rows in (~chosen, chosen))
     in_memory = isinstance(space.train, Tensor)
-    # Factorisations are kept by what they are of.
+    # Factorisations are cached by fingerprint.
     without = [item for item, out in zip(ids, chosen.tolist(), strict=True) if out]
     fingerprint = content_key({"images": space.fingerprint, "without": without})
     return replace(

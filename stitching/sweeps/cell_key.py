@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from stitching.compute.source import code_version
 from stitching.metrics.base import ImageMetric
 from stitching.pipeline.cell import Cell
-from stitching.pipeline.encoding import code_version
 from stitching.pipeline.provenance import versions
 
 #: Settings that change no result. Of the device, the kind counts, but not the number.

@@ -15,8 +15,8 @@ import warnings
 import numpy as np
 import torch
 
+from stitching.metrics.attributes import AttributePredictions, probe_scores
 from stitching.metrics.base import FeatureSpace
-from stitching.metrics.consistency import AttributePredictions, probe_scores
 from stitching.metrics.frechet import FrechetDistance
 from stitching.metrics.geometry import geometry_scores
 from stitching.metrics.kernel import KernelDistance
@@ -56,7 +56,7 @@ def tasks(n):
     y = (x.float() + 20 * noise(*x.shape)).clamp(0, 255).to(torch.uint8)
     yield PER_ITEM, "latents", lambda r: latent_scores(true, mapped, r)
     for metric in (RMSE(), PSNR(), SSIM(), LPIPS("alex", None)):
-        a, b = metric.features(x), metric.features(y)
+        a, b = metric.space.features(x), metric.space.features(y)
         yield PER_ITEM, metric.name, lambda r, m=metric, a=a, b=b: m.compute(a, b, r)
 
     def probes(resamples):
@@ -67,7 +67,7 @@ def tasks(n):
             predictions.append(
                 AttributePredictions(
                     f"a{k}", truth, scores[0], scores[1], 300, 700,
-                    truth, scores[2], scores[3], resamples,
+                    control=(truth, scores[2], scores[3]), resamples=resamples,
                 )
             )  # fmt: skip
         return probe_scores(predictions, {})

@@ -42,13 +42,6 @@ def test_it_has_the_tensors_shape_type_and_device(matrix, rows):
     assert len(rows) == len(matrix)
 
 
-@pytest.mark.parametrize("n", [1, 4, 10, 11])
-def test_chunks_cover_all_rows_in_order(matrix, rows, n):
-    chunks = list(rows.chunks(n))
-    assert torch.equal(torch.cat(chunks), matrix)
-    assert {len(chunk) for chunk in chunks[:-1]} <= {n}
-
-
 def test_files_follow_one_another_as_they_are_given(matrix, tmp_path):
     paths = write(tmp_path, matrix.split(LENGTHS))
     swapped = Rows([paths[2], paths[0]])
@@ -78,11 +71,6 @@ def test_slices_may_be_changed_without_changing_the_files(matrix, rows):
 def test_only_consecutive_rows_are_read(rows, index, error, message):
     with pytest.raises(error, match=message):
         rows[index]
-
-
-def test_a_chunk_has_rows(rows):
-    with pytest.raises(ValueError, match="at least 1 row, got 0"):
-        rows.chunks(0)
 
 
 @pytest.mark.parametrize("other", [torch.zeros(2, 4), torch.zeros(2, 5, dtype=torch.float64)])

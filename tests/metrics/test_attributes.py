@@ -10,7 +10,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from stitching.metrics.consistency import AttributePredictions, probe_scores
+from stitching.metrics.attributes import AttributePredictions, probe_scores
 from stitching.metrics.resampling import Resamples, flatten
 
 
@@ -73,7 +73,7 @@ def test_items_count_alike_whatever_the_batches_they_came_in():  # case C07
     assert found["probe/consistency"] == 0.36
 
 
-def test_always_saying_no_has_high_accuracy_and_chance_balanced_accuracy():  # case C27
+def test_always_predicting_no_has_high_accuracy_and_chance_balanced_accuracy():  # case C27
     truth = np.arange(100) < 5
     no = np.zeros(100, dtype=bool)
     found = values(predicted("Bald", truth, no, no))
@@ -138,12 +138,9 @@ def test_the_majority_is_that_of_the_training_items(train, majority):
 
 def test_control_probes_are_scored_on_their_own_labels():
     truth, labels = np.arange(10) < 5, np.arange(10) % 2 == 0
-    control = {
-        "control_truth": labels,
-        "control_own": as_scores(labels ^ (np.arange(10) < 3)),
-        "control_mapped": as_scores(labels ^ (np.arange(10) < 4)),
-    }
-    with_control = predicted("a", truth, truth, truth, **control)
+    wrong = (np.arange(10) < n for n in (3, 4))
+    control = (labels, *(as_scores(labels ^ items) for items in wrong))
+    with_control = predicted("a", truth, truth, truth, control=control)
     found = values(with_control, predicted("b", truth, truth, truth))
     assert found["probe/control_own"] == found["probe/control_own/a"] == 0.7
     assert found["probe/control_mapped"] == 0.6
@@ -163,7 +160,7 @@ def test_percent_delta_of_a_probe_that_is_never_right_is_undefined():
     assert found["probe/percent_delta/a"] is None
 
 
-def test_constant_answers_are_flagged_as_uninformative():  # case C27
+def test_constant_predictions_are_flagged_as_uninformative():  # case C27
     truth = np.arange(20) < 1
     no = np.zeros(20, dtype=bool)
     found = values(predicted("Bald", truth, no, no), predicted("Male", truth, truth, truth))
@@ -321,7 +318,7 @@ def test_labels_must_be_bool():
         AttributePredictions("a", np.ones(4, dtype=np.int64), np.zeros(4), np.zeros(4), 1, 1)
 
 
-def test_answers_in_place_of_scores_are_an_error():
+def test_predictions_in_place_of_scores_are_an_error():
     truth = np.arange(4) < 2
     with pytest.raises(TypeError, match="own scores of a must be floats, got bool"):
         AttributePredictions("a", truth, truth, np.zeros(4), 1, 1)
@@ -343,7 +340,14 @@ def test_scores_that_are_not_finite_are_named(side):  # case C39
 def test_half_a_control_is_an_error():
     truth = np.arange(4) < 2
     with pytest.raises(ValueError, match="control of a needs labels, own and mapped scores"):
-        predicted("a", truth, truth, truth, control_truth=truth)
+        predicted("a", truth, truth, truth, control=(truth, as_scores(truth)))
+
+
+def test_labels_of_a_control_are_checked_too():
+    truth = np.arange(4) < 2
+    control = np.ones(4, dtype=np.int64), as_scores(truth), as_scores(truth)
+    with pytest.raises(TypeError, match="control labels of a must be bool, got int64"):
+        predicted("a", truth, truth, truth, control=control)
 
 
 def test_an_attribute_given_twice_is_an_error():

@@ -9,7 +9,6 @@ from stitching.metrics.base import (
     ImageMetric,
     MetricUnavailable,
     squared_distances,
-    sum_of_squares,
 )
 from stitching.metrics.resampling import Resamples
 from tests.metrics.sets import Given, byte_images, no_resamples, normal
@@ -41,13 +40,13 @@ class Bytes(FeatureSpace):
 def test_squares_are_summed_in_float64():
     a = torch.full((2, 3_000_000), 0.1)
     expected = 6_000_000 * float(a[0, 0].double().square())
-    assert sum_of_squares(a, torch.zeros_like(a)) == pytest.approx(expected, rel=1e-12)
+    assert squared_distances(a, torch.zeros_like(a)).sum() == pytest.approx(expected, rel=1e-12)
 
 
 def test_squares_of_bytes_do_not_wrap_round():
     a = torch.tensor([[0, 255]], dtype=torch.uint8)
     b = torch.tensor([[255, 0]], dtype=torch.uint8)
-    assert sum_of_squares(a, b) == 2 * 255**2
+    assert squared_distances(a, b) == 2 * 255**2
 
 
 @pytest.mark.parametrize("elements", [1, 50, 10_000])
@@ -122,7 +121,7 @@ def test_a_mean_over_images_does_not_depend_on_the_batch_size(batch):
     stitched[64:, 0] = 1
     metric = MeanDistance()
     sides = [
-        torch.cat([metric.features(part) for part in x.split(batch)])
+        torch.cat([metric.space.features(part) for part in x.split(batch)])
         for x in (reference, stitched)
     ]
     # 36 of 100 images are off by 1; a mean of batch means would give 0.5 for batches of 32.
@@ -166,14 +165,13 @@ def test_fewer_images_than_define_a_score_make_it_unavailable_with_both_counts()
         metric.compute(torch.zeros(2, 4), torch.zeros(2, 4), no_resamples(2))
 
 
-def test_a_metric_whose_space_is_unavailable_says_why_on_use():
+def test_a_metric_whose_space_is_unavailable_raises_the_reason_on_use():
     metric = MeanDistance()
     metric.space = Given()
     metric.space.unavailable = "no weights here"
     assert metric.unavailable == "no weights here"
     for use in (
-        lambda: metric.identity,
-        lambda: metric.features(byte_images(1, 0)),
+        lambda: metric.space.features(byte_images(1, 0)),
         lambda: metric.compute(torch.zeros(2, 4), torch.zeros(2, 4), no_resamples(2)),
     ):
         with pytest.raises(MetricUnavailable, match="no weights here"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, cohen_kappa_score
 
-from stitching.metrics.consistency import ClassPredictions, class_scores
+from stitching.metrics.classes import ClassPredictions, class_scores
 from stitching.metrics.resampling import Resamples, flatten
 
 NAMES = ("zero", "one", "two")
@@ -17,7 +17,7 @@ def as_scores(predictions, n_classes=3):
 def predicted(truth, own, mapped, name="digit", train=(5, 9, 3), **options):
     """A set of classes whose predictions are known."""
     return ClassPredictions(
-        name, NAMES, np.array(truth), as_scores(own), as_scores(mapped), train, **options
+        name, np.array(truth), as_scores(own), as_scores(mapped), NAMES, train, **options
     )
 
 
@@ -26,7 +26,7 @@ def noisy(n, seed=0, resamples=None, name="digit"):
     truth = rng.integers(0, 3, n)
     own = as_scores(truth) + rng.standard_normal((n, 3))
     mapped = own + rng.standard_normal((n, 3))
-    return ClassPredictions(name, NAMES, truth, own, mapped, (5, 9, 3), resamples=resamples)
+    return ClassPredictions(name, truth, own, mapped, NAMES, (5, 9, 3), resamples=resamples)
 
 
 def values(*predictions, missing=None):
@@ -93,9 +93,9 @@ def test_the_majority_is_the_most_frequent_training_class():
     assert found["class/majority/digit/zero"] == pytest.approx(5 / 6)  # always "another"
 
 
-def test_the_first_of_equal_scores_is_the_answer():
+def test_the_first_of_equal_scores_is_predicted():
     flat = np.zeros((4, 3))
-    found = values(ClassPredictions("digit", NAMES, np.array([0, 0, 1, 2]), flat, flat, (1, 1, 1)))
+    found = values(ClassPredictions("digit", np.array([0, 0, 1, 2]), flat, flat, NAMES, (1, 1, 1)))
     assert found["class/accuracy_own"] == 0.5
     assert found["class/constant/digit"] == "own and mapped"
     assert found["class/kappa"] is None
@@ -105,8 +105,8 @@ def test_control_probes_are_scored_on_their_own_labels():
     truth, control = [0, 1, 2, 1], np.array([2, 2, 0, 1])
     found = values(
         predicted(
-            truth, truth, truth, control_truth=control,
-            control_own=as_scores([2, 2, 0, 0]), control_mapped=as_scores([0, 0, 0, 0]),
+            truth, truth, truth,
+            control=(control, as_scores([2, 2, 0, 0]), as_scores([0, 0, 0, 0])),
         )
     )  # fmt: skip
     assert found["class/control_own"] == 0.75
@@ -166,14 +166,14 @@ def test_labels_must_be_integers():
 
 def test_scores_need_a_column_for_each_class():
     with pytest.raises(ValueError, match=r"own scores of digit have shape \(2, 2\) .* \(2, 3\)"):
-        ClassPredictions("digit", NAMES, np.array([0, 1]), np.eye(2), np.eye(3)[:2], (1, 1, 1))
+        ClassPredictions("digit", np.array([0, 1]), np.eye(2), np.eye(3)[:2], NAMES, (1, 1, 1))
 
 
 def test_scores_that_are_not_finite_are_named():  # case C39
     scores = np.zeros((3, 3))
     scores[1, 2] = np.nan
     with pytest.raises(ValueError, match=r"mapped scores of digit must be finite.* rows 1"):
-        ClassPredictions("digit", NAMES, np.array([0, 1, 2]), np.zeros((3, 3)), scores, (1, 1, 1))
+        ClassPredictions("digit", np.array([0, 1, 2]), np.zeros((3, 3)), scores, NAMES, (1, 1, 1))
 
 
 def test_every_class_needs_a_name_and_a_training_count():
@@ -184,5 +184,5 @@ def test_every_class_needs_a_name_and_a_training_count():
 def test_a_class_named_twice_is_an_error():
     with pytest.raises(ValueError, match="each class of digit must be given once, got more of a"):
         ClassPredictions(
-            "digit", ("a", "a"), np.array([0]), np.zeros((1, 2)), np.zeros((1, 2)), (1, 1)
+            "digit", np.array([0]), np.zeros((1, 2)), np.zeros((1, 2)), ("a", "a"), (1, 1)
         )

@@ -63,7 +63,7 @@ def test_three_metrics_of_one_size_share_the_network():
         PrecisionRecall(EffNet(64), 3),
     ]
     assert len({id(metric.space._network) for metric in metrics}) == 1
-    assert len({metric.identity for metric in metrics}) == 1
+    assert len({metric.space.identity for metric in metrics}) == 1
 
 
 def test_sizes_below_the_stride_are_refused():

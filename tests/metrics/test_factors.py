@@ -7,19 +7,19 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from sklearn.metrics import r2_score
 
-from stitching.metrics.consistency import FactorPredictions, factor_scores
+from stitching.metrics.factors import FactorPredictions, factor_scores
 from stitching.metrics.resampling import Resamples, flatten
 
 
 def noisy(name, n, seed, resamples=None, steps=None):
-    """A factor whose probe_suite get worse; in `steps` steps, so that there are ties."""
+    """A factor whose predictions get worse; in `steps` steps, so that there are ties."""
     rng = np.random.default_rng(seed)
     truth = rng.standard_normal(n)
     own = truth + 0.5 * rng.standard_normal(n)
     mapped = own + rng.standard_normal(n)
     if steps:
         truth, own, mapped = (np.round(steps * values) / steps for values in (truth, own, mapped))
-    return FactorPredictions(name, truth, own, mapped, resamples)
+    return FactorPredictions(name, truth, own, mapped, resamples=resamples)
 
 
 def values(*predictions, missing=None):
@@ -82,7 +82,7 @@ def test_overall_scores_are_means_over_factors():
     assert scores["factor/n_test"] == 50
 
 
-def test_a_constant_readout_has_no_rank_correlation():
+def test_a_constant_prediction_has_no_rank_correlation():
     prediction = noisy("hue", 20, 0)
     constant = FactorPredictions("hue", prediction.truth, prediction.own, np.full(20, 0.1))
     found = values(constant, noisy("size", 20, 1))
@@ -100,7 +100,7 @@ def test_a_factor_that_does_not_vary_is_missing(n):
     assert found["factor/n_factors"] == 0
 
 
-def test_factors_without_readout_are_missing_with_the_reason():
+def test_factors_without_probe_are_missing_with_the_reason():
     found = values(missing={"hue": "train split has one value of it"})
     assert found["factor/missing/hue"] == "train split has one value of it"
 
@@ -108,7 +108,7 @@ def test_factors_without_readout_are_missing_with_the_reason():
 def test_a_resample_of_one_value_is_undefined():
     resamples = Resamples(3, 200, 0)
     prediction = FactorPredictions(
-        "hue", np.array([0.1, 0.2, 0.4]), np.zeros(3), np.arange(3.0), resamples
+        "hue", np.array([0.1, 0.2, 0.4]), np.zeros(3), np.arange(3.0), resamples=resamples
     )
     draws = factor_scores([prediction], {})["factor/r2_mapped"].draws
     assert (np.isnan(draws) == (resamples.counts == 3).any(dim=1).numpy()).all()
@@ -127,6 +127,6 @@ def test_values_that_are_not_finite_are_named(kind):  # case C39
         FactorPredictions("hue", **columns)
 
 
-def test_readouts_of_other_items_are_an_error():
-    with pytest.raises(ValueError, match=r"own probe_suite of hue have shape \(5,\)"):
+def test_scores_of_other_items_are_an_error():
+    with pytest.raises(ValueError, match=r"own scores of hue have shape \(5,\)"):
         FactorPredictions("hue", np.arange(4.0), np.zeros(5), np.zeros(4))

@@ -39,7 +39,7 @@ def space(inception_file):
 
 @pytest.fixture
 def network(monkeypatch, tmp_path):
-    """An empty torch hub cache and a process that knows nothing of the network yet."""
+    """An empty torch hub cache and a process that has not tried the network yet."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(pretrained, "_network", pretrained.Network())
     return monkeypatch
@@ -107,7 +107,7 @@ def test_two_metrics_of_one_layer_share_the_network(space, inception_file):
     fid = FrechetDistance(Inception(64, str(inception_file)), "fid")
     kid = KernelDistance(Inception(64, str(inception_file)), "kid")
     assert fid.space._network is kid.space._network
-    assert fid.identity == kid.identity
+    assert fid.space.identity == kid.space.identity
 
 
 def test_construction_leaves_the_global_random_state_alone(inception_file):
@@ -142,7 +142,7 @@ def test_a_layer_that_inception_does_not_offer_is_refused(inception_file):
         Inception(100, inception_file)
 
 
-def test_without_network_it_is_unavailable_and_says_which_file_goes_where(network, tmp_path):
+def test_without_network_it_is_unavailable_and_names_file_and_folder(network, tmp_path):
     def refuse(url, timeout):
         raise OSError("Name or service not known")
 
@@ -160,8 +160,8 @@ def test_metrics_of_an_unavailable_network_say_why_on_use(network):
         KernelDistance(Inception(64, None), "kid"),
     ):
         for use in (
-            lambda metric=metric: metric.identity,
-            lambda metric=metric: metric.features(byte_images(1, 0)),
+            lambda metric=metric: metric.space.identity,
+            lambda metric=metric: metric.space.features(byte_images(1, 0)),
             lambda metric=metric: metric.compute(normal(3, 4), normal(3, 4), no_resamples(3)),
         ):
             with pytest.raises(MetricUnavailable, match="put the file there"):

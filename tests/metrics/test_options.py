@@ -64,7 +64,7 @@ def test_each_option_is_a_metric_of_that_name(offline, tmp_path, file):
 def test_a_decoder_that_returns_its_target_scores_perfectly(offline, name, key, perfect):
     options = {"size": 32} if name in ("fd_effnet", "kd_effnet", "precision_recall") else {}
     metric = build(CONF / "metric" / f"{name}.yaml", **options)
-    features = metric.features(byte_images(8, 0))
+    features = metric.space.features(byte_images(8, 0))
     estimate = metric.compute(features, features.clone(), Resamples(8))[f"image/{key}"]
     assert estimate.value == pytest.approx(perfect, abs=1e-6)
 
@@ -81,6 +81,6 @@ def test_one_option_can_be_left_out():
     assert list(cfg.metric) == ["rmse", "kid"]
 
 
-def test_a_space_of_ones_own_asks_for_its_weights():
+def test_a_space_of_ones_own_needs_its_weights():
     node = OmegaConf.load(CONF / "metric" / "fd_torch.yaml")
     assert OmegaConf.missing_keys(node) == {"fd_torch.space.weights"}

@@ -14,14 +14,15 @@ from tests.metrics.sets import byte_images, no_resamples, noisy
 
 def rmse(reference: torch.Tensor, stitched: torch.Tensor) -> float:
     metric = RMSE()
-    sides = metric.features(reference), metric.features(stitched)
+    sides = metric.space.features(reference), metric.space.features(stitched)
     return metric.compute(*sides, no_resamples(len(reference)))["image/rmse"].value
 
 
 def psnr(reference: torch.Tensor, stitched: torch.Tensor, resamples: Resamples | None = None):
     metric = PSNR()
     resamples = resamples or no_resamples(len(reference))
-    return metric.compute(metric.features(reference), metric.features(stitched), resamples)
+    sides = (metric.space.features(x) for x in (reference, stitched))
+    return metric.compute(*sides, resamples)
 
 
 def test_constant_byte_difference_of_16_gives_16_of_255_in_both_orders():

@@ -75,7 +75,7 @@ def test_features_do_not_depend_on_the_batch_size(batch):
 def test_a_metric_in_a_space_of_ones_own_has_its_own_keys():
     metric = FrechetDistance(space(), "fd_small")
     x = byte_images(20, 0, side=8)
-    sides = metric.features(x), metric.features(noisy(x, 0.2))
+    sides = metric.space.features(x), metric.space.features(noisy(x, 0.2))
     result = metric.compute(*sides, Resamples(20))
     assert result["image/fd_small"].value > 0
     assert result["image/fd_small_dim"] == 2

@@ -14,7 +14,7 @@ def smooth(n: int, side: int, seed: int) -> torch.Tensor:
 
 def ssim(x: torch.Tensor, y: torch.Tensor) -> float:
     metric = SSIM()
-    sides = metric.features(x), metric.features(y)
+    sides = metric.space.features(x), metric.space.features(y)
     return metric.compute(*sides, no_resamples(len(x)))["image/ssim"].value
 
 

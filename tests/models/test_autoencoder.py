@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from stitching import config
+from stitching.compute import source
 from stitching.models.autoencoder import Autoencoder
 from stitching.models.trainable import Trainable
 from stitching.models.vqvae import VQVAE
-from stitching.pipeline import encoding
 from tests.autoencoders import (
     SMALL,
     build,
@@ -259,11 +259,11 @@ def test_diagnostics_count_changed_codes_of_a_codebook_alone(folders):
 
 @pytest.mark.parametrize("cls", [Autoencoder, VQVAE])
 def test_cached_latents_know_the_code_of_the_codebook(cls, monkeypatch):
-    before, read = encoding.code_version(cls), Path.read_bytes
-    monkeypatch.setattr(encoding, "_code_of", encoding._code_of.__wrapped__)  # as a new process
+    before, read = source.code_version(cls), Path.read_bytes
+    monkeypatch.setattr(source, "_code_of", source._code_of.__wrapped__)  # as a new process
     changed = {"codebook.py": b"# changed"}
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + changed.get(path.name, b""))
-    assert encoding.code_version(cls) != before
+    assert source.code_version(cls) != before
 
 
 # What it does not do.

@@ -9,9 +9,10 @@ from safetensors.torch import save_file
 import stitching
 from stitching import config
 from stitching.compute.seeding import item_noise
+from stitching.compute.source import code_version
 from stitching.models.gan import GAN, SPACES
 from stitching.models.stylegan2 import Generator
-from stitching.pipeline.encoding import FrozenModel, code_version
+from stitching.pipeline.encoding import FrozenModel
 from stitching.weights.containers import read_weights
 from stitching.weights.loading import weights_bytes
 from tests.gans import network, small_gan, small_gan_options, write_snapshot

@@ -56,8 +56,8 @@ def test_mean_latents_map_to_the_mean_of_the_fit_latents(tmp_path, fit):
 
 
 def test_probes_take_mean_latents(tmp_path):
-    asked = probe_suite(Cache(tmp_path))
-    found = cell(tmp_path, frozen(MeanEncoder), vae(), probe_suite=asked).run().metrics
+    suite = probe_suite(Cache(tmp_path))
+    found = cell(tmp_path, frozen(MeanEncoder), vae(), probe_suite=suite).run().metrics
     json.dumps(found, allow_nan=False)
     assert math.isfinite(found["probe/consistency"])
     assert found["probe/n_constant"] == 2
@@ -121,6 +121,6 @@ def test_a_model_without_need_of_it_is_not_fitted(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_with_nothing_to_fit_says_so():
+def test_a_model_with_nothing_to_fit_refuses_images():
     with pytest.raises(TypeError, match="nothing to fit"):
         small_vae().fit_images(torch.zeros(2, 3, 32, 32))

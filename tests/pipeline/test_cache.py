@@ -71,7 +71,7 @@ def test_a_file_that_is_cut_off_anywhere_is_no_entry(tmp_path, length):
     assert not entry.exists()
 
 
-def test_memory_is_bounded_and_the_disk_still_answers(tmp_path):
+def test_memory_is_bounded_and_the_disk_has_the_rest(tmp_path):
     make, cache = Counter(), Cache(tmp_path, keep_bytes=24)  # two entries of 12 bytes
     for i in (0, 1, 2, 0):
         cache.tensors("k", {"i": i}, make)

@@ -49,15 +49,16 @@ def test_a_decoder_that_returns_its_target_scores_perfectly(tmp_path):
     assert result.metrics["probe/consistency"] == 1
 
 
-def test_all_measures_answer_to_one_reference(tmp_path):
-    # The decoder is off by 16/255 everywhere (where not clamped): RMSE says so exactly.
+def test_all_measures_have_one_reference(tmp_path):
+    # The decoder is off by 16/255 everywhere (where not clamped), and so is the RMSE.
     metrics = {"rmse": RMSE(), "lpips": LPIPS("alex", None)}
     decoder = identity(shift=-16 / 255)
     result = cell(tmp_path, identity(), decoder, metrics, map=Identity()).run()
     x = result.pictures.original
     moved = (x.float() - 16).clamp(0, 255).to(torch.uint8)
     for key, metric in metrics.items():
-        found = metric.compute(metric.features(x), metric.features(moved), Resamples(9, 0, 0))
+        sides = (metric.space.features(images) for images in (x, moved))
+        found = metric.compute(*sides, Resamples(9, 0, 0))
         expected = found[f"image/{key}"].value
         assert result.metrics[f"image/{key}"] == pytest.approx(expected, rel=1e-6)
     assert result.metrics["image/rmse"] == pytest.approx(16 / 255, rel=0.05)
@@ -190,7 +191,7 @@ def test_reference_features_are_computed_once_per_sweep(tmp_path, monkeypatch):
     assert sum(calls) == 9 + 2 * 9  # two measures of one space included
 
 
-def test_every_row_says_where_it_comes_from(tmp_path):
+def test_every_row_has_its_provenance(tmp_path):
     result = cell(tmp_path, vae(), identity()).run()
     for key in (
         "encoder", "decoder", "data", "map", "alpha", "n_train", "n_test", "seed", "dtype",

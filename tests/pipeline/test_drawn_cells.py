@@ -27,8 +27,8 @@ def vae():
 def run(tmp_path, encoder, decoder):
     data = Drawn("drawn", 60, 8, 32, 0, 1, small_gan())
     cache = Cache(tmp_path)
-    asked = probe_suite(cache, attributes=LogisticProbes("auto"))
-    return small_cell(encoder, decoder, data, cache, probe_suite=asked).run()
+    suite = probe_suite(cache, attributes=LogisticProbes("auto"))
+    return small_cell(encoder, decoder, data, cache, probe_suite=suite).run()
 
 
 @pytest.mark.parametrize("space", ["z", "w"])

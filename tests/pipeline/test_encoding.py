@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stitching.compute.batching import images_per_call
+from stitching.compute.source import code_version
 from stitching.data.base import ImageSet
 from stitching.data.faces import Faces
 from stitching.pipeline import encoding
@@ -13,7 +14,6 @@ from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import (
     BLOCK_IMAGES,
     FrozenModel,
-    code_version,
     encode_split,
     latent_rows,
     reconstruct_split,
@@ -31,7 +31,7 @@ def frozen(model=None, **options):
 
 
 class Shifted(Pixels):
-    """Its options say what it does, as those of a model from YAML do."""
+    """A model whose options determine its images, as those from YAML do."""
 
 
 def shifted(shift):
@@ -75,7 +75,7 @@ def test_options_of_decoding_share_latents_but_not_pictures(images, tmp_path):
     torch.testing.assert_close(moved, plain + 0.2)
 
 
-def test_drawn_latents_scatter_about_the_means_as_the_posterior_says(images, tmp_path):
+def test_drawn_latents_scatter_about_the_means_by_the_deviation_of_the_posterior(images, tmp_path):
     cache, model = Cache(tmp_path), small_vae()
     with torch.no_grad():
         model.encoder[-1].bias[model.latent_dim :].fill_(-2.0)  # far from no noise at all
@@ -160,7 +160,7 @@ def counting(limit=None):
 
 
 def dots(n, **changes):
-    """Images whose every pixel is their own level, asked for at most one pass at a time."""
+    """Images whose every pixel is their own level, loaded at most one pass at a time."""
 
     def load(ids):
         assert len(ids) <= images_per_call(4, torch.device("cpu"))

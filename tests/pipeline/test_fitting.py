@@ -71,7 +71,7 @@ def test_a_round_trip_keeps_what_both_spaces_hold(tmp_path):
     metrics = cell(tmp_path, turned(1), turned(1, Blind), OLS()).run().metrics
     assert metrics["latent/r2"] == pytest.approx(1, abs=1e-5)
     assert 0 < metrics["latent/round_trip_r2"] < 0.99
-    # The way back cannot know more than the space it starts from.
+    # The map back cannot restore dimensions that its space lacks.
     expected = metrics["latent/reverse_r2"]
     assert metrics["latent/round_trip_r2"] == pytest.approx(expected, abs=1e-3)
 

@@ -1,4 +1,4 @@
-"""bfloat16 changes latents and images by no more than docs/ZOO.md says."""
+"""bfloat16 changes latents and images by no more than the figure in docs/ZOO.md."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Probes in a cell: fitted once per model and label, asked about the images the protocol says."""
+"""Probes in a cell: fitted once per model and label, predicting from the protocol's images."""
 
 import numpy as np
 import pytest
@@ -28,8 +28,8 @@ def vae():
 def run(cache, encoder, data=None, attributes=None, **protocol):
     data = data or Faces("faces", 120, 40, 32, 0, 1)
     switches = strict(**protocol)
-    asked = probe_suite(cache, switches, attributes)
-    return small_cell(encoder, pixels(), data, cache, protocol=switches, probe_suite=asked).run()
+    suite = probe_suite(cache, switches, attributes)
+    return small_cell(encoder, pixels(), data, cache, protocol=switches, probe_suite=suite).run()
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_another_kind_of_probe_is_another_fit(tmp_path):
     assert lasso["probe/accuracy_own"] != logistic["probe/accuracy_own"]
 
 
-def test_held_out_probes_are_asked_about_every_test_image(tmp_path):
+def test_held_out_probes_predict_from_every_test_image(tmp_path):
     found = run(Cache(tmp_path), vae()).metrics
     assert found["probe/n_test"] == 40
     data = Faces("faces", 120, 40, 32, 0, 1)
@@ -87,7 +87,7 @@ def test_held_out_probes_are_asked_about_every_test_image(tmp_path):
     assert found["probe/n_positive/Male"] == data.split("test").attributes["Male"].sum()
 
 
-def test_overlapping_probes_are_asked_about_a_balanced_fifth_of_all_but_one_image(tmp_path):
+def test_overlapping_probes_predict_from_a_balanced_fifth_of_all_but_one_image(tmp_path):
     found = run(Cache(tmp_path), vae(), probe_ids="overlapping").metrics
     data = Faces("faces", 120, 40, 32, 0, 1)
     labels = [data.split(split).attributes["Male"] for split in ("train", "test")]
@@ -127,7 +127,7 @@ def test_images_without_classes_or_factors_have_no_such_keys(tmp_path):
     assert "probe/kappa" in found
 
 
-def test_a_class_that_no_fit_image_has_is_never_the_answer():
+def test_a_class_without_fit_images_is_never_predicted():
     probe = FittedProbe(np.zeros((2, 3)), np.zeros(2), {}, classes=(0, 2))
     scores = _columns(probe, np.array([[1.0, -5.0], [-7.0, -6.0]]), 4)
     assert scores.shape == (2, 4)

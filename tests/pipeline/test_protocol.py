@@ -40,7 +40,7 @@ def test_the_default_is_strict() -> None:
         ("only-lasso", "strict, probe=lasso"),
     ],
 )
-def test_an_option_with_one_switch_flipped_says_which(option: str, label: str) -> None:
+def test_an_option_with_one_switch_flipped_names_it_in_its_label(option: str, label: str) -> None:
     kind = "lasso" if option == "only-lasso" else "logistic"
     assert protocol(f"protocol={option}").label(kind) == label
 
@@ -57,7 +57,7 @@ def test_a_switch_set_on_the_command_line_shows_in_the_label() -> None:
     assert changed.label("lasso") == "paper, penalty=chosen"
 
 
-def test_the_paper_probes_with_lasso_unless_told_otherwise() -> None:
+def test_the_paper_probes_with_lasso_by_default() -> None:
     assert probe("protocol=paper").endswith("LassoProbes")
     assert probe("protocol=paper", "probe=logistic").endswith("LogisticProbes")
     assert probe("protocol=strict").endswith("LogisticProbes")

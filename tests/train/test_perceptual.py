@@ -80,9 +80,10 @@ def test_a_model_whose_objective_makes_no_images_is_refused():
 
 def test_missing_weights_are_said_before_training(monkeypatch):
     from stitching.metrics import lpips
+    from stitching.metrics.base import MetricUnavailable
 
     def nowhere(net, weights):
-        raise lpips.MetricUnavailable("tried everything")
+        raise MetricUnavailable("tried everything")
 
     monkeypatch.setattr(lpips, "find_trunk", nowhere)
     with pytest.raises(ValueError, match=r"tried everything; or set training\.lpips=0"):
