@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from stitching.results.cell import BASELINES, CellRecord
 from stitching.results.differences import Numbers, Quantity, combine
 from stitching.results.grid import Grid, Pair, grid_of, read_grid, require_unique
-from stitching.results.reading import BASELINES, Cell
 from stitching.results.variants import Variant, split
 
 __all__ = ["IMAGE_MEASURES", "Evidence", "NotRun", "median", "ratio", "read_evidence"]
@@ -67,7 +67,7 @@ class Evidence:
         parts += [x if x.startswith("probe=") else f"protocol.{x}" for x in switches]
         return " ".join(parts)
 
-    def cell(self, encoder: str, decoder: str) -> Cell | None:
+    def cell(self, encoder: str, decoder: str) -> CellRecord | None:
         """Return a finished cell, None where there is none."""
         return self.grid.cells.get((encoder, decoder))
 
@@ -170,7 +170,7 @@ class Evidence:
         parts = [cell.quantity(key) if cell else Quantity(None) for cell in cells]
         return combine(lambda x: _share(x**power), parts)
 
-    def trained_on(self, kind: str) -> list[tuple[int, Cell]]:
+    def trained_on(self, kind: str) -> list[tuple[int, CellRecord]]:
         """Return the cells of a kind of decoder, with how many images it had been trained on."""
         return [
             (int(seen), cell)
@@ -179,13 +179,13 @@ class Evidence:
             and (seen := cell.number("weights/decoder_images_seen")) is not None
         ]
 
-    def checkpoints(self, kind: str) -> dict[int, Cell]:
+    def checkpoints(self, kind: str) -> dict[int, CellRecord]:
         """Return a cell for each number of images that a kind of decoder had been trained on.
 
         Raises:
             NotRun: Different weights had seen the same number of images.
         """
-        found: dict[int, Cell] = {}
+        found: dict[int, CellRecord] = {}
         for seen, cell in self.trained_on(kind):
             other = found.setdefault(seen, cell)
             if other.values.get("weights/decoder") != cell.values.get("weights/decoder"):
@@ -227,6 +227,6 @@ def _share(x: Numbers) -> Numbers:
     return ratio(floor - pair, floor - own)
 
 
-def _same_weights(cell: Cell) -> bool:
+def _same_weights(cell: CellRecord) -> bool:
     hashes = [cell.values.get(f"weights/{role}") for role in ("encoder", "decoder")]
     return hashes[0] is not None and hashes[0] == hashes[1]

@@ -6,10 +6,10 @@ import math
 
 from stitching.claims.base import Answer, Claim, Number, Region, judge, of_all
 from stitching.claims.evidence import FLOOR, IMAGE_MEASURES, Evidence, NotRun, median
+from stitching.results.cell import CellRecord
 from stitching.results.differences import Quantity, combine, mean
 from stitching.results.grid import Pair
 from stitching.results.measures import headline
-from stitching.results.reading import Cell
 
 #: "Most" of an image: more than half of what lies between the floor and the decoder's own.
 MOST = 0.5
@@ -216,6 +216,6 @@ def _mean_gap(
     return combine(lambda x: (x[:n] - x[n:]).mean(0), shares)
 
 
-def _gain(cell: Cell, floor: Cell, key: str, sign: int) -> Number:
+def _gain(cell: CellRecord, floor: CellRecord, key: str, sign: int) -> Number:
     gain = combine(lambda x: sign * (x[0] - x[1]), [cell.quantity(key), floor.quantity(key)])
     return Number(f"{cell.encoder}-to-{cell.decoder}, {key}", gain)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from stitching.claims.base import NOT_RESOLVED, SUPPORTED, Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import FLOOR, Evidence, NotRun, median, ratio
 from stitching.claims.maps import MOST
+from stitching.results.cell import CellRecord
 from stitching.results.differences import Quantity, combine, mean
-from stitching.results.reading import Cell
 
 #: A class is represented alike if at least this share of its accuracy above the most frequent
 #: class comes through the map; the counterpart of `MOST`, in probe_suite instead of images.
@@ -75,7 +75,7 @@ class C4(Claim):
         return Answer(*judge(decisive, Region(low=0)), decisive, facts, notes)
 
 
-def _rare(cells: list[Cell], key: str, name: str) -> bool:
+def _rare(cells: list[CellRecord], key: str, name: str) -> bool:
     """Whether an attribute lacks an interval where those of the claim have one."""
     return any(
         cell.interval(f"{key}/{name}") is None
@@ -146,35 +146,35 @@ class C9(Claim):
         return Answer(*verdict, decisive, facts, notes)
 
 
-def _agreement(cell: Cell) -> str:
+def _agreement(cell: CellRecord) -> str:
     named = str(cell.values.get("protocol/measures") or "").split(",")
     by_consistency = "probe/consistency" in named and "probe/kappa" not in named
     return "probe/consistency" if by_consistency else "probe/kappa"
 
 
-def _attributes(cell: Cell, key: str) -> list[str]:
+def _attributes(cell: CellRecord, key: str) -> list[str]:
     start = f"{key}/"
     names = [name.removeprefix(start) for name in cell.values if name.startswith(start)]
     return [name for name in names if not name.endswith((".low", ".high")) and "/" not in name]
 
 
-def _pair(cell: Cell) -> str:
+def _pair(cell: CellRecord) -> str:
     return f"{cell.encoder}-to-{cell.decoder}"
 
 
-def _majority(cell: Cell) -> Quantity:
+def _majority(cell: CellRecord) -> Quantity:
     # Of the labels alone: where it came without draws, it is a number like any other constant.
     found = cell.quantity("class/majority")
     return Quantity(found.value, exact=True) if found.draws is None else found
 
 
-def _tells_nothing(cell: Cell) -> bool:
+def _tells_nothing(cell: CellRecord) -> bool:
     gain = combine(lambda x: x[0] - x[1], [cell.quantity("class/accuracy_own"), _majority(cell)])
     ends = gain.interval()
     return ends is not None and ends[0] <= 0
 
 
-def _kept(cell: Cell) -> Quantity:
+def _kept(cell: CellRecord) -> Quantity:
     keys = ("class/accuracy_mapped", "class/accuracy_own")
     return combine(
         lambda x: ratio(x[0] - x[2], x[1] - x[2]),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from stitching.claims.base import Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import Evidence, NotRun
+from stitching.results.cell import CellRecord
 from stitching.results.differences import Quantity, combine
-from stitching.results.reading import Cell
 
 #: The model whose training is looked at, as decoder: probes read its own latents.
 MODEL = "nf"
@@ -57,7 +57,7 @@ class _OfTraining(Claim):
             f"decoder.checkpoint={at} 'decoder.name={MODEL}-${{.checkpoint}}'",
         ]
 
-    def course(self, evidence: Evidence) -> dict[int, Cell]:
+    def course(self, evidence: Evidence) -> dict[int, CellRecord]:
         """Return a cell for each number of images seen, ascending.
 
         Raises:
@@ -156,11 +156,11 @@ class C6(_OfTraining):
         return Answer(*verdict, decisive, facts, ["facts are the other attributes"])
 
 
-def _change(first: Cell, last: Cell, key: str) -> Quantity:
+def _change(first: CellRecord, last: CellRecord, key: str) -> Quantity:
     return combine(lambda x: x[1] - x[0], [first.quantity(key), last.quantity(key)])
 
 
-def _others(cell: Cell, names: list[str]) -> list[str]:
+def _others(cell: CellRecord, names: list[str]) -> list[str]:
     start = f"{_KEY}/"
     found = [key.removeprefix(start) for key in cell.values if key.startswith(start)]
     return [x for x in found if x not in names and not x.endswith((".low", ".high"))]

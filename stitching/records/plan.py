@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 __all__ = [
-    "FILE", "Job", "Sweep", "folders_of", "job_number", "read_json", "read_manifest", "read_sweep",
+    "FILE", "Job", "SweepPlan", "folders_of", "job_number", "read_json", "read_manifest", "read_sweep",
 ]  # fmt: skip
 
 FILE = "sweep.json"
@@ -37,7 +37,7 @@ class Job(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepPlan:
     """One start of a sweep.
 
     Attributes:
@@ -82,7 +82,7 @@ class Sweep:
         return sweep == self.id or (state == "done" and sweep in self.starts)
 
 
-def read_sweep(folder: Path) -> Sweep | None:
+def read_sweep(folder: Path) -> SweepPlan | None:
     """Read `sweep.json` of a folder; None where there is none, as in older sweeps.
 
     Raises:
@@ -138,10 +138,10 @@ def folders_of(jobs: Sequence[Job], there: Collection[str]) -> list[str]:
     ]
 
 
-def _sweep(found: dict[str, Any]) -> Sweep:
+def _sweep(found: dict[str, Any]) -> SweepPlan:
     jobs = found.get("jobs")
     pid = found.get("pid")
-    return Sweep(
+    return SweepPlan(
         id=str(found["id"]),
         group=str(found.get("group") or found["id"]),
         started=str(found.get("started") or ""),

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from stitching.report.grid_report import Page, report_grid, write_raw, written
 from stitching.report.limits import MOST_FIGURES, left_out
 from stitching.report.protocol_tables import markdown, raw, summary
+from stitching.results.cell import CellRecord
 from stitching.results.frame import Raw
 from stitching.results.grid import Grid, grid_of, read_grid
 from stitching.results.output import PROTOCOLS, VARIANTS, Output
 from stitching.results.protocols import Comparison
-from stitching.results.reading import Cell
 from stitching.results.variants import Variant, split
 
 #: Lines of what was left out that the console shows of one grid.
@@ -122,7 +122,7 @@ class Folder(NamedTuple):
 
     grid: Grid
     parts: dict[Variant, Grid]
-    rest: list[Cell]
+    rest: list[CellRecord]
 
     @classmethod
     def of(cls, grid: Grid) -> Folder:

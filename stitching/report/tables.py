@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stitching.results.cell import CellRecord
 from stitching.results.formats import (
     aligned,
     direction,
@@ -16,7 +17,6 @@ from stitching.results.formats import (
 from stitching.results.grid import Grid, Pair
 from stitching.results.marks import BEST, legend, marks
 from stitching.results.measures import MEASURES, Measure
-from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def grid_values(grid: Grid, measure: Measure) -> list[list[float | str]]:
     return [[value((encoder, decoder)) for decoder in grid.decoders] for encoder in grid.encoders]
 
 
-def cell_texts(cell: Cell, measure: Measure) -> tuple[str, str]:
+def cell_texts(cell: CellRecord, measure: Measure) -> tuple[str, str]:
     """Return a measure of a cell as texts: a number or a word, and its interval or nothing."""
     value = cell.number(measure.key)
     if value is None:

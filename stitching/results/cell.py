@@ -16,7 +16,7 @@ from numpy.lib.npyio import NpzFile
 from stitching.results.configs import merged, read_blocks
 from stitching.results.differences import Numbers, Quantity
 
-__all__ = ["BASELINES", "Cell", "family"]
+__all__ = ["BASELINES", "CellRecord", "family"]
 
 #: Models that are no trained generative models: a floor or a ceiling of a table.
 BASELINES = ("random", "mean", "pixels", "pca", "untrained")
@@ -30,7 +30,7 @@ def family(name: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class CellRecord:
     """One cell, as its files tell.
 
     Attributes:

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from stitching.records.plan import Sweep
-from stitching.results.reading import Cell
+from stitching.records.plan import SweepPlan
+from stitching.results.cell import CellRecord
 
 __all__ = ["command_of"]
 
@@ -15,7 +15,7 @@ __all__ = ["command_of"]
 _PLACES = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
 
 
-def command_of(cell: Cell, sweep: Sweep | None) -> tuple[str, bool]:
+def command_of(cell: CellRecord, sweep: SweepPlan | None) -> tuple[str, bool]:
     """Return the command line of one cell.
 
     Args:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stitching.results.cell import Cell
+    from stitching.results.cell import CellRecord
 
 __all__ = ["merged", "read_blocks", "seeds_of", "swept_setting"]
 
@@ -97,7 +97,7 @@ def swept_setting(folder: Path, frame: pd.DataFrame) -> tuple[str, list[float]] 
     return (differing[0], numbers) if len(numbers) == len(values) else None
 
 
-def seeds_of(cell: Cell) -> dict[str, object]:
+def seeds_of(cell: CellRecord) -> dict[str, object]:
     """Return the seeds of a cell by the names of their settings, such as `data.seed`."""
     found: dict[str, object] = {"seed": cell.values.get("seed")}
     for block in cell.blocks:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from stitching.results.reading import Cell
+    from stitching.results.cell import CellRecord
 
 __all__ = [
     "COVERAGE",
@@ -103,7 +103,7 @@ class Difference(NamedTuple):
         return self.ends is not None and not self.ends[0] <= 0 <= self.ends[1]
 
 
-def difference(first: Cell, second: Cell, key: str) -> Difference:
+def difference(first: CellRecord, second: CellRecord, key: str) -> Difference:
     """Return a measure of the first cell minus that of the second.
 
     Args:

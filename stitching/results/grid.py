@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from stitching.results.cell import CellRecord, family
 from stitching.results.measures import MEASURES, Measure, measure_of
-from stitching.results.reading import Cell, family, listed, read_cells
+from stitching.results.reading import listed, read_cells
 from stitching.results.values import frame_of
 
 if TYPE_CHECKING:
@@ -54,18 +55,18 @@ class Grid:
 
     folder: Path
     frame: pd.DataFrame
-    read: list[Cell] = field(default_factory=list)
+    read: list[CellRecord] = field(default_factory=list)
     encoders: list[str] = field(default_factory=list)
     decoders: list[str] = field(default_factory=list)
-    cells: dict[Pair, Cell] = field(default_factory=dict)
+    cells: dict[Pair, CellRecord] = field(default_factory=dict)
     absent: dict[Pair, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     compared: bool = True
-    done: list[Cell] = field(default_factory=list)
+    done: list[CellRecord] = field(default_factory=list)
     _known: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def off_diagonal(self) -> list[Cell]:
+    def off_diagonal(self) -> list[CellRecord]:
         """The finished cells of two different models."""
         return [cell for cell in self.cells.values() if not cell.diagonal]
 
@@ -83,9 +84,9 @@ class Grid:
         return frozenset(pair for pair, cell in self.cells.items() if cell.diagonal)
 
     @cached_property
-    def columns(self) -> dict[str, list[Cell]]:
+    def columns(self) -> dict[str, list[CellRecord]]:
         """The finished cells of two different models, by decoder."""
-        found: dict[str, list[Cell]] = {name: [] for name in self.decoders}
+        found: dict[str, list[CellRecord]] = {name: [] for name in self.decoders}
         for cell in self.off_diagonal:
             found[cell.decoder].append(cell)
         return found
@@ -162,7 +163,7 @@ def read_grid(folder: str | Path) -> Grid:
     return grid_of(folder, cells, notes)
 
 
-def grid_of(folder: Path, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Grid:
+def grid_of(folder: Path, cells: Sequence[CellRecord], notes: Sequence[str] = ()) -> Grid:
     """Put cells together.
 
     Args:
@@ -221,7 +222,7 @@ def _fill_options(grid: Grid) -> None:
         grid.frame[column] = grid.frame[column].astype(object).where(~lacks, usual)
 
 
-def _option(cell: Cell, role: str, option: str) -> object:
+def _option(cell: CellRecord, role: str, option: str) -> object:
     """Return an option from a cell's configuration, by its dotted name; None where it has none."""
     node: object = cell.config.get(role)
     for key in option.split("."):
@@ -229,9 +230,9 @@ def _option(cell: Cell, role: str, option: str) -> object:
     return node if node is None or isinstance(node, (str, int, float)) else json.dumps(node)
 
 
-def _note_pairs(done: Sequence[Cell], grid: Grid) -> None:
+def _note_pairs(done: Sequence[CellRecord], grid: Grid) -> None:
     """Enter pairs of models without a finished cell, and those with more than one."""
-    folders: dict[Pair, list[Cell]] = {}
+    folders: dict[Pair, list[CellRecord]] = {}
     for cell in done:
         folders.setdefault((cell.encoder, cell.decoder), []).append(cell)
     for pair in [(e, d) for e in grid.encoders for d in grid.decoders]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from stitching.results.cell import CellRecord
 from stitching.results.differences import difference
 from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure
-from stitching.results.reading import Cell
 
 __all__ = ["BEST", "BIAS", "FLOOR", "TIE", "legend", "marks"]
 
@@ -45,7 +45,7 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
     return found
 
 
-def _compare(rivals: list[Cell], measure: Measure, found: dict[Pair, str]) -> None:
+def _compare(rivals: list[CellRecord], measure: Measure, found: dict[Pair, str]) -> None:
     sign = 1 if measure.lower_is_better else -1
     best = min(rivals, key=lambda cell: sign * (cell.number(measure.key) or 0.0))
     found[best.encoder, best.decoder] += BEST
@@ -60,7 +60,7 @@ def _compare(rivals: list[Cell], measure: Measure, found: dict[Pair, str]) -> No
             found[cell.encoder, cell.decoder] += FLOOR
 
 
-def _mostly_bias(cell: Cell, key: str) -> bool:
+def _mostly_bias(cell: CellRecord, key: str) -> bool:
     images, width = cell.number(f"{key}_n"), cell.number(f"{key}_dim")
     return images is not None and width is not None and images <= width
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from stitching.results.cell import BASELINES, CellRecord
 from stitching.results.differences import Difference, Quantity, mean, mean_difference
 from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure, headline
-from stitching.results.reading import BASELINES, Cell
 from stitching.results.variants import Variant
 
 __all__ = ["Comparison", "Effect"]
@@ -92,7 +92,7 @@ class Comparison:
 
         Measures in units of the decoder's own are left out: they have no mean over decoders.
         """
-        kinds: dict[str, Callable[[Cell], bool]] = {
+        kinds: dict[str, Callable[[CellRecord], bool]] = {
             _TRAINED: lambda cell: cell.kinds[0] not in BASELINES,
             _BASELINES: lambda cell: cell.kinds[0] in BASELINES,
         }
@@ -104,7 +104,7 @@ class Comparison:
                         yield found
 
     def _effect(
-        self, measure: Measure, protocol: str, kind: str, belongs: Callable[[Cell], bool]
+        self, measure: Measure, protocol: str, kind: str, belongs: Callable[[CellRecord], bool]
     ) -> Effect | None:
         both = [
             (cell.quantity(measure.key), usual.quantity(measure.key))
@@ -118,7 +118,7 @@ class Comparison:
         moved = mean_difference(other, usual)
         return Effect(measure, protocol, kind, len(both), mean(usual), moved)
 
-    def _common(self, protocol: str) -> Iterator[tuple[Cell, Cell]]:
+    def _common(self, protocol: str) -> Iterator[tuple[CellRecord, CellRecord]]:
         """Yield the cells of a protocol, each with that of the reference and the same seeds."""
         for variant, grid in self.grids.items():
             usual = self.grids.get(Variant(self.protocols[0], variant.seeds))

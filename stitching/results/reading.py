@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stitching.records.plan import Job, Sweep, folders_of, job_number, read_sweep
-from stitching.results.cell import BASELINES, Cell, family
+from stitching.records.plan import Job, SweepPlan, folders_of, job_number, read_sweep
+from stitching.results.cell import BASELINES, CellRecord, family
 from stitching.results.values import Packer, decoded
 
-__all__ = ["BASELINES", "Cell", "family", "listed", "read_cells"]
+__all__ = ["BASELINES", "CellRecord", "family", "listed", "read_cells"]
 
 # ENCODER-to-DECODER_JOBNUM
 _CELL_NAME = re.compile(r"(?P<encoder>.+?)-to-(?P<decoder>.+?)(?:_(?P<number>\d+))?")
@@ -33,7 +33,7 @@ _MANY, _PROCESSES, _CHUNK = 3000, 4, 250
 _LISTED = 20
 
 
-def read_cells(folder: Path) -> tuple[list[Cell], list[str]]:
+def read_cells(folder: Path) -> tuple[list[CellRecord], list[str]]:
     """Read the cells of a folder, in order of their job numbers.
 
     Args:
@@ -77,14 +77,14 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _planned(
-    folder: Path, sweep: Sweep, cells: Sequence[Cell], stale: Sequence[Cell]
-) -> list[Cell]:
+    folder: Path, sweep: SweepPlan, cells: Sequence[CellRecord], stale: Sequence[CellRecord]
+) -> list[CellRecord]:
     """Return the cells of a plan in its order, also those that left no files, then all others."""
     by_name = {cell.path.name: cell for cell in cells}
     others = {cell.path.name: cell for cell in stale}
     jobs = sorted(sweep.jobs or ())
 
-    def planned(job: Job, name: str) -> Cell:
+    def planned(job: Job, name: str) -> CellRecord:
         found = by_name.pop(name, None)
         if found is None:
             reason = "it was not started"
@@ -92,7 +92,9 @@ def _planned(
                 reason += f" (its folder holds a cell of the sweep {others[name].sweep})"
             values = Packer().pack({"folder": name})
             path = folder / job.folder
-            found = Cell(path, job.encoder, job.decoder, "missing", reason, sweep.id, 0, values)
+            found = CellRecord(
+                path, job.encoder, job.decoder, "missing", reason, sweep.id, 0, values
+            )
         names = found.encoder or job.encoder, found.decoder or job.decoder
         return replace(
             found, encoder=names[0], decoder=names[1], job=job.number, overrides=job.overrides
@@ -122,7 +124,7 @@ def _cell_folders(folder: Path, *, planned: bool) -> list[Path]:
     return sorted(found, key=order)
 
 
-def _read_all(paths: Sequence[Path]) -> list[Cell]:
+def _read_all(paths: Sequence[Path]) -> list[CellRecord]:
     if len(paths) < _MANY:
         return _read_part(paths)
     from joblib import cpu_count
@@ -139,12 +141,12 @@ def _read_all(paths: Sequence[Path]) -> list[Cell]:
     return [cell for cells in found for cell in cells]
 
 
-def _read_part(paths: Sequence[Path]) -> list[Cell]:
+def _read_part(paths: Sequence[Path]) -> list[CellRecord]:
     packer = Packer()
     return [_read_cell(path, packer) for path in paths]
 
 
-def _read_cell(path: Path, packer: Packer) -> Cell:
+def _read_cell(path: Path, packer: Packer) -> CellRecord:
     folder, name = str(path), _CELL_NAME.fullmatch(path.name)
     values: dict[str, Any] = {}
     status: dict[str, Any] = {}
@@ -170,7 +172,7 @@ def _read_cell(path: Path, packer: Packer) -> Cell:
         reason = _damage(path, names, values, status)
         state = "invalid" if reason else "done"
     done = status.get("state") == "done"
-    return Cell(
+    return CellRecord(
         path=path,
         encoder=str(values.get("encoder", name["encoder"] if name else "")),
         decoder=str(values.get("decoder", name["decoder"] if name else "")),

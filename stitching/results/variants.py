@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from stitching.results.cell import CellRecord
 from stitching.results.configs import seeds_of
-from stitching.results.reading import Cell
 
 __all__ = ["Variant", "split"]
 
@@ -40,7 +40,7 @@ class Variant(NamedTuple):
         )
 
 
-def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]:
+def split(cells: Iterable[CellRecord]) -> tuple[dict[Variant, list[CellRecord]], list[CellRecord]]:
     """Take cells apart by protocol, and by seed where the cells of a pair differ in a seed.
 
     A cell that has not finished says nothing of its protocol but in its configuration: it belongs
@@ -54,14 +54,14 @@ def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]
     done = [cell for cell in cells if cell.state == "done"]
     seeds = cache(seeds_of)  # which reads a file
     axes = _seed_axes(done, seeds)
-    parts: dict[Variant, list[Cell]] = {}
+    parts: dict[Variant, list[CellRecord]] = {}
     for cell in done:
         values = tuple((key, seeds(cell).get(key)) for key in axes)
         parts.setdefault(Variant(cell.protocol, values), []).append(cell)
     one = next(iter(parts)) if len(parts) == 1 else None
     signs = {} if one else {variant: _sign(part[0], axes) for variant, part in parts.items()}
     plans = {_plan(cell): variant for variant, part in parts.items() for cell in part}
-    rest: list[Cell] = []
+    rest: list[CellRecord] = []
     for cell in [cell for cell in cells if cell.state != "done"]:
         found = one
         if found is None and cell.config:
@@ -73,14 +73,14 @@ def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]
     return parts, rest
 
 
-def _plan(cell: Cell) -> tuple[str, ...] | None:
+def _plan(cell: CellRecord) -> tuple[str, ...] | None:
     """Return what the plan of a sweep set for a cell besides its models; None without a plan."""
     if cell.job is None:
         return None
     return tuple(x for x in cell.overrides if not x.startswith(("encoder=", "decoder=")))
 
 
-def _sign(cell: Cell, axes: Sequence[str]) -> object:
+def _sign(cell: CellRecord, axes: Sequence[str]) -> object:
     """Return what tells the variant of a cell from its configuration."""
     if not cell.config:
         return None
@@ -88,9 +88,11 @@ def _sign(cell: Cell, axes: Sequence[str]) -> object:
     return [cell.config.get(key) for key in ("protocol", "probe")], [seeds.get(x) for x in axes]
 
 
-def _seed_axes(done: Sequence[Cell], seeds_of: Callable[[Cell], dict[str, object]]) -> list[str]:
+def _seed_axes(
+    done: Sequence[CellRecord], seeds_of: Callable[[CellRecord], dict[str, object]]
+) -> list[str]:
     """Return the seeds in which cells of one pair and protocol differ."""
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, str], list[CellRecord]] = {}
     for cell in done:
         groups.setdefault((cell.protocol, cell.encoder, cell.decoder), []).append(cell)
     found: dict[str, set[object]] = {}

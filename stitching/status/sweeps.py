@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from stitching.records.plan import Job, folders_of, job_number, read_json, read_sweep
-from stitching.records.plan import Sweep as Manifest
+from stitching.records.plan import SweepPlan as Manifest
 from stitching.status.cells import Cell, Entry, moment
 from stitching.status.machine import Machine
 

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from stitching.records.plan import read_json, read_manifest
+from stitching.results.cell import CellRecord
 from stitching.results.grid import Grid, grid_of
 from stitching.results.measures import Measure
 from stitching.results.output import CLAIMS, Output
-from stitching.results.reading import Cell, read_cells
+from stitching.results.reading import read_cells
 from stitching.results.variants import Variant, split
 from stitching.tracking import Scalar, Tracker
 
@@ -26,7 +27,7 @@ __all__ = ["write_summary"]
 log = logging.getLogger(__name__)
 
 #: A cell and the grid it belongs to, if it is known.
-_Row = tuple[Variant | None, Cell]
+_Row = tuple[Variant | None, CellRecord]
 
 _MANIFEST_KEYS = ("id", "started", "finished", "launcher", "sweeper", "command", "overrides")
 
@@ -87,7 +88,7 @@ def _write(folder: Path, tracker: Tracker) -> None:
 
 
 def _table(
-    grids: Mapping[Variant, Grid], rest: Sequence[Cell], planned: bool
+    grids: Mapping[Variant, Grid], rest: Sequence[CellRecord], planned: bool
 ) -> tuple[list[str], list[list[Scalar]]]:
     """Return columns, and one row per cell.
 
@@ -129,7 +130,7 @@ def _table(
 
 
 def _numbers(
-    cell: Cell, measures: Sequence[Measure], with_ends: Sequence[Measure]
+    cell: CellRecord, measures: Sequence[Measure], with_ends: Sequence[Measure]
 ) -> list[Scalar]:
     numbers: list[Scalar] = []
     for measure in measures:
@@ -154,7 +155,7 @@ def _not_started(
     ]
 
 
-def _config(cells: Sequence[Cell], manifest: Mapping[str, Any]) -> dict[str, object]:
+def _config(cells: Sequence[CellRecord], manifest: Mapping[str, Any]) -> dict[str, object]:
     """Return what the configurations of all cells have in common, and facts of the sweep."""
     configs = [cell.config for cell in cells if cell.config]
     common: dict[str, object] = dict(configs[0]) if configs else {}

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Iterable
 from typing import Any
 
+from stitching.results.cell import BASELINES, CellRecord
 from stitching.results.formats import setting
 from stitching.results.grid import Grid
-from stitching.results.reading import BASELINES, Cell
 
 __all__ = ["AT", "INTERVAL", "commands", "map_pairs", "probe_setting"]
 
@@ -21,12 +21,12 @@ _OWN_DATA, _COURSE = 2, 6
 AT = "0,5000,20000,46000,90000,180000,227520"
 
 
-def map_pairs(grid: Grid) -> list[Cell]:
+def map_pairs(grid: Grid) -> list[CellRecord]:
     """Return the finished cells of two different models of which neither is a baseline."""
     return [cell for cell in grid.off_diagonal if not set(cell.kinds) & set(BASELINES)]
 
 
-def probe_setting(grid: Grid, cells: Iterable[Cell], *, maps: bool = True) -> str:
+def probe_setting(grid: Grid, cells: Iterable[CellRecord], *, maps: bool = True) -> str:
     """Return what cells have in common, with the number of items that probes are asked about.
 
     Args:
@@ -43,7 +43,7 @@ def probe_setting(grid: Grid, cells: Iterable[Cell], *, maps: bool = True) -> st
     return text
 
 
-def _probed(cell: Cell) -> list[float]:
+def _probed(cell: CellRecord) -> list[float]:
     """Return the numbers of items that the attributes of a cell were measured on."""
     same = cell.number("probe/n_test")
     if same is not None:

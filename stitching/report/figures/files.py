@@ -12,10 +12,10 @@ from stitching.report.figures.facts import commands, map_pairs
 from stitching.report.figures.pictures import gans, picture_grid, picture_strip, pictured
 from stitching.report.figures.probes import draw_accuracy, draw_agreement, mapped_cells, own_cells
 from stitching.report.figures.training import courses, draw_training
+from stitching.results.cell import CellRecord
 from stitching.results.grid import Grid, require_unique
 from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
-from stitching.results.reading import Cell
 
 __all__ = ["FIGURES", "draw_figures", "missing_figures", "write_figures"]
 
@@ -123,7 +123,7 @@ def _accuracy(grid: Grid) -> Sheet:
     return draw_accuracy(grid, _models(grid))
 
 
-def _models(grid: Grid) -> dict[str, Cell]:
+def _models(grid: Grid) -> dict[str, CellRecord]:
     """Return the cells of figure 4: of each training its last weights alone."""
     earlier = {
         cell.decoder for course in courses(grid) for cell in list(course.cells.values())[:-1]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stitching.report.drawing.sheet import BLANK, INK, QUIET, WIDE, Sheet, width_of
+from stitching.results.cell import CellRecord
 from stitching.results.formats import setting
 from stitching.results.grid import Grid
-from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,7 +23,7 @@ GAP = 0.04  # inches between pictures
 LARGEST = 1.1
 
 
-def pictured(cell: Cell) -> bool:
+def pictured(cell: CellRecord) -> bool:
     """Whether a cell left its pictures."""
     return all((cell.path / name).is_file() for name in (_STITCHED, _ORIGINAL))
 

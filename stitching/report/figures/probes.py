@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from stitching.report.drawing.sheet import WIDE, Sheet
 from stitching.report.figures.facts import INTERVAL, probe_setting
 from stitching.report.figures.readings import Row, Table, attributes_of, reasons
+from stitching.results.cell import BASELINES, CellRecord
 from stitching.results.grid import Grid
-from stitching.results.reading import BASELINES, Cell
 
 __all__ = ["draw_accuracy", "draw_agreement", "mapped_cells", "own_cells"]
 
@@ -21,19 +21,19 @@ _ROWS_WITH_INTERVALS = 32
 _GROUP = 0.05  # inches in front of the first row of another decoder
 
 
-def own_cells(grid: Grid) -> dict[str, Cell]:
+def own_cells(grid: Grid) -> dict[str, CellRecord]:
     """Return for each decoder with probes a cell that has them: its own, or else the first.
 
     Probes of own latents are the same in all cells of a decoder, unless items are excluded.
     """
-    found: dict[str, Cell] = {}
+    found: dict[str, CellRecord] = {}
     for (_, decoder), cell in grid.cells.items():
         if cell.number(OWN) is not None and (cell.diagonal or decoder not in found):
             found[decoder] = cell
     return {name: found[name] for name in grid.decoders if name in found}
 
 
-def draw_accuracy(grid: Grid, cells: dict[str, Cell]) -> Sheet:
+def draw_accuracy(grid: Grid, cells: dict[str, CellRecord]) -> Sheet:
     """Draw figure 4: models by attributes.
 
     Args:
@@ -55,7 +55,7 @@ def draw_accuracy(grid: Grid, cells: dict[str, Cell]) -> Sheet:
     return sheet
 
 
-def _majorities(cells: dict[str, Cell]) -> list[Row]:
+def _majorities(cells: dict[str, CellRecord]) -> list[Row]:
     """Return what accuracies are compared with: one row for all models that share it."""
     keys = [MAJORITY, *(f"{MAJORITY}/{x}" for x in attributes_of([*cells.values()], MAJORITY))]
     groups: dict[tuple[float | None, ...], list[str]] = {}
@@ -68,14 +68,14 @@ def _majorities(cells: dict[str, Cell]) -> list[Row]:
     return rows
 
 
-def mapped_cells(grid: Grid) -> list[Cell]:
+def mapped_cells(grid: Grid) -> list[CellRecord]:
     """Return the cells of a map whose probes were asked, by decoder; baselines come first."""
     cells = [cell for cell in grid.off_diagonal if cell.number(MATCH) is not None]
     cells.sort(key=lambda c: (grid.decoders.index(c.decoder), c.kinds[0] not in BASELINES))
     return cells
 
 
-def draw_agreement(grid: Grid, cells: Sequence[Cell]) -> Sheet:
+def draw_agreement(grid: Grid, cells: Sequence[CellRecord]) -> Sheet:
     """Draw figure 5: maps by attributes, percent match and percent delta.
 
     Args:
@@ -134,7 +134,7 @@ def _signs(table: Table, level: str, constant: str) -> list[str]:
     return [note for note in notes if note]
 
 
-def _without(grid: Grid, cells: Sequence[Cell]) -> list[str]:
+def _without(grid: Grid, cells: Sequence[CellRecord]) -> list[str]:
     """Return which maps are not shown, and why."""
     shown = {(cell.encoder, cell.decoder) for cell in cells}
     absent = [

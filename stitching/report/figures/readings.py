@@ -16,10 +16,10 @@ from stitching.report.drawing.matrix import (
     scale_bar,
 )
 from stitching.report.drawing.sheet import Sheet, width_of
+from stitching.results.cell import CellRecord
 from stitching.results.differences import combine
 from stitching.results.formats import format_value, with_interval
 from stitching.results.measures import measure_of
-from stitching.results.reading import Cell
 
 __all__ = ["MEAN", "Row", "Table", "attributes_of", "reasons"]
 
@@ -38,7 +38,7 @@ _WIDEST = 0.7  # inches, of a column
 _MINUS = "\N{MINUS SIGN}"
 
 
-def attributes_of(cells: Sequence[Cell], key: str) -> list[str]:
+def attributes_of(cells: Sequence[CellRecord], key: str) -> list[str]:
     """Return the attributes that cells were asked about, in their order, unusable ones last."""
     names: dict[str, None] = {}
     for start in (f"{key}/", "probe/missing/"):
@@ -48,7 +48,7 @@ def attributes_of(cells: Sequence[Cell], key: str) -> list[str]:
     return list(names)
 
 
-def reasons(cells: Sequence[Cell]) -> list[str]:
+def reasons(cells: Sequence[CellRecord]) -> list[str]:
     """Return why attributes have no probe, one line for each reason."""
     found: dict[str, dict[str, None]] = {}
     for cell in cells:
@@ -74,7 +74,7 @@ class Row:
     """
 
     name: str
-    cell: Cell
+    cell: CellRecord
     key: str
     against: str | float | None = None
     sides: tuple[str, ...] = ()

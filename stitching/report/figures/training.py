@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from stitching.report.drawing.sheet import INK, QUIET, WIDE, Sheet
 from stitching.report.figures.facts import probe_setting
 from stitching.report.figures.readings import MEAN, attributes_of, reasons
+from stitching.results.cell import CellRecord
 from stitching.results.grid import Grid
-from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ class Course:
     """
 
     model: str
-    cells: dict[int, Cell]
+    cells: dict[int, CellRecord]
 
 
 def courses(grid: Grid) -> list[Course]:
@@ -57,7 +57,7 @@ def courses(grid: Grid) -> list[Course]:
     Args:
         grid: Finished cells.
     """
-    kinds: dict[str, list[Cell]] = {}
+    kinds: dict[str, list[CellRecord]] = {}
     for cell in grid.cells.values():
         if cell.number(_SEEN) is not None and cell.number(_OWN) is not None:
             kinds.setdefault(cell.kinds[1], []).append(cell)
@@ -65,16 +65,16 @@ def courses(grid: Grid) -> list[Course]:
     for kind, cells in kinds.items():
         if len({cell.number(_SEEN) for cell in cells}) < _CHECKPOINTS:
             continue
-        trainings: dict[str, list[Cell]] = {}
+        trainings: dict[str, list[CellRecord]] = {}
         for cell in cells:
             trainings.setdefault(_training(cell), []).append(cell)
         found += [Course(kind, points) for x in trainings.values() if (points := _checkpoints(x))]
     return sorted(found, key=lambda course: -len(course.cells))
 
 
-def _checkpoints(cells: Sequence[Cell]) -> dict[int, Cell]:
+def _checkpoints(cells: Sequence[CellRecord]) -> dict[int, CellRecord]:
     """Return a cell by images seen; none if there are too few, or two of different weights."""
-    found: dict[int, Cell] = {}
+    found: dict[int, CellRecord] = {}
     for cell in cells:
         other = found.setdefault(int(cell.number(_SEEN) or 0), cell)
         if other.values.get("weights/decoder") != cell.values.get("weights/decoder"):
@@ -82,7 +82,7 @@ def _checkpoints(cells: Sequence[Cell]) -> dict[int, Cell]:
     return dict(sorted(found.items())) if len(found) >= _CHECKPOINTS else {}
 
 
-def _training(cell: Cell) -> str:
+def _training(cell: CellRecord) -> str:
     """Return what the checkpoints of a training have in common."""
     model = cell.config.get("decoder")
     if not isinstance(model, dict):
@@ -126,7 +126,7 @@ def draw_training(grid: Grid, course: Course) -> Sheet:
     return sheet
 
 
-def _points(course: Course, name: str) -> list[tuple[int, Cell]]:
+def _points(course: Course, name: str) -> list[tuple[int, CellRecord]]:
     """Return the checkpoints at which an attribute has a probe."""
     key = _key(_OWN, name)
     return [(seen, cell) for seen, cell in course.cells.items() if cell.number(key) is not None]

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stitching.results.reading import Cell
+from stitching.results.cell import CellRecord
 
 __all__ = ["Configs"]
 
@@ -26,7 +26,7 @@ class Configs:
         of: For each cell's folder the places of its sections, in the order of its file.
     """
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
+    def __init__(self, cells: Sequence[CellRecord]) -> None:
         self.texts: list[str] = []
         self.leaves: list[dict[str, object]] = []
         self.of: dict[Path, tuple[int, ...]] = {}
@@ -45,7 +45,7 @@ class Configs:
             self.leaves.append(_leaves(section))
         return self._places[section]
 
-    def settings(self, cell: Cell) -> dict[str, object]:
+    def settings(self, cell: CellRecord) -> dict[str, object]:
         """Return all that a cell's configuration sets, by dotted names; empty without a file."""
         return {
             name: value
@@ -61,7 +61,7 @@ class Configs:
             found.setdefault(self.texts[place].partition(":")[0], place)
         return sorted(found.values())
 
-    def differing(self, cells: Sequence[Cell]) -> set[str]:
+    def differing(self, cells: Sequence[CellRecord]) -> set[str]:
         """Return names of settings in which these cells differ."""
         sets = {self.of.get(cell.path, ()) for cell in cells}
         shared = set[int].intersection(*(set(places) for places in sets)) if sets else set()

@@ -11,8 +11,8 @@ from stitching.report.page.packing import Chunks, rounded
 from stitching.report.page.payload import Facts
 from stitching.report.page.views import View
 from stitching.report.tables import cell_texts
+from stitching.results.cell import CellRecord
 from stitching.results.measures import Measure, measure_of
-from stitching.results.reading import Cell
 
 __all__ = ["Attributes", "add_details"]
 
@@ -37,7 +37,7 @@ class Attributes:
         self._known = {measure.key for measure in measures}
         self._found: dict[tuple[str, ...], list[Measure]] = {}
 
-    def of(self, cell: Cell) -> dict[str, dict[str, list[str]]]:
+    def of(self, cell: CellRecord) -> dict[str, dict[str, list[str]]]:
         """Return measure to attribute to its text and the ends of its interval."""
         keys = tuple(cell.values)
         if keys not in self._found:
@@ -76,7 +76,9 @@ def add_details(
     return left_out
 
 
-def _details(cell: Cell, attributes: Attributes, facts: Facts, limits: Limits) -> dict[str, Any]:
+def _details(
+    cell: CellRecord, attributes: Attributes, facts: Facts, limits: Limits
+) -> dict[str, Any]:
     if cell.state != "done":
         return {"traceback": _end_of(cell.path / "error.txt", limits.traceback)}
     curves = {name: _curve(cell.path / f"{name}.csv", keys) for name, keys in CURVES.items()}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stitching.report.page.configs import Configs
+from stitching.results.cell import CellRecord
 from stitching.results.grid import Grid, Pair, grid_of
-from stitching.results.reading import Cell
 from stitching.results.variants import Variant, split
 
 __all__ = ["View", "axes_of", "views_of"]
@@ -39,7 +39,7 @@ class View:
         return [(e, d) for e in self.grid.encoders for d in self.grid.decoders]
 
     @property
-    def cells(self) -> list[Cell | None]:
+    def cells(self) -> list[CellRecord | None]:
         """The cell of each pair, finished or not; None where there is none."""
         rest = {(x.encoder, x.decoder): x for x in self.grid.read if x.state != "done"}
         return [self.grid.cells.get(pair) or rest.get(pair) for pair in self.pairs]
@@ -47,10 +47,10 @@ class View:
 
 def views_of(
     folder: Path,
-    cells: Sequence[Cell],
+    cells: Sequence[CellRecord],
     configs: Configs,
     grids: Mapping[Variant, Grid] | None = None,
-) -> tuple[list[View], list[Cell]]:
+) -> tuple[list[View], list[CellRecord]]:
     """Take a sweep apart so that each grid has one cell per pair, repeats aside.
 
     Args:
@@ -79,7 +79,7 @@ def views_of(
             grid = (grids or {}).get(variant) or grid_of(folder, members)
             views.append(View({}, grid, variant, start))
             continue
-        groups: dict[tuple[object, ...], list[Cell]] = {}
+        groups: dict[tuple[object, ...], list[CellRecord]] = {}
         for cell in members:
             known = configs.settings(cell)
             key = tuple(known.get(axis) for axis in axes)
@@ -120,9 +120,9 @@ def _raw(view: View, axis: str) -> object:
     return next(value for key, value in view.ordinal.items() if _name(key) == axis)
 
 
-def _swept(cells: Sequence[Cell], configs: Configs, known: set[str]) -> list[str]:
+def _swept(cells: Sequence[CellRecord], configs: Configs, known: set[str]) -> list[str]:
     """Return the settings in which finished cells of one pair of models differ."""
-    pairs: dict[tuple[str, str], list[Cell]] = {}
+    pairs: dict[tuple[str, str], list[CellRecord]] = {}
     for cell in cells:
         if cell.state == "done":
             pairs.setdefault((cell.encoder, cell.decoder), []).append(cell)
@@ -164,7 +164,7 @@ def _word(value: object) -> str:
     return "none" if value is None else str(value) or "unnamed"
 
 
-def _bare(folder: Path, cells: Sequence[Cell]) -> Grid:
+def _bare(folder: Path, cells: Sequence[CellRecord]) -> Grid:
     """Return a grid of cells of which none has finished."""
     import pandas as pd
 
