@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 from stitching.claims.evidence import Evidence, NotRun
-from stitching.results.differences import COVERAGE, Quantity
+from stitching.compute.intervals import COVERAGE
+from stitching.results.differences import Quantity
 from stitching.results.formats import with_interval
 
 __all__ = ["Answer", "Claim", "Judgement", "Number", "Region", "judge", "of_all"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stitching.claims.base import NOT_RESOLVED, SUPPORTED, Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import FLOOR, Evidence, NotRun, median, ratio
 from stitching.claims.maps import MOST
+from stitching.compute.attributes import HEAVY_MAKEUP, MALE
 from stitching.results.cell import CellRecord
 from stitching.results.differences import Quantity, combine, mean
 
@@ -18,7 +19,7 @@ class C4(Claim):
 
     id = "C4"
     about = "a grid of trained models with attribute probes"
-    text = "`Male` and `Heavy_Makeup` are the attributes that models represent most alike."
+    text = f"`{MALE}` and `{HEAVY_MAKEUP}` are the attributes that models represent most alike."
     rule = (
         "Agreement of the probes on true and mapped latents (kappa, or consistency where the "
         "protocol judges by that), mean over ordered pairs of different trained models, over the "
@@ -26,7 +27,7 @@ class C4(Claim):
         "that of every other attribute. Of an attribute that hardly a test image has there is no "
         "interval; it is left out and named."
     )
-    first = ("Male", "Heavy_Makeup")
+    first = (MALE, HEAVY_MAKEUP)
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there are probes on mapped latents of a trained model."""

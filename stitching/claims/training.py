@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from stitching.claims.base import Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import Evidence, NotRun
+from stitching.compute.attributes import GENDER, SMILING
 from stitching.results.cell import CellRecord
 from stitching.results.differences import Quantity, combine
 
@@ -31,11 +32,6 @@ EARLY = 0.1
 #: Largest change of one attribute's balanced accuracy that counts as hardly any: a tenth of what
 #: lies between guessing and being always right.
 ATTRIBUTE_MARGIN = 0.05
-
-#: The paper's attributes that go with gender: `Male` itself and the two whose correlation with it
-#: is beyond 0.5 in CelebA's annotation (first 10,000 images: Heavy_Makeup -0.67, No_Beard -0.52;
-#: next are Wavy_Hair with -0.32 and Blond_Hair with -0.31).
-GENDER = ("Male", "Heavy_Makeup", "No_Beard")
 
 _KEY = "probe/balanced_accuracy_own"
 
@@ -111,12 +107,12 @@ class C6(_OfTraining):
     id = "C6"
     about = "several checkpoints of nf as decoders"
     text = (
-        f"What `{MODEL}` tells of attributes that go with gender, and of `Smiling`, hardly "
+        f"What `{MODEL}` tells of attributes that go with gender, and of `{SMILING}`, hardly "
         "changes after the first checkpoint."
     )
     rule = (
         f"Balanced accuracy of the probes on own latents of `{MODEL}` for "
-        f"{', '.join(GENDER)} (those that go with gender in CelebA) and Smiling: every later "
+        f"{', '.join(GENDER)} (those that go with gender in CelebA) and {SMILING}: every later "
         "checkpoint minus the first one after more than 0 images must lie within "
         f"{ATTRIBUTE_MARGIN:g} of 0. The first must lie in the first {EARLY:.0%} of the training."
     )
@@ -130,7 +126,7 @@ class C6(_OfTraining):
                 f"needs a first checkpoint in the first {EARLY:.0%} of the training, and later "
                 f"ones, found {', '.join(map(str, course))} images"
             )
-        names = [*GENDER, "Smiling"]
+        names = [*GENDER, SMILING]
         missing = [
             name
             for name in names

@@ -22,18 +22,6 @@ DRAWING_VERSION = 2
 SPLIT_START = {"train": 0, "test": 10_000_000, "pretrain": 20_000_000}
 SPLIT_SIZE = 10_000_000
 
-ATTRIBUTES = (
-    "Bald",
-    "Blond_Hair",
-    "Wavy_Hair",
-    "Smiling",
-    "Eyeglasses",
-    "Heavy_Makeup",
-    "Male",
-    "No_Beard",
-    "Pale_Skin",
-    "Young",
-)
 #: Which hair a face has; `hair_class` tells. Grey counts from half the way to grey.
 HAIR = ("bald", "blond", "grey", "dark")
 FACTORS = ("smile", "age", "skin_tone", "rotation", "light")
@@ -228,7 +216,7 @@ class Faces(ImageData):
         described = () if split == "pretrain" else _labels(self.seed, indices)
         attributes = {
             name: np.array([labels[name] for labels, _ in described], dtype=np.bool_)
-            for name in (ATTRIBUTES if described else ())
+            for name in (described[0][0] if described else ())
         }
         factors = {
             name: np.array([values[name] for _, values in described], dtype=np.float32)

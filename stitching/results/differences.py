@@ -11,17 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stitching.compute.intervals import COVERAGE, percentile_interval
+
 if TYPE_CHECKING:
     from stitching.results.cell import CellRecord
 
 __all__ = [
-    "COVERAGE",
     "Difference",
     "Quantity",
     "combine",
@@ -31,12 +31,6 @@ __all__ = [
 ]
 
 Numbers = NDArray[np.float64]
-
-#: Coverage of an interval, as cells write it (`stitching.metrics.resampling`).
-COVERAGE = 0.95
-
-#: What is undefined on more than this share of its draws gets no interval, as in cells.
-UNDEFINED_SHARE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,24 +51,10 @@ class Quantity:
     exact: bool = False
 
     def interval(self, coverage: float = COVERAGE) -> tuple[float, float] | None:
-        """Return the low and the high end by percentiles of the draws; None where there is none.
-
-        Args:
-            coverage: Share of the draws between the ends. Where it is so much above 95 % that
-                less than one draw would lie beyond each end, both are those of a normal
-                distribution with the draws' mean and standard deviation.
-        """
-        if self.value is None or self.draws is None or len(self.draws) == 0:
+        """Return `percentile_interval` of the draws; None without a value or draws."""
+        if self.value is None or self.draws is None:
             return None
-        known = self.draws[np.isfinite(self.draws)]
-        if len(known) < (1 - UNDEFINED_SHARE) * len(self.draws):
-            return None
-        tail = (1 - coverage) / 2
-        if coverage > COVERAGE and tail * len(known) < 1:
-            width = NormalDist().inv_cdf(1 - tail) * float(known.std())
-            return float(known.mean()) - width, float(known.mean()) + width
-        low, high = np.percentile(known, [100 * tail, 100 * (1 - tail)])
-        return float(low), float(high)
+        return percentile_interval(self.draws, coverage)
 
 
 class Difference(NamedTuple):
