@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 from stitching import config
 from stitching.config import assemble
 from stitching.report.figures import write_figures
-from stitching.report.figures.facts import AT
 from stitching.results.cell import BASELINES
+from stitching.results.commands import AT
 from stitching.results.grid import read_grid
 from tests.toys import LAUNCH, write_models
 

@@ -20,6 +20,7 @@ from typing import ClassVar, NamedTuple
 
 from stitching.claims.evidence import Evidence, NotRun
 from stitching.compute.intervals import COVERAGE
+from stitching.results.commands import options_of, python
 from stitching.results.differences import Quantity
 from stitching.results.formats import with_interval
 
@@ -145,20 +146,20 @@ class Claim(ABC):
             NotRun: Cells that it needs are missing.
         """
 
-    @abstractmethod
-    def commands(self, options: str) -> list[str]:
-        """Return the command lines that make the cells it needs.
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command lines that compute the cells it needs, by default those of the grid.
 
         Args:
-            options: Of data set and protocol, as on the command line; "" for the default.
+            options: Options that select data set and protocol; empty for the default.
         """
+        return [python("launch.py", "experiment=grid", *options)]
 
     def ask(self, evidence: Evidence) -> Answer:
         """Answer the claim, or say what to run."""
         try:
             return self.answer(evidence)
         except NotRun as missing:
-            return Answer(NOT_RUN, str(missing), run=self.commands(evidence.options))
+            return Answer(NOT_RUN, str(missing), run=self.commands(options_of(evidence.first)))
 
 
 def judge(numbers: Sequence[Number], region: Region) -> Judgement:

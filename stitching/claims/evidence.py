@@ -45,27 +45,20 @@ class Evidence:
     variant: Variant
 
     @property
+    def first(self) -> CellRecord:
+        """The first cell of the grid."""
+        return next(iter(self.grid.cells.values()))
+
+    @property
     def data(self) -> str:
         """Name of the data set."""
-        return str(next(iter(self.grid.cells.values())).values.get("data"))
+        return str(self.first.values.get("data"))
 
     @property
     def label(self) -> str:
         """Data set, protocol and seeds, in one line."""
         protocol = self.variant.protocol or "unnamed protocol"
         return ", ".join([self.data, protocol, *(f"{k}={v}" for k, v in self.variant.seeds)])
-
-    @cached_property
-    def options(self) -> str:
-        """Data set and protocol, as options of the command line."""
-        data = next(iter(self.grid.cells.values())).config.get("data") or {}
-        parts = [f"data={self.data}"]
-        if data.get("root") is not None:
-            parts.append(f"data.root={data['root']}")
-        name, *switches = self.variant.protocol.split(", ")
-        parts += [f"protocol={name}"] if name else []
-        parts += [x if x.startswith("probe=") else f"protocol.{x}" for x in switches]
-        return " ".join(parts)
 
     def cell(self, encoder: str, decoder: str) -> CellRecord | None:
         """Return a finished cell, None where there is none."""

@@ -104,7 +104,7 @@ def ask(evidence: Sequence[Evidence]) -> dict[Claim, list[Asked]]:
         fitting = [found for found in evidence if claim.applies(found)]
         answers[claim] = [Asked(where[id(x)], x, claim.ask(x)) for x in fitting]
         if not fitting:
-            none = Answer(NOT_RUN, f"needs {claim.about}", run=claim.commands(""))
+            none = Answer(NOT_RUN, f"needs {claim.about}", run=claim.commands(()))
             answers[claim] = [Asked("", None, none)]
     return answers
 

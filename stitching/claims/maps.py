@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from stitching.claims.base import Answer, Claim, Number, Region, judge, of_all
 from stitching.claims.evidence import FLOOR, IMAGE_MEASURES, Evidence, NotRun, median
 from stitching.results.cell import CellRecord
+from stitching.results.commands import python
 from stitching.results.differences import Quantity, combine, mean
 from stitching.results.grid import Pair
 from stitching.results.measures import headline
@@ -37,10 +39,6 @@ class C1(Claim):
     def applies(self, evidence: Evidence) -> bool:
         """Whether there are two trained models."""
         return len(evidence.trained) > 1
-
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid."""
-        return [f"python launch.py experiment=grid {options}".strip()]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge the medians."""
@@ -81,10 +79,6 @@ class C2(Claim):
         encoders = [name for name in evidence.grid.encoders if name in evidence.trained]
         kinds = {evidence.grid.kinds[name] for name in encoders}
         return len(kinds & {*self.better, *self.worse}) > 1
-
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid."""
-        return [f"python launch.py experiment=grid {options}".strip()]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge four contrasts in two measures."""
@@ -130,10 +124,6 @@ class C3(Claim):
         """Whether a trained model encodes for another."""
         return bool(evidence.pairs())
 
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid."""
-        return [f"python launch.py experiment=grid {options}".strip()]
-
     def answer(self, evidence: Evidence) -> Answer:
         """Judge every encoder in every column by every measure."""
         cells = [
@@ -178,9 +168,9 @@ class C7(Claim):
         """Whether a GAN decodes, which it does for its own drawings only."""
         return any(evidence.grid.kinds[name] == "gan" for name in evidence.grid.decoders)
 
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid with the GAN."""
-        return ["python launch.py experiment=grid-gan"]
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command line of the grid with the GAN, which has data of its own."""
+        return [python("launch.py", "experiment=grid-gan")]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge every encoder."""

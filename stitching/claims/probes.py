@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stitching.claims.base import NOT_RESOLVED, SUPPORTED, Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import FLOOR, Evidence, NotRun, median, ratio
 from stitching.claims.maps import MOST
 from stitching.compute.attributes import HEAVY_MAKEUP, MALE
 from stitching.results.cell import CellRecord
+from stitching.results.commands import python
 from stitching.results.differences import Quantity, combine, mean
 
 #: A class is represented alike if at least this share of its accuracy above the most frequent
@@ -33,10 +36,6 @@ class C4(Claim):
         """Whether there are probes on mapped latents of a trained model."""
         cells = [evidence.cell(*pair) for pair in evidence.pairs()]
         return any(cell is not None and _attributes(cell, _agreement(cell)) for cell in cells)
-
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid."""
-        return [f"python launch.py experiment=grid {options}".strip()]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge both attributes against every other."""
@@ -105,13 +104,13 @@ class C9(Claim):
         cells = [evidence.cell(*pair) for pair in evidence.pairs()]
         return any(cell and cell.number("class/accuracy_own") is not None for cell in cells)
 
-    def commands(self, options: str) -> list[str]:
-        """Return the command of a grid on a folder with one folder of images per class."""
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command lines of a grid on a folder with one folder of images per class."""
+        data = ["data=folder", "data.root=DIR"]
+        train = python("-m", "stitching.train", "model=MODEL", *data, "out=ZOO")
         return [
-            "for model in vae vqvae nf dm; do python -m stitching.train model=$model data=folder "
-            "data.root=DIR out=ZOO; done",
-            "python launch.py experiment=grid data=folder data.root=DIR data.classes=folders "
-            "zoo=ZOO",
+            f"for model in vae vqvae nf dm; do {train.replace('MODEL', '$model')}; done",
+            python("launch.py", "experiment=grid", *data, "data.classes=folders", "zoo=ZOO"),
         ]
 
     def answer(self, evidence: Evidence) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from stitching.claims.base import (
     judge,
 )
 from stitching.claims.evidence import Evidence, NotRun
+from stitching.results.commands import python
 from stitching.results.differences import Numbers, Quantity, combine, mean
 from stitching.results.grid import Pair
 
@@ -53,9 +55,9 @@ class C8(Claim):
         cells = [evidence.cell(*pair) for pair in evidence.pairs()]
         return any(cell and cell.number("geometry/cka") is not None for cell in cells)
 
-    def commands(self, options: str) -> list[str]:
-        """Return the command of a grid with five models."""
-        return ["python launch.py experiment=grid-gan"]
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command line of a grid with five models."""
+        return [python("launch.py", "experiment=grid-gan")]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge the correlation, over test images and over models."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stitching.claims.base import Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import Evidence, NotRun
 from stitching.compute.attributes import GENDER, SMILING
 from stitching.results.cell import CellRecord
+from stitching.results.commands import AT, python, train_with_checkpoints
 from stitching.results.differences import Quantity, combine
 
 #: The model whose training is looked at, as decoder: probes read its own latents.
@@ -43,14 +46,18 @@ class _OfTraining(Claim):
         """Whether there are several checkpoints of the model."""
         return len({seen for seen, _ in evidence.trained_on(MODEL)}) > 1
 
-    def commands(self, options: str) -> list[str]:
-        """Return the commands that train with checkpoints and put them into a grid."""
-        data = " ".join(x for x in options.split() if x.startswith("data")) or "data=faces"
-        at = "0,5000,20000,46000,90000,180000,227520"
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command lines that train with checkpoints and put them into a grid."""
+        cells = [
+            "zoo=mine",
+            "encoder=random",
+            f"decoder={MODEL}",
+            f"decoder.checkpoint={AT}",
+            f"decoder.name={MODEL}-${{.checkpoint}}",
+        ]
         return [
-            f"python -m stitching.train model={MODEL} {data} out=mine checkpoints_at=[{at}]",
-            f"python launch.py -m {options or data} zoo=mine encoder=random decoder={MODEL} "
-            f"decoder.checkpoint={at} 'decoder.name={MODEL}-${{.checkpoint}}'",
+            train_with_checkpoints([x for x in options if x.startswith("data")]),
+            python("launch.py", "-m", *(options or ["data=faces"]), *cells),
         ]
 
     def course(self, evidence: Evidence) -> dict[int, CellRecord]:

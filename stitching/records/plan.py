@@ -6,14 +6,9 @@ Read by what looks at sweeps, and light, so that looking costs little.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
-
-__all__ = [
-    "FILE", "Job", "SweepPlan", "folders_of", "job_number", "read_json", "read_manifest", "read_sweep",
-]  # fmt: skip
 
 FILE = "sweep.json"
 
@@ -115,27 +110,6 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def job_number(folder: str) -> int | None:
-    """Return the number of a job at the end of its folder's name; None where there is none."""
-    number = folder.rpartition("_")[2]
-    return int(number) if number.isdecimal() else None
-
-
-def folders_of(jobs: Sequence[Job], there: Collection[str]) -> list[str]:
-    """Return the folder of each planned job, by its number where the name is another one.
-
-    The plan names models by their options; a setting such as `decoder.name` gives them others.
-
-    Args:
-        jobs: The plan.
-        there: Names of the folders of cells, of this start of the sweep.
-    """
-    numbered = {job_number(name): name for name in there}
-    return [
-        job.folder if job.folder in there else numbered.get(job.number, job.folder) for job in jobs
-    ]
 
 
 def _sweep(found: dict[str, Any]) -> SweepPlan:

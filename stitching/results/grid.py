@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from stitching.results.cell import CellRecord, family
+from stitching.results.frame import frame_of
 from stitching.results.measures import MEASURES, Measure, measure_of
 from stitching.results.reading import listed, read_cells
-from stitching.results.values import frame_of
 
 if TYPE_CHECKING:
     import pandas as pd

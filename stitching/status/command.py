@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stitching.status.cells import Cell
-from stitching.status.sweeps import Sweep, look
+from stitching.status.cells import CellProgress
+from stitching.status.sweeps import SweepProgress, look
 from stitching.status.texts import describe
 
 _EPILOG = """\
@@ -79,13 +79,13 @@ def _show(folder: Path, every_s: float | None, as_json: bool) -> int:
         time.sleep(every_s)
 
 
-def facts(sweep: Sweep) -> dict[str, Any]:
+def facts(sweep: SweepProgress) -> dict[str, Any]:
     """Return a sweep as plain values for JSON.
 
     Times are unix s. What is not known is None, of `planned`, `elapsed_s`, `rate_per_h` and
     `left_s` with the reason in `KEY_missing`.
     """
-    manifest = sweep.manifest
+    plan = sweep.plan
     known: dict[str, Any] = {
         "planned": (sweep.planned, "nothing tells which cells the sweep plans"),
         "elapsed_s": (sweep.elapsed_s, "nothing tells when it began or ended"),
@@ -98,9 +98,9 @@ def facts(sweep: Sweep) -> dict[str, Any]:
         "state": sweep.state,
         "complete": sweep.complete,
         "host": sweep.host or None,
-        "pid": manifest.pid if manifest else None,
-        "launcher": (manifest.launcher or None) if manifest else None,
-        "command": list(manifest.command) if manifest else None,
+        "pid": plan.pid if plan else None,
+        "launcher": (plan.launcher or None) if plan else None,
+        "command": list(plan.command) if plan else None,
         "started": sweep.started,
         "ended": sweep.ended,
         "looked": sweep.machine.now,
@@ -117,14 +117,14 @@ def facts(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _cell_facts(sweep: Sweep, cell: Cell) -> dict[str, Any]:
+def _cell_facts(sweep: SweepProgress, cell: CellProgress) -> dict[str, Any]:
     found = asdict(cell) | {"seconds": cell.seconds}
     if cell.state in ("failed", "interrupted"):
         found["error_file"] = str((sweep.folder / cell.folder / "error.txt").absolute())
     return found
 
 
-def _no_estimate(sweep: Sweep) -> str:
+def _no_estimate(sweep: SweepProgress) -> str:
     if sweep.state != "running":
         return f"the sweep does not run: its state is {sweep.state}"
     if sweep.planned is None:
@@ -132,7 +132,7 @@ def _no_estimate(sweep: Sweep) -> str:
     return "no cell was computed yet"
 
 
-def _text(sweep: Sweep) -> str:
+def _text(sweep: SweepProgress) -> str:
     width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
     return describe(sweep, width or _WIDTH)
 

@@ -9,7 +9,6 @@ import copy
 import importlib.util
 import logging
 import secrets
-import shlex
 import socket
 import sys
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from stitching.records import plan
 from stitching.records.ledger import ForeignFilesError
 from stitching.records.status import now
+from stitching.results.commands import python
 from stitching.sweeps import folders
 from stitching.sweeps.folders import REMEDY, sweep_ledger
 
@@ -289,7 +289,10 @@ def _report(folder: Path) -> bool:
         command.report_sweeps([folder])
         return True
     except ForeignFilesError as problem:
-        print(f"no tables: {problem}; then run `{_again(folder)}`", file=sys.stderr)
+        print(
+            f"no tables: {problem}; then run `{python('-m', 'stitching.report', str(folder))}`",
+            file=sys.stderr,
+        )
     except (ValueError, OSError) as problem:
         # No cell finished, and the cells' own messages, already shown, say why; or the sweep went
         # over another setting too, and a table of encoders by decoders cannot show it.
@@ -299,10 +302,6 @@ def _report(folder: Path) -> bool:
         except (ValueError, OSError) as second:
             print(f"no page: {second}", file=sys.stderr)
     return False
-
-
-def _again(folder: Path) -> str:
-    return shlex.join(["python", "-m", "stitching.report", str(folder)])
 
 
 def _summarise(folder: Path, tracker: DictConfig) -> None:

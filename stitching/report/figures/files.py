@@ -8,11 +8,12 @@ from pathlib import Path
 
 from stitching.report.drawing.sheet import Sheet, page_style
 from stitching.report.figures.errors import draw_errors, error_measures
-from stitching.report.figures.facts import commands, map_pairs
+from stitching.report.figures.facts import map_pairs
 from stitching.report.figures.pictures import gans, picture_grid, picture_strip, pictured
 from stitching.report.figures.probes import draw_accuracy, draw_agreement, mapped_cells, own_cells
 from stitching.report.figures.training import courses, draw_training
 from stitching.results.cell import CellRecord
+from stitching.results.commands import figure_command
 from stitching.results.grid import Grid, require_unique
 from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
@@ -95,7 +96,9 @@ def missing_figures(grid: Grid) -> dict[int, str]:
         grid: As `write_figures`.
     """
     reasons = {number: figure.lacks(grid) for number, figure in FIGURES.items()}
-    return {n: f"{reason}; run: {commands(n, grid)}" for n, reason in reasons.items() if reason}
+    return {
+        n: f"{reason}; run: {figure_command(n, grid)}" for n, reason in reasons.items() if reason
+    }
 
 
 def _lacks_pictures(grid: Grid) -> str:
