@@ -1,25 +1,29 @@
-"""One grid per protocol, and per seed where a sweep went over seeds.
+"""Grids of a sweep: one per protocol and seed, and on the page one per swept setting too.
 
-Nothing is averaged over protocols or seeds: each has its own tables.
+Nothing is averaged over protocols, seeds or settings: each combination has its own tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 from stitching.results.cell import CellRecord
-from stitching.results.configs import seeds_of
+from stitching.results.configs import Configs, seeds_of
+from stitching.results.grid import Grid, Pair, grid_of
 
-__all__ = ["Variant", "split"]
+#: Parts of a configuration that change no result, or only where it is written.
+_ASIDE = ("tracker", "cache", "device", "batch_size", "picture", "resume", "hydra", "zoo")
 
 
 class Variant(NamedTuple):
     """How the cells of one grid were measured.
 
     Attributes:
-        protocol: Label of the protocol; "" where cells do not say.
+        protocol: Label of the protocol; "" for cells without one.
         seeds: Settings that end in `seed`, where the cells of a sweep differ in them.
     """
 
@@ -40,12 +44,14 @@ class Variant(NamedTuple):
         )
 
 
-def split(cells: Iterable[CellRecord]) -> tuple[dict[Variant, list[CellRecord]], list[CellRecord]]:
-    """Take cells apart by protocol, and by seed where the cells of a pair differ in a seed.
+def split(
+    cells: Iterable[CellRecord],
+) -> tuple[dict[Variant, list[CellRecord]], list[CellRecord]]:
+    """Group cells by protocol, and by seed where the cells of a pair differ in a seed.
 
-    A cell that has not finished says nothing of its protocol but in its configuration: it belongs
-    to the finished cells with the same one. One that never started has no configuration: it
-    belongs to those for which the sweep's plan set the same, models aside.
+    The protocol of a cell that has not finished is only in its configuration: it belongs to the
+    finished cells with the same one. A cell that never started has no configuration: it belongs
+    to those for which the sweep's plan set the same options, models aside.
 
     Returns:
         Cells by variant, in order of appearance, and those that belong to none.
@@ -73,15 +79,106 @@ def split(cells: Iterable[CellRecord]) -> tuple[dict[Variant, list[CellRecord]],
     return parts, rest
 
 
+@dataclass(frozen=True, eq=False)
+class View:
+    """One grid of the page.
+
+    Attributes:
+        settings: Settings that identify it among the grids, as text.
+        grid: Its cells; without a frame where none has finished.
+        variant: The report's name of it; None where none has finished.
+        values: The same settings as they are.
+    """
+
+    settings: dict[str, str]
+    grid: Grid
+    variant: Variant | None
+    values: dict[str, object]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """All pairs of models, row by row."""
+        return [(e, d) for e in self.grid.encoders for d in self.grid.decoders]
+
+    @property
+    def cells(self) -> list[CellRecord | None]:
+        """The cell of each pair, finished or not; None where there is none."""
+        rest = {(x.encoder, x.decoder): x for x in self.grid.read if x.state != "done"}
+        return [self.grid.cells.get(pair) or rest.get(pair) for pair in self.pairs]
+
+
+def views_of(
+    folder: Path,
+    cells: Sequence[CellRecord],
+    configs: Configs,
+    grids: Mapping[Variant, Grid] | None = None,
+) -> tuple[list[View], list[CellRecord]]:
+    """Split a sweep into grids that have one cell per pair, repeats aside.
+
+    Args:
+        folder: Of the sweep.
+        cells: In whatever state.
+        configs: Of these cells.
+        grids: Those that were already made of `split(cells)`.
+
+    Returns:
+        Grids in order of appearance, and unfinished cells whose settings do not identify one.
+    """
+    if grids:
+        parts = {variant: list(grid.read) for variant, grid in grids.items()}
+        used = {id(cell) for members in parts.values() for cell in members}
+        rest = [cell for cell in cells if id(cell) not in used]
+    else:
+        parts, rest = split(cells)
+    if not parts:
+        return [View({}, _bare(folder, cells), None, {})], []
+    found: list[tuple[Grid, Variant, dict[str, object]]] = []
+    for variant, members in parts.items():
+        start = {"protocol": variant.protocol, **dict(variant.seeds)}
+        axes = _swept(members, configs, {key for key, _ in variant.seeds})
+        if not axes:
+            found.append(((grids or {}).get(variant) or grid_of(folder, members), variant, start))
+            continue
+        groups: dict[tuple[object, ...], list[CellRecord]] = {}
+        for cell in members:
+            known = configs.settings(cell)
+            key = tuple(known.get(axis) for axis in axes)
+            if cell.state == "done" or all(axis in known for axis in axes):
+                groups.setdefault(key, []).append(cell)
+            else:
+                rest.append(cell)
+        for key, group in groups.items():
+            done = any(cell.state == "done" for cell in group)
+            grid = grid_of(folder, group) if done else _bare(folder, group)
+            grid.compared = (grids or {}).get(variant, grid).compared
+            found.append((grid, variant, start | dict(zip(axes, key, strict=True))))
+    kept = _kept([values for _, _, values in found])
+    views = []
+    for grid, variant, values in found:
+        named = {_name(axis): values.get(axis) for axis in kept}
+        views.append(View({k: _word(v) for k, v in named.items()}, grid, variant, named))
+    return views, rest
+
+
+def axes_of(views: Sequence[View]) -> list[tuple[str, list[str]]]:
+    """Return what the grids differ in, and the values that occur: numbers by size."""
+    found = []
+    for axis in views[0].settings if views else ():
+        raw = {view.settings[axis]: view.values[axis] for view in views}
+        numbers = all(isinstance(value, (int, float)) for value in raw.values())
+        found.append((axis, sorted(raw, key=lambda x: raw[x]) if numbers else [*raw]))  # type: ignore[arg-type,return-value]
+    return found
+
+
 def _plan(cell: CellRecord) -> tuple[str, ...] | None:
-    """Return what the plan of a sweep set for a cell besides its models; None without a plan."""
+    """Return the options that the plan set for a cell besides its models; None without a plan."""
     if cell.job is None:
         return None
     return tuple(x for x in cell.overrides if not x.startswith(("encoder=", "decoder=")))
 
 
 def _sign(cell: CellRecord, axes: Sequence[str]) -> object:
-    """Return what tells the variant of a cell from its configuration."""
+    """Return the part of a cell's configuration that identifies its variant."""
     if not cell.config:
         return None
     seeds = seeds_of(cell)
@@ -101,3 +198,62 @@ def _seed_axes(
         for key in {key for cell in seeds for key in cell}:
             found.setdefault(key, set()).update(cell.get(key) for cell in seeds)
     return sorted(key for key, values in found.items() if len(values) > 1)
+
+
+def _swept(cells: Sequence[CellRecord], configs: Configs, known: set[str]) -> list[str]:
+    """Return the settings in which finished cells of one pair of models differ."""
+    pairs: dict[Pair, list[CellRecord]] = {}
+    for cell in cells:
+        if cell.state == "done":
+            pairs.setdefault((cell.encoder, cell.decoder), []).append(cell)
+    groups = {
+        frozenset(configs.of.get(cell.path, ()) for cell in group): group
+        for group in pairs.values()
+        if len(group) > 1
+    }
+    names = {name for group in groups.values() for name in configs.differing(group)}
+    return sorted(
+        (name for name in names - known if name.partition(".")[0] not in _ASIDE), key=_rank
+    )
+
+
+def _kept(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the settings that identify grids, without those that others imply."""
+    names = sorted({name for found in settings for name in found}, key=_rank)
+    kept: list[str] = []
+    distinct = 1
+    for name in names:
+        more = {tuple(repr(found.get(x)) for x in [*kept, name]) for found in settings}
+        if len(more) > distinct:
+            kept.append(name)
+            distinct = len(more)
+    return kept
+
+
+def _rank(name: str) -> tuple[object, ...]:
+    first = ("protocol", "data.name", "seed")
+    place = first.index(name) if name in first else len(first)
+    return (place, not name.endswith((".name", "._target_")), name.count("."), name)
+
+
+def _name(axis: str) -> str:
+    return "data" if axis == "data.name" else axis
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else str(value) or "unnamed"
+
+
+def _bare(folder: Path, cells: Sequence[CellRecord]) -> Grid:
+    """Return a grid of cells of which none has finished."""
+    import pandas as pd
+
+    grid = Grid(folder, pd.DataFrame(), list(cells))
+    named = [cell for cell in cells if cell.encoder and cell.decoder]
+    grid.encoders = list(dict.fromkeys(cell.encoder for cell in named))
+    grid.decoders = list(dict.fromkeys(cell.decoder for cell in named))
+    states = {(cell.encoder, cell.decoder): cell.state for cell in named}
+    grid.absent = {
+        (e, d): states.get((e, d), "missing") for e in grid.encoders for d in grid.decoders
+    }
+    return grid

@@ -17,18 +17,17 @@ from stitching.records.plan import SweepPlan, read_sweep
 from stitching.report import tables
 from stitching.report.limits import left_out
 from stitching.report.page.claims import read_claims
-from stitching.report.page.configs import Configs
 from stitching.report.page.details import add_details
 from stitching.report.page.limits import Limits
 from stitching.report.page.packing import Chunks, as_script, escape, href
 from stitching.report.page.payload import Facts, columns, describe, grouped, meanings, measures_of
 from stitching.report.page.pictures import add_figures, add_pictures
-from stitching.report.page.views import View, axes_of, views_of
 from stitching.results.cell import CellRecord
+from stitching.results.configs import Configs
 from stitching.results.grid import Grid
 from stitching.results.output import PAGE, VARIANTS, Output
 from stitching.results.reading import listed
-from stitching.results.variants import Variant
+from stitching.results.variants import Variant, View, axes_of, views_of
 
 __all__ = ["write_page"]
 

@@ -9,10 +9,10 @@ from typing import Any
 from stitching.report.page.limits import Limits
 from stitching.report.page.packing import Chunks, rounded
 from stitching.report.page.payload import Facts
-from stitching.report.page.views import View
 from stitching.report.tables import cell_texts
 from stitching.results.cell import CellRecord
 from stitching.results.measures import Measure, measure_of
+from stitching.results.variants import View
 
 __all__ = ["Attributes", "add_details"]
 

@@ -10,15 +10,15 @@ from typing import Any
 
 from stitching.records.plan import SweepPlan
 from stitching.report import tables
-from stitching.report.page.configs import Configs
 from stitching.report.page.limits import Limits
 from stitching.report.page.packing import href, rounded
-from stitching.report.page.views import View
 from stitching.results import formats
 from stitching.results.cell import CellRecord
 from stitching.results.commands import command_of
+from stitching.results.configs import Configs
 from stitching.results.marks import BEST, BIAS, FLOOR, TIE, legend
 from stitching.results.measures import MEASURES, Measure, headline
+from stitching.results.variants import View
 
 __all__ = ["Facts", "columns", "describe", "grouped", "meanings", "measures_of"]
 

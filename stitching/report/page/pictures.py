@@ -11,10 +11,10 @@ from typing import Any
 
 from stitching.report.page.limits import Limits
 from stitching.report.page.packing import Chunks, href
-from stitching.report.page.views import View
 from stitching.results.commands import python
 from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
+from stitching.results.variants import View
 
 __all__ = ["add_figures", "add_pictures"]
 
