@@ -1,4 +1,4 @@
-"""The finished cells that claims are asked about: one data set, one protocol, one folder."""
+"""Finished cells as evidence for claims: one data set, one protocol, one folder."""
 
 from __future__ import annotations
 
@@ -15,21 +15,18 @@ from stitching.results.differences import Numbers, Quantity, combine
 from stitching.results.grid import Grid, Pair, grid_of, read_grid, require_unique
 from stitching.results.variants import Variant, split
 
-__all__ = ["IMAGE_MEASURES", "Evidence", "NotRun", "median", "ratio", "read_evidence"]
-
-#: Encoder that knows nothing of the image: what a map gets without any information.
+#: Encoder whose latents do not depend on the image: what a map gets without any information.
 FLOOR = "random"
 
-#: What tells how much of an image is left, and its name. RMSE is squared: squared error adds up.
+#: Measures of how much of an image is left, and their names. RMSE is squared to be additive.
 IMAGE_MEASURES = {"image/rmse": "squared error", "image/lpips": "LPIPS"}
 
-
-#: The end of a name that stands for an earlier state of a training.
+#: The end of a name of an earlier state of a training.
 _CHECKPOINT = re.compile(r"-\d+$|[\[,]checkpoint=\d+")
 
 
 class NotRun(Exception):
-    """Cells that a claim needs are missing; the message says which."""
+    """Cells that a claim needs are missing; the message names them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +73,7 @@ class Evidence:
 
     @cached_property
     def earlier(self) -> list[str]:
-        """Checkpoints, such as `nf-5000`, of a kind and width that has seen more images too."""
+        """Checkpoints, such as `nf-5000`, with later ones of the same kind and width."""
         found: dict[str, tuple[str, float | None, float]] = {}
         for cell in self.grid.cells.values():
             for name, role, width in (
@@ -105,19 +102,24 @@ class Evidence:
         count = f"{len(found)} models ({', '.join(found)})" if found else "no model"
         raise NotRun(f"needs one model of the kind `{kind}`, found {count}")
 
-    def pairs(self) -> list[Pair]:
-        """Return ordered pairs of different trained models with a finished cell.
+    @cached_property
+    def cells(self) -> list[CellRecord]:
+        """Finished cells of ordered pairs of different trained models.
 
         Two sets of options of one model, with the same weights, are no such pair.
         """
         return [
-            (encoder, decoder)
+            cell
             for encoder in self.trained
             for decoder in self.trained
             if encoder != decoder
             and (cell := self.cell(encoder, decoder)) is not None
             and not _same_weights(cell)
         ]
+
+    def pairs(self) -> list[Pair]:
+        """Return encoder and decoder of each of `cells`."""
+        return [(cell.encoder, cell.decoder) for cell in self.cells]
 
     def measured_pairs(self) -> list[Pair]:
         """Return the pairs whose column also has its floor and its own reconstruction.
@@ -190,7 +192,7 @@ class Evidence:
 
 
 def read_evidence(folders: Sequence[Path]) -> Iterator[Evidence]:
-    """Yield what finished cells of each folder tell, by protocol and seed.
+    """Yield the evidence of each folder, by protocol and seed.
 
     Raises:
         FileNotFoundError: No such folder.

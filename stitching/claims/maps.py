@@ -9,14 +9,14 @@ from stitching.claims.base import Answer, Claim, Number, Region, judge, of_all
 from stitching.claims.evidence import FLOOR, IMAGE_MEASURES, Evidence, NotRun, median
 from stitching.results.cell import CellRecord
 from stitching.results.commands import python
-from stitching.results.differences import Quantity, combine, mean
+from stitching.results.differences import combine, mean, mean_gap
 from stitching.results.grid import Pair
 from stitching.results.measures import headline
 
 #: "Most" of an image: more than half of what lies between the floor and the decoder's own.
 MOST = 0.5
 
-#: Measures of latents that tell how good a map is, whatever the protocol's other measures are.
+#: Measures of latents that judge a map, whatever the protocol's other measures are.
 _LATENT = ("latent/r2", "latent/nmse", "latent/mse", "latent/rmse")
 
 
@@ -41,7 +41,7 @@ class C1(Claim):
         return len(evidence.trained) > 1
 
     def answer(self, evidence: Evidence) -> Answer:
-        """Judge the medians."""
+        """Judge the medians of recovered shares."""
         pairs = evidence.measured_pairs()
         uneven = [pair for pair in pairs if _widths_differ(evidence, pair)]
         decisive, facts = [], []
@@ -96,9 +96,11 @@ class C2(Claim):
             if not columns:
                 raise NotRun(f"needs a column in which both {first} and {second} are foreign")
             for key, name in IMAGE_MEASURES.items():
-                found = _mean_gap(evidence, first, second, columns, key)
+                shares = [
+                    [evidence.recovered(x, d, key) for d in columns] for x in (first, second)
+                ]
                 label = f"{first} - {second} on {', '.join(columns)}, {name}"
-                decisive.append(Number(label, found))
+                decisive.append(Number(label, mean_gap(*shares)))
         facts = [
             Number(f"mean recovered share of {name} as encoder, {label}", mean(shares))
             for name in [*better, *worse]
@@ -122,14 +124,14 @@ class C3(Claim):
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether a trained model encodes for another."""
-        return bool(evidence.pairs())
+        return bool(evidence.cells)
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge every encoder in every column by every measure."""
         cells = [
             (cell, floor)
-            for pair in evidence.pairs()
-            if (cell := evidence.cell(*pair)) and (floor := evidence.cell(FLOOR, pair[1]))
+            for cell in evidence.cells
+            if (floor := evidence.cell(FLOOR, cell.decoder))
         ]
         if not cells:
             raise NotRun(f"needs the encoder `{FLOOR}` in the columns of the decoders")
@@ -196,14 +198,6 @@ def _widths_differ(evidence: Evidence, pair: Pair) -> bool:
 
 def _or_inf(value: float | None) -> float:
     return math.inf if value is None else value
-
-
-def _mean_gap(
-    evidence: Evidence, first: str, second: str, columns: list[str], key: str
-) -> Quantity:
-    shares = [evidence.recovered(name, d, key) for name in (first, second) for d in columns]
-    n = len(columns)
-    return combine(lambda x: (x[:n] - x[n:]).mean(0), shares)
 
 
 def _gain(cell: CellRecord, floor: CellRecord, key: str, sign: int) -> Number:

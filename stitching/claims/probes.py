@@ -1,4 +1,4 @@
-"""Claims on what probes read off latents: C4, C9."""
+"""Claims on the accuracy of probes of latents: C4, C9."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from stitching.claims.maps import MOST
 from stitching.compute.attributes import HEAVY_MAKEUP, MALE
 from stitching.results.cell import CellRecord
 from stitching.results.commands import python
-from stitching.results.differences import Quantity, combine, mean
+from stitching.results.differences import Quantity, combine, mean, mean_gap
 
 #: A class is represented alike if at least this share of its accuracy above the most frequent
-#: class comes through the map; the counterpart of `MOST`, in probe_suite instead of images.
+#: class comes through the map; the counterpart of `MOST`, in probes instead of images.
 KEPT = 0.5
 
 
@@ -34,12 +34,11 @@ class C4(Claim):
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there are probes on mapped latents of a trained model."""
-        cells = [evidence.cell(*pair) for pair in evidence.pairs()]
-        return any(cell is not None and _attributes(cell, _agreement(cell)) for cell in cells)
+        return any(_attributes(cell, _agreement(cell)) for cell in evidence.cells)
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge both attributes against every other."""
-        cells = [cell for pair in evidence.pairs() if (cell := evidence.cell(*pair))]
+        cells = evidence.cells
         key = _agreement(cells[0])
         names = dict.fromkeys(name for cell in cells for name in _attributes(cell, key))
         known = [
@@ -55,13 +54,9 @@ class C4(Claim):
         others = [name for name in known if name not in self.first]
         if not others:
             raise NotRun("needs other attributes to compare with")
-        n = len(cells)
         parts = {name: [cell.quantity(f"{key}/{name}") for cell in cells] for name in known}
         decisive = [
-            Number(
-                f"{name} - {other}",
-                combine(lambda x: (x[:n] - x[n:]).mean(0), [*parts[name], *parts[other]]),
-            )
+            Number(f"{name} - {other}", mean_gap(parts[name], parts[other]))
             for name in self.first
             for other in others
         ]
@@ -69,7 +64,10 @@ class C4(Claim):
         ranking.sort(key=lambda number: -(number.quantity.value or 0.0))
         facts = [Number(f"{place}. {x.name}", x.quantity) for place, x in enumerate(ranking, 1)]
         left = [name for name in names if name not in (*known, *rare)]
-        notes = [f"{key}, mean over {n} pairs of models", *evidence.left_out(evidence.pairs())]
+        notes = [
+            f"{key}, mean over {len(cells)} pairs of models",
+            *evidence.left_out(evidence.pairs()),
+        ]
         notes += [f"left out, undefined in some pair: {', '.join(left)}"] if left else []
         notes += [f"left out, without an interval in some pair: {', '.join(rare)}"] if rare else []
         return Answer(*judge(decisive, Region(low=0)), decisive, facts, notes)
@@ -88,21 +86,20 @@ class C9(Claim):
     """Classes are represented differently."""
 
     id = "C9"
-    about = "a grid of trained models with class probe_suite"
+    about = "a grid of trained models with class probes"
     text = "On data with several classes, models represent the classes differently."
     rule = (
         "Kept share of a pair: (accuracy on mapped latents - most frequent class) / (accuracy on "
         "own latents - most frequent class). Its median over ordered pairs of different trained "
         f"models must be below {KEPT:g}, while the median recovered share of squared error (C1) "
-        f"of these pairs is above {MOST:g}: where a map loses the image too, it says nothing of "
+        f"of these pairs is above {MOST:g}: where a map loses the image too, it is no evidence on "
         "classes. Pairs whose own accuracy is not above the most frequent class have nothing to "
         "keep and are left out."
     )
 
     def applies(self, evidence: Evidence) -> bool:
-        """Whether cells of two trained models have class probe_suite."""
-        cells = [evidence.cell(*pair) for pair in evidence.pairs()]
-        return any(cell and cell.number("class/accuracy_own") is not None for cell in cells)
+        """Whether cells of two trained models have class probes."""
+        return any(x.number("class/accuracy_own") is not None for x in evidence.cells)
 
     def commands(self, options: Sequence[str]) -> list[str]:
         """Return the command lines of a grid on a folder with one folder of images per class."""
@@ -115,15 +112,11 @@ class C9(Claim):
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge the median of the kept share."""
-        cells = [
-            cell
-            for pair in evidence.pairs()
-            if (cell := evidence.cell(*pair)) and cell.number("class/accuracy_mapped") is not None
-        ]
-        empty = [cell for cell in cells if _tells_nothing(cell)]
+        cells = [x for x in evidence.cells if x.number("class/accuracy_mapped") is not None]
+        empty = [cell for cell in cells if _is_guess(cell)]
         cells = [cell for cell in cells if cell not in empty]
         if not cells:
-            raise NotRun("needs a decoder whose own latents tell classes better than guessing")
+            raise NotRun("needs a decoder whose own latents predict classes better than guessing")
         kept = [_kept(cell) for cell in cells]
         images = [evidence.recovered(x.encoder, x.decoder, "image/rmse") for x in cells]
         decisive = [Number(f"median kept share of {len(kept)} pairs", median(kept))]
@@ -135,7 +128,7 @@ class C9(Claim):
         notes = [f"classes: {', '.join(_attributes(cells[0], 'class/accuracy_own'))}"]
         if empty:
             names = ", ".join(map(_pair, empty))
-            notes.append(f"left out, own latents do not tell the classes: {names}")
+            notes.append(f"left out, own latents do not predict the classes: {names}")
         verdict = judge(decisive, Region(high=KEPT))
         keeps = judge(facts[:1], Region(low=MOST))
         if verdict.verdict == SUPPORTED and keeps.verdict != SUPPORTED:
@@ -168,7 +161,7 @@ def _majority(cell: CellRecord) -> Quantity:
     return Quantity(found.value, exact=True) if found.draws is None else found
 
 
-def _tells_nothing(cell: CellRecord) -> bool:
+def _is_guess(cell: CellRecord) -> bool:
     gain = combine(lambda x: x[0] - x[1], [cell.quantity("class/accuracy_own"), _majority(cell)])
     ends = gain.interval()
     return ends is not None and ends[0] <= 0

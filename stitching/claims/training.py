@@ -11,18 +11,18 @@ from stitching.results.cell import CellRecord
 from stitching.results.commands import AT, python, train_with_checkpoints
 from stitching.results.differences import Quantity, combine
 
-#: The model whose training is looked at, as decoder: probes read its own latents.
+#: The model whose training is examined, as decoder: probes are of its own latents.
 MODEL = "nf"
 
-#: Fewest checkpoints from which the course of a training can be told: the start, one before the
+#: Fewest checkpoints that show the course of a training: the start, one before the
 #: plateau begins, one where it begins, the end.
 MIN_CHECKPOINTS = 4
 
-#: Where the plateau begins, as a share of all images seen: what the claim says.
+#: Where the plateau begins by the claim, as a share of all images seen.
 PLATEAU = 0.2
 
 #: The first checkpoint on the plateau must not come later than this share: if it does, nothing
-#: was measured where the plateau is said to begin.
+#: was measured where the plateau begins by the claim.
 PLATEAU_SEEN_BY = 0.4
 
 #: Largest change of the mean balanced accuracy on a plateau: two answers in a hundred, a twentieth
@@ -81,7 +81,7 @@ class C5(_OfTraining):
 
     id = "C5"
     about = "several checkpoints of nf as decoders"
-    text = f"What probes read off `{MODEL}` hardly grows after about 20 % of its training."
+    text = f"The accuracy of probes of `{MODEL}` hardly grows after about 20 % of its training."
     rule = (
         f"Balanced accuracy of the probes on own latents of `{MODEL}`, mean over attributes: the "
         f"last checkpoint minus every one from {PLATEAU:.0%} of the images on must lie within "
@@ -109,13 +109,13 @@ class C5(_OfTraining):
 
 
 class C6(_OfTraining):
-    """Gender and smiles are there from the first."""
+    """Gender and smiles are represented from the first checkpoint on."""
 
     id = "C6"
     about = "several checkpoints of nf as decoders"
     text = (
-        f"What `{MODEL}` tells of attributes that go with gender, and of `{SMILING}`, hardly "
-        "changes after the first checkpoint."
+        f"The accuracy of probes of `{MODEL}` for attributes that go with gender, and for "
+        f"`{SMILING}`, hardly changes after the first checkpoint."
     )
     rule = (
         f"Balanced accuracy of the probes on own latents of `{MODEL}` for "

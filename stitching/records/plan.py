@@ -1,7 +1,4 @@
-"""What the starting process of a sweep wrote down: `sweep.json`.
-
-Read by what looks at sweeps, and light, so that looking costs little.
-"""
+"""The plan of a sweep, `sweep.json`, which the starting process writes."""
 
 from __future__ import annotations
 
@@ -18,10 +15,10 @@ class Job(NamedTuple):
 
     Attributes:
         number: Its place in the sweep.
-        folder: Where it is to be, relative to the sweep.
+        folder: Its folder, relative to the sweep's.
         encoder: Name of the model that encodes.
         decoder: Name of the model that decodes.
-        overrides: What the command line set for this job alone.
+        overrides: Options for this job alone.
     """
 
     number: int
@@ -36,20 +33,21 @@ class SweepPlan:
     """One start of a sweep.
 
     Attributes:
-        id: What its cells call it.
-        group: What the tracker calls it; where a sweep was resumed, the id of its first start.
-        started: When, as ISO 8601 text; "" where the file does not say, as in all that follow.
-        host: On which machine.
-        pid: Of the starting process; None where the file does not say.
+        id: Its id, in the status of its cells.
+        group: Group of the tracker's runs; of a resumed sweep the id of its first start.
+        started: Time of the start, as ISO 8601 text; this and all other text is "" if the file
+            does not contain it.
+        host: Machine it was started on.
+        pid: The starting process; None if it is not known.
         launcher: Name of Hydra's launcher.
         sweeper: Name of Hydra's sweeper.
         command: Command line.
-        cwd: Where it was started.
-        overrides: What the command line set for all jobs.
-        jobs: What was planned; None where that was decided on the way.
-        finished: When it ended; None where it has not.
-        interrupted: When the user stopped it; None where nobody did.
-        starts: Ids of earlier starts of the same sweep: cells that they finished are its own.
+        cwd: Folder in which it was started.
+        overrides: Options of the command line for all jobs.
+        jobs: Planned cells; None where the sweeper decides as it goes.
+        finished: When it ended; None before.
+        interrupted: When the user stopped it; None if nobody did.
+        starts: Ids of earlier starts of the same sweep: cells that they finished belong to it.
     """
 
     id: str
@@ -68,12 +66,7 @@ class SweepPlan:
     starts: tuple[str, ...] = ()
 
     def owns(self, sweep: object, state: str) -> bool:
-        """Return whether a cell is one of this sweep.
-
-        Args:
-            sweep: Which start of a sweep the cell belongs to.
-            state: Its state.
-        """
+        """Return whether a cell in some state, of the start `sweep`, belongs to this sweep."""
         return sweep == self.id or (state == "done" and sweep in self.starts)
 
 

@@ -1,9 +1,9 @@
-"""Numbers with their resamples, and what is computed from several of them: differences, means.
+"""Numbers with their resamples, and differences and means of several of them.
 
-Draw k of every cell with the same test items rests on the same resample of these items. What is
-computed from such cells is computed draw by draw, so that what all of them share, the test
-images, does not count as uncertainty of their difference. Draws that do not go together are
-shuffled against each other: they are taken as independent.
+Draw k of every cell with the same test items is of the same resample of these items. Such cells
+are combined draw by draw, so that the test images, which all of them share, do not count as
+uncertainty of a difference. Draws of different items are shuffled against each other: they count
+as independent.
 """
 
 from __future__ import annotations
@@ -21,27 +21,18 @@ from stitching.compute.intervals import COVERAGE, percentile_interval
 if TYPE_CHECKING:
     from stitching.results.cell import CellRecord
 
-__all__ = [
-    "Difference",
-    "Quantity",
-    "combine",
-    "difference",
-    "mean",
-    "mean_difference",
-]
-
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """A number, and what it is on each resample of the test items.
+    """A number with its values on resamples of the test items.
 
     Attributes:
         value: On all test items; None where it is undefined.
-        draws: Shape (R,), NaN where undefined; None where the uncertainty is not known.
-        items: What the draws rest on: those of equal `items` go together draw by draw. None goes
-            with no others.
+        draws: On each resample, shape (R,), NaN where undefined; None without resamples.
+        items: Identity of the resamples: draws of equal `items` are paired. None pairs with no
+            others.
         exact: Without uncertainty, such as a count; then there are no draws.
     """
 
@@ -62,9 +53,9 @@ class Difference(NamedTuple):
 
     Attributes:
         value: None where one of the cells lacks the measure.
-        low: End of the 95 % interval; None where there is none.
-        high: Likewise.
-        paired: Whether both cells rest on the same resamples; else they count as independent.
+        low: Lower end of the 95 % interval; None where there is none.
+        high: Upper end of the 95 % interval; None where there is none.
+        paired: Whether both cells have the same resamples; else they count as independent.
     """
 
     value: float | None
@@ -84,13 +75,7 @@ class Difference(NamedTuple):
 
 
 def difference(first: CellRecord, second: CellRecord, key: str) -> Difference:
-    """Return a measure of the first cell minus that of the second.
-
-    Args:
-        first: A finished cell.
-        second: Another.
-        key: Of the measure.
-    """
+    """Return a measure of the first finished cell minus that of the second."""
     return mean_difference([first.quantity(key)], [second.quantity(key)])
 
 
@@ -99,14 +84,19 @@ def mean_difference(first: Sequence[Quantity], second: Sequence[Quantity]) -> Di
 
     Args:
         first: One per pair.
-        second: In the same order. The result is paired if the two of every pair rest on the same
+        second: In the same order. The result is paired if the two of every pair have the same
             resamples, whether or not all pairs do.
     """
-    n = len(first)
-    found = combine(lambda x: (x[:n] - x[n:]).mean(0), [*first, *second])
+    found = mean_gap(first, second)
     low, high = found.interval() or (None, None)
     together = all(a.items == b.items is not None for a, b in zip(first, second, strict=True))
     return Difference(found.value, low, high, together)
+
+
+def mean_gap(first: Sequence[Quantity], second: Sequence[Quantity]) -> Quantity:
+    """Return the mean over pairs of the first quantity minus the second."""
+    n = len(first)
+    return combine(lambda x: (x[:n] - x[n:]).mean(0), [*first, *second])
 
 
 def mean(parts: Sequence[Quantity]) -> Quantity:
@@ -120,7 +110,7 @@ def combine(function: Callable[[Numbers], Numbers], parts: Sequence[Quantity]) -
     Args:
         function: Takes shape (number of parts, R), returns (R,), NaN where undefined; column k
             of the result depends on column k alone.
-        parts: Those with equal `items` go together draw by draw. Others count as independent:
+        parts: Those with equal `items` are paired draw by draw. Others count as independent:
             their draws are shuffled, always in the same way.
 
     Returns:

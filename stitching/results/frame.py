@@ -1,4 +1,4 @@
-"""Values of many cells in little memory, tables made of them, and `grid.csv` and `grid.parquet`.
+"""Values of many cells in little memory, and tables of them: a frame, CSV and Parquet.
 
 Ten thousand cells with nine hundred values each are a gigabyte as dictionaries. Cells of one
 sweep have the same keys, so these are kept once, and floats lie in arrays. Files are read by
@@ -33,12 +33,12 @@ _MANY = 1000
 
 
 class _Layout:
-    """Keys of a cell, and where each value lies.
+    """Keys of a cell in the order of its files, and the place of each value.
 
     Attributes:
-        keys: In the order in which they were written.
-        is_float: For each key, whether it is a float.
-        is_other: The contrary.
+        keys: All keys.
+        is_float: For each key, whether its value is a float.
+        is_other: For each key, whether it is not.
         numbers: Key to place among floats.
         others: Key to place among all other values.
     """
@@ -54,10 +54,10 @@ class _Layout:
 
 
 class Values(Mapping[str, Any]):
-    """What a cell's files say, by key: as the dictionary that they were read into.
+    """Values of a cell's files by key, equal to the dictionary that they were read into.
 
     Attributes:
-        layout: Which keys, and where their values lie.
+        layout: Keys, and places of their values.
         numbers: All floats.
         others: All other values.
     """
@@ -65,10 +65,7 @@ class Values(Mapping[str, Any]):
     __slots__ = ("layout", "numbers", "others")
 
     def __init__(
-        self,
-        layout: _Layout,
-        numbers: NDArray[np.float64],
-        others: tuple[Any, ...],
+        self, layout: _Layout, numbers: NDArray[np.float64], others: tuple[Any, ...]
     ) -> None:
         self.layout, self.numbers, self.others = layout, numbers, others
 
@@ -95,12 +92,9 @@ class Values(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.layout.keys)
 
-    def __repr__(self) -> str:
-        return f"Values({dict(self)!r})"
-
 
 def decoded(text: bytes) -> Any:
-    """Return the contents of a JSON file; NaN and infinities, which JSON has not, as floats.
+    """Return the contents of a JSON file; NaN and infinities, which JSON does not have, as floats.
 
     Raises:
         ValueError: It is no JSON.
@@ -114,7 +108,7 @@ def decoded(text: bytes) -> Any:
 
 
 class Packer:
-    """Makes `Values` of dictionaries; those made by one packer share keys and texts."""
+    """Turns dictionaries into `Values`; those of one packer share keys and texts."""
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[object, ...], _Layout] = {}
@@ -213,12 +207,12 @@ def _column(key: str, parts: Sequence[_Part], n: int) -> Any:
 
 
 class Raw:
-    """Raw values of cells, one row each, as the contents of files.
+    """Raw values of cells, one row each, as contents of `grid.csv` and `grid.parquet`.
 
     Args:
         grid: The cells.
-        whole: Values of a whole sweep, of which these are a part: a table that was made of them
-            serves here too, if both have the same columns of the same kinds.
+        whole: Values of a whole sweep, of which these are a part. If both have the same columns
+            of the same kinds, rows are taken from its table.
     """
 
     def __init__(self, grid: Grid, whole: Raw | None = None) -> None:
@@ -244,9 +238,8 @@ class Raw:
     def parquet(self) -> bytes:
         """Return the table as Parquet, with columns of one type each.
 
-        What is missing is null. A column of numbers in which some are not finite holds NaN for
-        these; as readers tend to take NaN for missing, a column `KEY.state` beside it then says
-        "invalid" in these rows.
+        A missing value is null. A number that is not finite is NaN; as readers tend to take NaN
+        for missing, a column `KEY.state` then holds "invalid" in these rows.
         """
         import pyarrow as pa
         from pyarrow import parquet

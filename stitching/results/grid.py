@@ -1,4 +1,4 @@
-"""Cells put together: encoders by decoders."""
+"""Grids of cells: encoders by decoders."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ from stitching.results.reading import listed, read_cells
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Grid", "collect", "grid_of", "pivot", "read_grid", "require_unique"]
-
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -31,7 +29,7 @@ _SETTING_KEYS = (
     "seed", "folder", "sweep",
 )  # fmt: skip
 
-# What describes a run and not its result: repeats of a cell may differ in it.
+# Columns that describe a run and not its result: repeats of a cell may differ in them.
 _RUN_KEYS = ("folder", "sweep", "time/", "memory/", "count/")
 
 
@@ -40,16 +38,16 @@ class Grid:
     """Cells of a sweep.
 
     Attributes:
-        folder: Where they lie.
+        folder: Of the sweep.
         frame: One row per finished cell: `encoder`, `decoder`, measures, the rest. Numbers are
-            raw; one that is NaN or infinite reads "invalid".
-        read: All cells, in whatever state.
-        encoders: In order of appearance, failed cells included.
-        decoders: Likewise.
-        cells: Each pair that has finished, the first of repeats.
+            raw; NaN and infinity are the word "invalid".
+        read: All cells, in any state.
+        encoders: Names in order of appearance, failed cells included.
+        decoders: Names in order of appearance, failed cells included.
+        cells: The finished cell of each pair, the first of repeats.
         absent: Why a pair has no row: "failed", "unfinished", "invalid" or "missing".
-        notes: Whatever was left out, and failures, one line each.
-        compared: Whether resamples are opened to tell which numbers differ.
+        notes: What was left out, and failures, one line each.
+        compared: Whether resamples are read to decide which numbers differ.
         done: The finished cells, in the order of the rows of `frame`.
     """
 
@@ -108,20 +106,11 @@ class Grid:
         ]
 
     def require_unique(self) -> None:
-        """Check that repeats of a cell have the same results.
-
-        Raises:
-            ValueError: Cells of one encoder and decoder differ in their results.
-        """
+        """Check the cells as the function `require_unique`, once."""
         self.once(("unique",), lambda: require_unique(self.frame))
 
     def once(self, key: tuple[object, ...], compute: Callable[[], T]) -> T:
-        """Return what several tables and pictures need, computed for the first of them.
-
-        Args:
-            key: What it is, and of which measure.
-            compute: Returns it.
-        """
+        """Return the result of `compute`, which is called once for each key."""
         if key not in self._known:
             self._known[key] = compute()
         found: T = self._known[key]  # type: ignore[assignment]  # as `compute` of this key made it
@@ -129,14 +118,7 @@ class Grid:
 
 
 def collect(folder: str | Path) -> pd.DataFrame:
-    """Return one row per finished cell of a sweep; log what is left out.
-
-    Args:
-        folder: As `read_grid`.
-
-    Raises:
-        FileNotFoundError, ValueError: As `read_grid`.
-    """
+    """Return `read_grid(folder).frame`, one row per finished cell; log what is left out."""
     grid = read_grid(folder)
     for note in grid.notes:
         log.warning("%s", note)
@@ -146,9 +128,9 @@ def collect(folder: str | Path) -> pd.DataFrame:
 def read_grid(folder: str | Path) -> Grid:
     """Read the cells of a sweep.
 
-    A cell counts as finished if its `status.json` says so and its files are whole, as far as
-    `report.cells` looks. Where the folder holds cells of several sweeps, the one in `sweep.json`
-    counts, without that the one written to last.
+    A cell counts as finished if its status is "done" and `results.reading` finds its files
+    valid. Of several sweeps in the folder the one in `sweep.json` counts, without that file the
+    one written to last.
 
     Args:
         folder: Of the sweep, or of a single cell.
@@ -164,12 +146,12 @@ def read_grid(folder: str | Path) -> Grid:
 
 
 def grid_of(folder: Path, cells: Sequence[CellRecord], notes: Sequence[str] = ()) -> Grid:
-    """Put cells together.
+    """Return the grid of cells.
 
     Args:
-        folder: Where they lie.
-        cells: In whatever state.
-        notes: What is known to have been left out.
+        folder: Of the sweep.
+        cells: In any state.
+        notes: What was left out before.
 
     Raises:
         ValueError: None is finished.
@@ -201,7 +183,7 @@ def grid_of(folder: Path, cells: Sequence[CellRecord], notes: Sequence[str] = ()
 
 
 def _note_invalid(grid: Grid) -> None:
-    """Enter how many images cells left out, since something of them was not finite."""
+    """Note how many images cells left out because of values that are not finite."""
     for key, what in (("n_invalid_fit", "fit"), ("n_invalid", "test")):
         counts = [int(n) for cell in grid.done if (n := cell.number(key))]
         if counts:
@@ -212,7 +194,7 @@ def _note_invalid(grid: Grid) -> None:
 
 
 def _fill_options(grid: Grid) -> None:
-    """Complete the columns of options that differ from a model's YAML in some cells only."""
+    """Complete the columns of options that only some cells set otherwise than the model's YAML."""
     for column in [str(c) for c in grid.frame if str(c).startswith(("encoder/", "decoder/"))]:
         role, _, option = column.partition("/")
         lacks = grid.frame[column].isna()
@@ -231,7 +213,7 @@ def _option(cell: CellRecord, role: str, option: str) -> object:
 
 
 def _note_pairs(done: Sequence[CellRecord], grid: Grid) -> None:
-    """Enter pairs of models without a finished cell, and those with more than one."""
+    """Note pairs of models without a finished cell, and those with more than one."""
     folders: dict[Pair, list[CellRecord]] = {}
     for cell in done:
         folders.setdefault((cell.encoder, cell.decoder), []).append(cell)

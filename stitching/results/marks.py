@@ -1,4 +1,4 @@
-"""Signs beside numbers in tables: what is not resolved, and what is mostly bias."""
+"""Signs beside numbers in tables: best, not resolved, mostly bias."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from stitching.results.cell import CellRecord
 from stitching.results.differences import difference
 from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure
-
-__all__ = ["BEST", "BIAS", "FLOOR", "TIE", "legend", "marks"]
 
 BEST, TIE, BIAS, FLOOR = "*", "≈", "†", "‡"
 
@@ -26,12 +24,8 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
     """Return the signs of each pair of models, for one measure.
 
     Encoders are compared within a column, without its diagonal, which is the decoder's own
-    reconstruction and no competitor. Where cells have no resamples, or `grid.compared` is false,
-    there is nothing to say.
-
-    Args:
-        grid: Finished cells.
-        measure: Which.
+    reconstruction and no competitor. Nothing is compared if cells have no resamples, or if
+    `grid.compared` is false.
     """
     found = dict.fromkeys(grid.cells, "")
     if grid.compared and measure.good == "better" and not measure.of_decoder:
@@ -66,6 +60,6 @@ def _mostly_bias(cell: CellRecord, key: str) -> bool:
 
 
 def legend(signs: Iterable[str]) -> list[str]:
-    """Return what the signs that occur mean, one line each."""
+    """Return the meaning of each sign that occurs, one line each."""
     used = set("".join(signs))
     return [f"{sign} {meaning}" for sign, meaning in _MEANING.items() if sign in used]

@@ -1,4 +1,4 @@
-"""Protocols side by side, and what each of their switches moves."""
+"""Protocols side by side, and the effect of each of their switches."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure, headline
 from stitching.results.variants import Variant
 
-__all__ = ["Comparison", "Effect"]
-
 #: The protocol that others are compared with, where there is a choice.
 REFERENCE = "strict"
 
@@ -25,7 +23,7 @@ class Effect:
     """How much a measure moves when another protocol is used.
 
     Attributes:
-        measure: Which.
+        measure: The measure.
         protocol: Label of the other protocol.
         encoders: "trained models" or "baselines".
         n_cells: Cells of two different models that both protocols have, over all seeds.
@@ -72,7 +70,7 @@ class Comparison:
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """What any of the protocols judges by."""
+        """Measures that any of the protocols judges by."""
         return headline(cell.values for grid in self.grids.values() for cell in grid.read)
 
     @cached_property
@@ -88,9 +86,9 @@ class Comparison:
         return len(self.grids) > len(self.protocols)
 
     def effects(self) -> Iterator[Effect]:
-        """Yield what each protocol moves, by measure, kind of encoder and protocol.
+        """Yield the effect of each protocol, by measure, kind of encoder and protocol.
 
-        Measures in units of the decoder's own are left out: they have no mean over decoders.
+        Measures in units of the decoder are left out: they have no mean over decoders.
         """
         kinds: dict[str, Callable[[CellRecord], bool]] = {
             _TRAINED: lambda cell: cell.kinds[0] not in BASELINES,

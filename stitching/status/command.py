@@ -26,6 +26,9 @@ heartbeat (progress.json, written every 5 s) is more than 60 s old.
 #: Exit status by state; of a finished or dead sweep with cells that are not done it is 1.
 _CODES = {"running": 3, "unknown": 4}
 
+_NO_PLAN = "it is not known which cells the sweep plans"
+_NO_CELL = "no cell was computed yet"
+
 #: Columns where the output is no terminal.
 _WIDTH = 100
 
@@ -33,7 +36,7 @@ _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Show what a sweep is at.
+    """Show the progress of a sweep.
 
     Args:
         argv: Command line arguments without the program's name; None takes those of the process.
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         "python -m stitching.status",
-        description="Show what a running, finished or dead sweep is at, from its files alone.",
+        description="Show the progress of a sweep, running or not, from its files alone.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -82,14 +85,14 @@ def _show(folder: Path, every_s: float | None, as_json: bool) -> int:
 def facts(sweep: SweepProgress) -> dict[str, Any]:
     """Return a sweep as plain values for JSON.
 
-    Times are unix s. What is not known is None, of `planned`, `elapsed_s`, `rate_per_h` and
+    Times are unix s. An unknown value is None, of `planned`, `elapsed_s`, `rate_per_h` and
     `left_s` with the reason in `KEY_missing`.
     """
     plan = sweep.plan
     known: dict[str, Any] = {
-        "planned": (sweep.planned, "nothing tells which cells the sweep plans"),
-        "elapsed_s": (sweep.elapsed_s, "nothing tells when it began or ended"),
-        "rate_per_h": (sweep.rate_per_h, "no cell was computed yet"),
+        "planned": (sweep.planned, _NO_PLAN),
+        "elapsed_s": (sweep.elapsed_s, "it is not known when it began or ended"),
+        "rate_per_h": (sweep.rate_per_h, _NO_CELL),
         "left_s": (sweep.left_s, _no_estimate(sweep)),
     }
     found: dict[str, Any] = {
@@ -127,9 +130,7 @@ def _cell_facts(sweep: SweepProgress, cell: CellProgress) -> dict[str, Any]:
 def _no_estimate(sweep: SweepProgress) -> str:
     if sweep.state != "running":
         return f"the sweep does not run: its state is {sweep.state}"
-    if sweep.planned is None:
-        return "nothing tells which cells the sweep plans"
-    return "no cell was computed yet"
+    return _NO_PLAN if sweep.planned is None else _NO_CELL
 
 
 def _text(sweep: SweepProgress) -> str:

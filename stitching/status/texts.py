@@ -8,8 +8,7 @@ from typing import Any
 from stitching.status.cells import CellProgress
 from stitching.status.sweeps import SweepProgress
 
-#: Signs of cells in the grid, the ones that need attention first: of several cells of one pair
-#: the first is shown.
+#: Signs of cells in the grid. Of several cells of one pair the sign that comes first is shown.
 SIGNS = {
     "failed": "x",
     "interrupted": "~",
@@ -20,25 +19,19 @@ SIGNS = {
     "reused": "=",
 }
 
-#: Cells of one kind that are named; the rest are counted.
+#: Cells of one state that are named; the rest are counted.
 _NAMED = 20
 
 _BAR = 10
 
 
 def describe(sweep: SweepProgress, width: int = 100) -> str:
-    """Return all there is to say of a sweep, in lines.
-
-    Args:
-        sweep: The sweep.
-        width: Columns of the terminal; only the grid heeds it.
-    """
+    """Return the progress of a sweep in lines; only the grid depends on the terminal's width."""
     blocks = [_heading(sweep), *([] if sweep.single else [_grid(sweep, width)])]
-    for state, tell in (("running", _running), ("failed", _failed), ("interrupted", _interrupted),
-                        ("dead", _dead)):  # fmt: skip
-        cells = [cell for cell in sweep.cells if cell.state == state]
-        if cells:
-            blocks.append(_listed(state, [tell(sweep, cell) for cell in cells]))
+    for state, line_of in (("running", _running), ("failed", _failed), ("interrupted", _name),
+                           ("dead", _dead)):  # fmt: skip
+        lines = [line_of(sweep, cell) for cell in sweep.cells if cell.state == state]
+        blocks.append(_listed(state, lines) if lines else "")
     blocks.append("\n".join(f"note: {note}" for note in sweep.notes))
     commands = sweep.commands()
     if commands:
@@ -188,10 +181,6 @@ def _progress(progress: Mapping[str, Any] | None) -> str:
 
 def _failed(sweep: SweepProgress, cell: CellProgress) -> str:
     return f"{_name(sweep, cell)}  {cell.reason}\n    {sweep.folder / cell.folder / 'error.txt'}"
-
-
-def _interrupted(sweep: SweepProgress, cell: CellProgress) -> str:
-    return _name(sweep, cell)
 
 
 def _dead(sweep: SweepProgress, cell: CellProgress) -> str:

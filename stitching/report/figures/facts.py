@@ -8,8 +8,6 @@ from stitching.results.cell import BASELINES, CellRecord
 from stitching.results.formats import setting
 from stitching.results.grid import Grid
 
-__all__ = ["INTERVAL", "map_pairs", "probe_setting"]
-
 INTERVAL = "In brackets: 95 % intervals over resamples of the test images."
 
 
