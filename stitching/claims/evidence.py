@@ -119,7 +119,7 @@ class Evidence:
 
     def pairs(self) -> list[Pair]:
         """Return encoder and decoder of each of `cells`."""
-        return [(cell.encoder, cell.decoder) for cell in self.cells]
+        return [cell.pair for cell in self.cells]
 
     def measured_pairs(self) -> list[Pair]:
         """Return the pairs whose column also has its floor and its own reconstruction.

@@ -96,11 +96,9 @@ class C2(Claim):
             if not columns:
                 raise NotRun(f"needs a column in which both {first} and {second} are foreign")
             for key, name in IMAGE_MEASURES.items():
-                shares = [
-                    [evidence.recovered(x, d, key) for d in columns] for x in (first, second)
-                ]
+                a, b = ([evidence.recovered(x, d, key) for d in columns] for x in (first, second))
                 label = f"{first} - {second} on {', '.join(columns)}, {name}"
-                decisive.append(Number(label, mean_gap(*shares)))
+                decisive.append(Number(label, mean_gap(a, b)))
         facts = [
             Number(f"mean recovered share of {name} as encoder, {label}", mean(shares))
             for name in [*better, *worse]
@@ -135,7 +133,7 @@ class C3(Claim):
         ]
         if not cells:
             raise NotRun(f"needs the encoder `{FLOOR}` in the columns of the decoders")
-        used = [(cell.encoder, cell.decoder) for cell, _ in cells]
+        used = [cell.pair for cell, _ in cells]
         notes = evidence.left_out(used)
         decisive = []
         for measure in headline(cell.values for cell, _ in cells):
@@ -202,4 +200,4 @@ def _or_inf(value: float | None) -> float:
 
 def _gain(cell: CellRecord, floor: CellRecord, key: str, sign: int) -> Number:
     gain = combine(lambda x: sign * (x[0] - x[1]), [cell.quantity(key), floor.quantity(key)])
-    return Number(f"{cell.encoder}-to-{cell.decoder}, {key}", gain)
+    return Number(f"{'-to-'.join(cell.pair)}, {key}", gain)

@@ -64,10 +64,8 @@ class C4(Claim):
         ranking.sort(key=lambda number: -(number.quantity.value or 0.0))
         facts = [Number(f"{place}. {x.name}", x.quantity) for place, x in enumerate(ranking, 1)]
         left = [name for name in names if name not in (*known, *rare)]
-        notes = [
-            f"{key}, mean over {len(cells)} pairs of models",
-            *evidence.left_out(evidence.pairs()),
-        ]
+        notes = [f"{key}, mean over {len(cells)} pairs of models"]
+        notes += evidence.left_out(evidence.pairs())
         notes += [f"left out, undefined in some pair: {', '.join(left)}"] if left else []
         notes += [f"left out, without an interval in some pair: {', '.join(rare)}"] if rare else []
         return Answer(*judge(decisive, Region(low=0)), decisive, facts, notes)
@@ -118,16 +116,16 @@ class C9(Claim):
         if not cells:
             raise NotRun("needs a decoder whose own latents predict classes better than guessing")
         kept = [_kept(cell) for cell in cells]
-        images = [evidence.recovered(x.encoder, x.decoder, "image/rmse") for x in cells]
+        images = [evidence.recovered(*x.pair, "image/rmse") for x in cells]
         decisive = [Number(f"median kept share of {len(kept)} pairs", median(kept))]
         facts = [Number("median recovered share of squared error", median(images))]
         facts += [
-            Number(f"{_pair(cell)}, kept share", share)
+            Number(f"{'-to-'.join(cell.pair)}, kept share", share)
             for cell, share in zip(cells, kept, strict=True)
         ]
         notes = [f"classes: {', '.join(_attributes(cells[0], 'class/accuracy_own'))}"]
         if empty:
-            names = ", ".join(map(_pair, empty))
+            names = ", ".join("-to-".join(cell.pair) for cell in empty)
             notes.append(f"left out, own latents do not predict the classes: {names}")
         verdict = judge(decisive, Region(high=KEPT))
         keeps = judge(facts[:1], Region(low=MOST))
@@ -149,10 +147,6 @@ def _attributes(cell: CellRecord, key: str) -> list[str]:
     start = f"{key}/"
     names = [name.removeprefix(start) for name in cell.values if name.startswith(start)]
     return [name for name in names if not name.endswith((".low", ".high")) and "/" not in name]
-
-
-def _pair(cell: CellRecord) -> str:
-    return f"{cell.encoder}-to-{cell.decoder}"
 
 
 def _majority(cell: CellRecord) -> Quantity:

@@ -62,6 +62,11 @@ class CellRecord:
     overrides: tuple[str, ...] = ()
 
     @property
+    def pair(self) -> tuple[str, str]:
+        """Encoder and decoder."""
+        return self.encoder, self.decoder
+
+    @property
     def protocol(self) -> str:
         """Label of the protocol it was measured by; "" in cells without one."""
         return str(self.values.get("protocol") or "")

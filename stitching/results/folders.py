@@ -53,6 +53,11 @@ def job_number(name: str) -> float:
     return int(number) if number.isdecimal() else math.inf
 
 
+def is_job(name: str) -> bool:
+    """Return whether a folder's name is ENCODER-to-DECODER_NUMBER, as sweeps name their cells."""
+    return any(models_of(name)) and job_number(name) < math.inf
+
+
 def cell_folders(folder: Path) -> list[Path]:
     """Return the folders of cells in the order of their jobs; a cell's folder gives itself."""
 

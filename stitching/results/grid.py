@@ -73,7 +73,7 @@ class Grid:
         """The kind of the model behind each name; by the name where no cell has finished."""
         found = {name: family(name) for name in (*self.encoders, *self.decoders)}
         for cell in self.cells.values():
-            found |= zip((cell.encoder, cell.decoder), cell.kinds, strict=True)
+            found |= zip(cell.pair, cell.kinds, strict=True)
         return found
 
     @cached_property
@@ -145,16 +145,19 @@ def read_grid(folder: str | Path) -> Grid:
     return grid_of(folder, cells, notes)
 
 
-def grid_of(folder: Path, cells: Sequence[CellRecord], notes: Sequence[str] = ()) -> Grid:
+def grid_of(
+    folder: Path, cells: Sequence[CellRecord], notes: Sequence[str] = (), *, finished: bool = True
+) -> Grid:
     """Return the grid of cells.
 
     Args:
         folder: Of the sweep.
         cells: In any state.
         notes: What was left out before.
+        finished: Whether at least one cell must have finished.
 
     Raises:
-        ValueError: None is finished.
+        ValueError: None has.
     """
     import pandas as pd
 
@@ -163,10 +166,10 @@ def grid_of(folder: Path, cells: Sequence[CellRecord], notes: Sequence[str] = ()
     grid.decoders = [*dict.fromkeys(cell.decoder for cell in cells if cell.decoder)]
     for cell in cells:
         if cell.state != "done":
-            grid.absent[cell.encoder, cell.decoder] = cell.state
+            grid.absent[cell.pair] = cell.state
             grid.notes.append(f"{cell.path.name} {cell.state}: {cell.reason}")
     done = [cell for cell in cells if cell.state == "done"]
-    if not done:
+    if not done and finished:
         raise ValueError("\n  ".join([f"no finished cell in {folder}", *grid.notes]))
     _note_pairs(done, grid)
     rows = {name: place for place, name in enumerate(grid.encoders)}
@@ -216,7 +219,7 @@ def _note_pairs(done: Sequence[CellRecord], grid: Grid) -> None:
     """Note pairs of models without a finished cell, and those with more than one."""
     folders: dict[Pair, list[CellRecord]] = {}
     for cell in done:
-        folders.setdefault((cell.encoder, cell.decoder), []).append(cell)
+        folders.setdefault(cell.pair, []).append(cell)
     for pair in [(e, d) for e in grid.encoders for d in grid.decoders]:
         if pair in folders:
             grid.cells[pair] = folders[pair][0]

@@ -42,16 +42,16 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
 def _compare(rivals: list[CellRecord], measure: Measure, found: dict[Pair, str]) -> None:
     sign = 1 if measure.lower_is_better else -1
     best = min(rivals, key=lambda cell: sign * (cell.number(measure.key) or 0.0))
-    found[best.encoder, best.decoder] += BEST
+    found[best.pair] += BEST
     for cell in rivals:
         if cell is best:
             continue
         gap = difference(cell, best, measure.key)
         if gap.ends is not None and not gap.resolved:
-            found[cell.encoder, cell.decoder] += TIE
+            found[cell.pair] += TIE
         floor = cell.number(f"{measure.key}_floor")
         if floor is not None and gap.value is not None and abs(gap.value) < floor:
-            found[cell.encoder, cell.decoder] += FLOOR
+            found[cell.pair] += FLOOR
 
 
 def _mostly_bias(cell: CellRecord, key: str) -> bool:

@@ -103,7 +103,7 @@ class View:
     @property
     def cells(self) -> list[CellRecord | None]:
         """The cell of each pair, finished or not; None where there is none."""
-        rest = {(x.encoder, x.decoder): x for x in self.grid.read if x.state != "done"}
+        rest = {cell.pair: cell for cell in self.grid.read if cell.state != "done"}
         return [self.grid.cells.get(pair) or rest.get(pair) for pair in self.pairs]
 
 
@@ -131,7 +131,7 @@ def views_of(
     else:
         parts, rest = split(cells)
     if not parts:
-        return [View({}, _bare(folder, cells), None, {})], []
+        return [View({}, grid_of(folder, cells, finished=False), None, {})], []
     found: list[tuple[Grid, Variant, dict[str, object]]] = []
     for variant, members in parts.items():
         start = {"protocol": variant.protocol, **dict(variant.seeds)}
@@ -148,8 +148,7 @@ def views_of(
             else:
                 rest.append(cell)
         for key, group in groups.items():
-            done = any(cell.state == "done" for cell in group)
-            grid = grid_of(folder, group) if done else _bare(folder, group)
+            grid = grid_of(folder, group, finished=False)
             grid.compared = (grids or {}).get(variant, grid).compared
             found.append((grid, variant, start | dict(zip(axes, key, strict=True))))
     kept = _kept([values for _, _, values in found])
@@ -189,9 +188,9 @@ def _seed_axes(
     done: Sequence[CellRecord], seeds_of: Callable[[CellRecord], dict[str, object]]
 ) -> list[str]:
     """Return the seeds in which cells of one pair and protocol differ."""
-    groups: dict[tuple[str, str, str], list[CellRecord]] = {}
+    groups: dict[tuple[str, Pair], list[CellRecord]] = {}
     for cell in done:
-        groups.setdefault((cell.protocol, cell.encoder, cell.decoder), []).append(cell)
+        groups.setdefault((cell.protocol, cell.pair), []).append(cell)
     found: dict[str, set[object]] = {}
     for group in groups.values():
         seeds = [seeds_of(cell) for cell in group] if len(group) > 1 else []
@@ -205,7 +204,7 @@ def _swept(cells: Sequence[CellRecord], configs: Configs, known: set[str]) -> li
     pairs: dict[Pair, list[CellRecord]] = {}
     for cell in cells:
         if cell.state == "done":
-            pairs.setdefault((cell.encoder, cell.decoder), []).append(cell)
+            pairs.setdefault(cell.pair, []).append(cell)
     groups = {
         frozenset(configs.of.get(cell.path, ()) for cell in group): group
         for group in pairs.values()
@@ -242,18 +241,3 @@ def _name(axis: str) -> str:
 
 def _word(value: object) -> str:
     return "none" if value is None else str(value) or "unnamed"
-
-
-def _bare(folder: Path, cells: Sequence[CellRecord]) -> Grid:
-    """Return a grid of cells of which none has finished."""
-    import pandas as pd
-
-    grid = Grid(folder, pd.DataFrame(), list(cells))
-    named = [cell for cell in cells if cell.encoder and cell.decoder]
-    grid.encoders = list(dict.fromkeys(cell.encoder for cell in named))
-    grid.decoders = list(dict.fromkeys(cell.decoder for cell in named))
-    states = {(cell.encoder, cell.decoder): cell.state for cell in named}
-    grid.absent = {
-        (e, d): states.get((e, d), "missing") for e in grid.encoders for d in grid.decoders
-    }
-    return grid

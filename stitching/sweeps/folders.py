@@ -1,6 +1,5 @@
 """Checks of the folders that a run is about to write to, before Hydra writes there itself."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stitching.records import plan, status
 from stitching.records.ledger import ForeignFilesError, Ledger, hashes_in
+from stitching.results.folders import is_job
 
 #: What Hydra writes into the folder of a sweep, and what its Optuna sweeper adds.
 _OF_SWEEP, _OF_SEARCH = ("multirun.yaml",), ("optimization_results.yaml",)
@@ -17,8 +17,6 @@ _OF_SWEEP, _OF_SEARCH = ("multirun.yaml",), ("optimization_results.yaml",)
 _LOCK = ".lock"
 
 REMEDY = "set hydra.sweep.dir to another folder"
-
-_CELL = re.compile(r".+-to-.+_\d+")
 
 _SUBDIR = "${encoder.name}-to-${decoder.name}_${hydra.job.num}"
 
@@ -169,5 +167,5 @@ def _cell_folders(config: DictConfig, folder: Path) -> Iterator[Path]:
         yield folder
     found = folder.iterdir() if usual else folder.rglob("*")
     for path in sorted(found) if folder.is_dir() else ():
-        if path.is_dir() and (not usual or _CELL.fullmatch(path.name)):
+        if path.is_dir() and (not usual or is_job(path.name)):
             yield path
