@@ -34,13 +34,13 @@ class C4(Claim):
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there are probes on mapped latents of a trained model."""
-        return any(_attributes(cell, _agreement(cell)) for cell in evidence.cells)
+        return any(cell.attributes(_agreement(cell)) for cell in evidence.cells)
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge both attributes against every other."""
         cells = evidence.cells
         key = _agreement(cells[0])
-        names = dict.fromkeys(name for cell in cells for name in _attributes(cell, key))
+        names = dict.fromkeys(name for cell in cells for name in cell.attributes(key))
         known = [
             name
             for name in names
@@ -123,7 +123,7 @@ class C9(Claim):
             Number(f"{'-to-'.join(cell.pair)}, kept share", share)
             for cell, share in zip(cells, kept, strict=True)
         ]
-        notes = [f"classes: {', '.join(_attributes(cells[0], 'class/accuracy_own'))}"]
+        notes = [f"classes: {', '.join(cells[0].attributes('class/accuracy_own'))}"]
         if empty:
             names = ", ".join("-to-".join(cell.pair) for cell in empty)
             notes.append(f"left out, own latents do not predict the classes: {names}")
@@ -141,12 +141,6 @@ def _agreement(cell: CellRecord) -> str:
     named = str(cell.values.get("protocol/measures") or "").split(",")
     by_consistency = "probe/consistency" in named and "probe/kappa" not in named
     return "probe/consistency" if by_consistency else "probe/kappa"
-
-
-def _attributes(cell: CellRecord, key: str) -> list[str]:
-    start = f"{key}/"
-    names = [name.removeprefix(start) for name in cell.values if name.startswith(start)]
-    return [name for name in names if not name.endswith((".low", ".high")) and "/" not in name]
 
 
 def _majority(cell: CellRecord) -> Quantity:

@@ -48,17 +48,10 @@ class _OfTraining(Claim):
 
     def commands(self, options: Sequence[str]) -> list[str]:
         """Return the command lines that train with checkpoints and put them into a grid."""
-        cells = [
-            "zoo=mine",
-            "encoder=random",
-            f"decoder={MODEL}",
-            f"decoder.checkpoint={AT}",
-            f"decoder.name={MODEL}-${{.checkpoint}}",
-        ]
-        return [
-            train_with_checkpoints([x for x in options if x.startswith("data")]),
-            python("launch.py", "-m", *(options or ["data=faces"]), *cells),
-        ]
+        train = train_with_checkpoints([x for x in options if x.startswith("data")])
+        words = ["zoo=mine", "encoder=random", f"decoder={MODEL}", f"decoder.checkpoint={AT}"]
+        words.append(f"decoder.name={MODEL}-${{.checkpoint}}")
+        return [train, python("launch.py", "-m", *(options or ["data=faces"]), *words)]
 
     def course(self, evidence: Evidence) -> dict[int, CellRecord]:
         """Return a cell for each number of images seen, ascending.
@@ -152,8 +145,9 @@ class C6(_OfTraining):
         verdict = judge(decisive, Region(-ATTRIBUTE_MARGIN, ATTRIBUTE_MARGIN))
         facts = [
             Number(f"{name}, {later[-1]} - {first} images", change)
-            for name in _others(course[first], names)
-            if (change := _change(course[first], course[later[-1]], f"{_KEY}/{name}")).value
+            for name in course[first].attributes(_KEY)
+            if name not in names
+            and (change := _change(course[first], course[later[-1]], f"{_KEY}/{name}")).value
             is not None
         ]
         return Answer(*verdict, decisive, facts, ["facts are the other attributes"])
@@ -161,9 +155,3 @@ class C6(_OfTraining):
 
 def _change(first: CellRecord, last: CellRecord, key: str) -> Quantity:
     return combine(lambda x: x[1] - x[0], [first.quantity(key), last.quantity(key)])
-
-
-def _others(cell: CellRecord, names: list[str]) -> list[str]:
-    start = f"{_KEY}/"
-    found = [key.removeprefix(start) for key in cell.values if key.startswith(start)]
-    return [x for x in found if x not in names and not x.endswith((".low", ".high"))]

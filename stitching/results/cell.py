@@ -108,6 +108,12 @@ class CellRecord:
             return None
         return float(value) if math.isfinite(value) else None
 
+    def attributes(self, key: str) -> list[str]:
+        """Return the attributes that have a measure, such as `Male` of `probe/kappa/Male`."""
+        start = f"{key}/"
+        names = [x.removeprefix(start) for x in self.values if x.startswith(start)]
+        return [x for x in names if not x.endswith((".low", ".high")) and "/" not in x]
+
     def interval(self, key: str) -> tuple[float, float] | None:
         """Return the ends of a measure's 95 % interval, as the cell wrote them."""
         low, high = self.number(f"{key}.low"), self.number(f"{key}.high")

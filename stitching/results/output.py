@@ -90,7 +90,7 @@ class Output:
         self._ledger.require_free(paths, remedy)
 
     def write(self, files: Mapping[str, bytes | str]) -> list[Path]:
-        """Replace files atomically, if the record lists them; return their paths.
+        """Write files atomically, in place of those that the record lists; return their paths.
 
         Text is written in UTF-8. A listed file that was changed since is renamed to `NAME.kept-N`
         before.
