@@ -50,9 +50,8 @@ def command_of(cell: CellRecord, plan: SweepPlan | None) -> tuple[str, bool]:
         The line, and whether it contains all settings: those of the sweep's plan, or of Hydra's
         own record beside the cell. Without both it names only the two models.
     """
-    own: Sequence[str] | None = cell.overrides if cell.job is not None else None
-    if own is None:
-        own = _recorded(cell.path / ".hydra" / "overrides.yaml")
+    hydra = cell.path / ".hydra" / "overrides.yaml"
+    own = _recorded(hydra) if cell.job is None else list(cell.overrides)
     known = own is not None
     if own is None:
         own = [f"encoder={cell.encoder}", f"decoder={cell.decoder}"]

@@ -108,14 +108,11 @@ def of_last_start(plan: SweepPlan | None, cells: Sequence[C]) -> tuple[object, l
         plan: Of that start; without a plan the last start is the one that was written to last.
         cells: All cells in the folder, at least one if there is no plan.
     """
-    if plan:
-        last: object = plan.id
-        own = [plan.owns(cell.sweep, cell.state) for cell in cells]
-    else:
-        last = max(cells, key=lambda cell: cell.written).sweep
-        own = [cell.sweep == last for cell in cells]
-    pairs = list(zip(cells, own, strict=True))
-    return last, [cell for cell, ours in pairs if ours], [cell for cell, ours in pairs if not ours]
+    last = plan.id if plan else max(cells, key=lambda cell: cell.written).sweep
+    ours = [plan.owns(x.sweep, x.state) if plan else x.sweep == last for x in cells]
+    own = [cell for cell, yes in zip(cells, ours, strict=True) if yes]
+    others = [cell for cell, yes in zip(cells, ours, strict=True) if not yes]
+    return last, own, others
 
 
 def by_job(jobs: Sequence[Job], cells: Sequence[C]) -> Iterator[tuple[Job | None, C | None]]:

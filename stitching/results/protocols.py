@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,31 +91,19 @@ class Comparison:
 
         Measures in units of the decoder are left out: they have no mean over decoders.
         """
-        kinds: dict[str, Callable[[CellRecord], bool]] = {
-            _TRAINED: lambda cell: cell.kinds[0] not in BASELINES,
-            _BASELINES: lambda cell: cell.kinds[0] in BASELINES,
-        }
-        for measure in [m for m in self.measures if not m.by_column]:
-            for kind, belongs in kinds.items():
-                for protocol in self.protocols[1:]:
-                    found = self._effect(measure, protocol, kind, belongs)
-                    if found is not None:
-                        yield found
-
-    def _effect(
-        self, measure: Measure, protocol: str, kind: str, belongs: Callable[[CellRecord], bool]
-    ) -> Effect | None:
-        both = [
-            (cell.quantity(measure.key), usual.quantity(measure.key))
-            for cell, usual in self._common(protocol)
-            if not cell.diagonal and belongs(cell)
-        ]
-        both = [(a, b) for a, b in both if a.value is not None and b.value is not None]
-        if not both:
-            return None
-        other, usual = (list(part) for part in zip(*both, strict=True))
-        moved = mean_difference(other, usual)
-        return Effect(measure, protocol, kind, len(both), mean(usual), moved)
+        measures = [measure for measure in self.measures if not measure.by_column]
+        kinds = (_TRAINED, _BASELINES)
+        for measure, kind, protocol in itertools.product(measures, kinds, self.protocols[1:]):
+            both = [
+                (cell.quantity(measure.key), usual.quantity(measure.key))
+                for cell, usual in self._common(protocol)
+                if not cell.diagonal and (cell.kinds[0] in BASELINES) == (kind == _BASELINES)
+            ]
+            both = [(a, b) for a, b in both if a.value is not None and b.value is not None]
+            if both:
+                other, usual = (list(part) for part in zip(*both, strict=True))
+                moved = mean_difference(other, usual)
+                yield Effect(measure, protocol, kind, len(both), mean(usual), moved)
 
     def _common(self, protocol: str) -> Iterator[tuple[CellRecord, CellRecord]]:
         """Yield the cells of a protocol, each with that of the reference and the same seeds."""

@@ -88,7 +88,7 @@ def _planned(
             reason = "it was not started"
             if job.folder in by_name:
                 reason += f" (its folder holds a cell of the sweep {by_name[job.folder].sweep})"
-            values = Packer().pack({"folder": job.folder})
+            values = {"folder": job.folder}
             cell = CellRecord(folder / job.folder, "", "", "missing", reason, plan.id, 0, values)
         if job is None:
             return cell
