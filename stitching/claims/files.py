@@ -113,13 +113,13 @@ def console(found: dict[Claim, list[Assessment]]) -> str:
         lines = [f"{claim.id}  {claim.text}"]
         heads = aligned([[x.where or "anywhere", x.answer.verdict] for x in answers], left=2)
         width = max(map(len, heads)) + 2
-        for head, asked in zip(heads, answers, strict=True):
-            reason = textwrap.wrap(asked.answer.reason, max(40, _WIDTH - width))
+        for head, assessed in zip(heads, answers, strict=True):
+            reason = textwrap.wrap(assessed.answer.reason, max(40, _WIDTH - width))
             lines += [
                 f"    {start.ljust(width)}{line}"
                 for start, line in zip([head, *[""] * len(reason)], reason, strict=False)
             ]
-        commands = dict.fromkeys(line for asked in answers for line in asked.answer.run)
+        commands = dict.fromkeys(line for assessed in answers for line in assessed.answer.run)
         lines += [f"    run: {command}" for command in commands]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
@@ -139,16 +139,16 @@ def markdown(found: dict[Claim, list[Assessment]]) -> str:
     lines += ["", "- : cells of another kind than the claim is about."]
     for claim, answers in found.items():
         lines += ["", f"## {claim.id}", "", claim.text, "", f"Rule: {claim.rule}"]
-        for asked in answers:
-            lines += _section(asked)
+        for assessed in answers:
+            lines += _section(assessed)
     return "\n".join(lines) + "\n"
 
 
-def _section(asked: Assessment) -> list[str]:
-    answer = asked.answer
+def _section(assessed: Assessment) -> list[str]:
+    answer = assessed.answer
     lines = [
         "",
-        f"### {asked.where or 'Anywhere'}: {answer.verdict}",
+        f"### {assessed.where or 'Anywhere'}: {answer.verdict}",
         "",
         f"{answer.reason[:1].upper()}{answer.reason[1:]}.",
     ]
@@ -172,15 +172,15 @@ def as_json(found: dict[Claim, list[Assessment]]) -> str:
             "id": claim.id,
             "text": claim.text,
             "rule": claim.rule,
-            "answers": [_plain(asked) for asked in answers],
+            "answers": [_plain(assessed) for assessed in answers],
         }
         for claim, answers in found.items()
     ]
     return json.dumps({"claims": claims}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _plain(asked: Assessment) -> dict[str, object]:
-    answer, evidence = asked.answer, asked.evidence
+def _plain(assessed: Assessment) -> dict[str, object]:
+    answer, evidence = assessed.answer, assessed.evidence
     return {
         "folder": str(evidence.grid.folder) if evidence else None,
         "data": evidence.data if evidence else None,

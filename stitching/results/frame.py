@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
-from itertools import compress
+from itertools import compress, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -291,13 +291,17 @@ def _fast_rows(rows: Sequence[Values], frame: pd.DataFrame) -> Iterator[bytes]:
     columns = [*map(str, frame.columns)]
     # Whole numbers in a column with gaps are floats in the table.
     floats = {key for key, kind in zip(columns, frame.dtypes, strict=True) if kind == "float64"}
+    # Options that a cell leaves to the model's YAML are in the table alone.
+    options = [key for key in columns if key.startswith(("encoder/", "decoder/"))]
+    filled = zip(*(_texts(frame[key]) for key in options), strict=True) if options else repeat(())
     orders: dict[int, tuple[itemgetter[Any], list[bool]]] = {}
-    for row in rows:
+    for row, own in zip(rows, filled, strict=False):
         layout = row.layout
         n = len(layout.numbers)
         if id(layout) not in orders:
             place = dict(layout.numbers) | {key: n + at for key, at in layout.others.items()}
-            order = itemgetter(*(place.get(key, len(place)) for key in columns))
+            place |= {key: at for at, key in enumerate(options, n + len(layout.others))}
+            order = itemgetter(*(place.get(key, -1) for key in columns))
             orders[id(layout)] = order, [key in floats for key in layout.others]
         order, as_float = orders[id(layout)]
         # Digits are the fewest that give back the number, as Python's own.
@@ -307,7 +311,7 @@ def _fast_rows(rows: Sequence[Values], frame: pd.DataFrame) -> Iterator[bytes]:
             repr(float(value)).encode() if whole and value is not None else _field(value).encode()
             for value, whole in zip(row.others, as_float, strict=True)
         ]
-        parts.append(b"")
+        parts += [*(text.encode() for text in own), b""]
         yield b",".join(order(parts)) + b"\n"
 
 
