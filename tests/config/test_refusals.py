@@ -107,7 +107,7 @@ def test_a_constructor_that_takes_every_name_is_left_alone():
 
 
 def test_drawn_faces_have_the_papers_attributes():
-    _, attributes, _ = describe(0, 0)
+    attributes = describe(0, 0)[1]
     assert tuple(attributes) == PAPER
 
 
