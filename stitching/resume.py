@@ -7,14 +7,14 @@ folder of the sweep. Finished cells are kept, all others are run. Overrides such
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from stitching.records.plan import FILE, read_manifest
 from stitching.records.text import make_printable
-
-_OWN = ("hydra.sweep.dir=", "resume=")
+from stitching.results.commands import resumed
 
 
 def command(folder: Path, extra: Sequence[str] = ()) -> tuple[list[str], Path]:
@@ -33,14 +33,11 @@ def command(folder: Path, extra: Sequence[str] = ()) -> tuple[list[str], Path]:
             f"{folder / FILE} is missing or damaged, so the command of this sweep is not "
             "known: run it again yourself, with hydra.sweep.dir set to this folder"
         )
-    program, *arguments = manifest["command"]
+    program = manifest["command"][0]
     started_in = Path(manifest["cwd"])
     if not (started_in / program).is_file():
         raise FileNotFoundError(f"{started_in / program}, which started the sweep, is gone")
-    # Quoted, because spaces, commas and brackets have a meaning for Hydra.
-    quoted = str(folder.absolute()).replace("\\", "\\\\").replace("'", "\\'")
-    kept = [text for text in arguments if not text.startswith(_OWN)]
-    return [program, *kept, f"hydra.sweep.dir='{quoted}'", *extra], started_in
+    return [*resumed(manifest["command"], folder), *extra], started_in
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="settings to add")
     given = parser.parse_args(argv)
     arguments, started_in = command(given.dir, given.overrides)
-    print(f"in {started_in}: {' '.join(arguments)}", flush=True)
+    print(f"in {started_in}: {shlex.join(arguments)}", flush=True)
     os.chdir(started_in)
     os.execv(sys.executable, [sys.executable, *arguments])
 

@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from stitching import config
 from stitching.config import assemble
 from stitching.report.figures import write_figures
-from stitching.report.figures.facts import AT
+from stitching.results.cell import BASELINES
+from stitching.results.commands import AT
 from stitching.results.grid import read_grid
-from stitching.results.reading import BASELINES
 from tests.toys import LAUNCH, write_models
 
 CONF = config.conf_dir()

@@ -1,10 +1,10 @@
 """The paper's claims, answered by finished cells: `python -m stitching.claims DIR [DIR ...]`.
 
 DIR is the folder of a sweep; several may be given, such as a grid on photographs, one with the GAN
-on images that it drew, and a sweep over checkpoints. Each folder, data set, protocol and seed is
-asked on its own: "supported", "not supported", "not resolved" or "not run", with the numbers, the
-rule that decided and, for the last, the command to run. The first DIR gets `claims.md` and
-`claims.json`. Only files are read.
+on images that it drew, and a sweep over checkpoints. Each folder, data set, protocol and seed has
+answers of its own: "supported", "not supported", "not resolved" or "not run", with the numbers,
+the rule that decided and, for the last, the command to run. `claims.md` and `claims.json` are
+written into the first DIR. Only files are read.
 """
 
 from stitching.claims.base import Answer, Claim, Number

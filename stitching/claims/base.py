@@ -1,4 +1,4 @@
-"""What a claim is, what an answer is, and how intervals decide it.
+"""Claims, answers, and how intervals decide.
 
 Every claim is put as numbers that must lie in a region. It is supported if the 95 % interval of
 each of them lies inside: as all have to, chance cannot make it so more often for many numbers than
@@ -6,8 +6,8 @@ for one. It is not supported if the interval of any of them lies outside; as one
 intervals are made wider by their number (Bonferroni), so that chance makes it so in 5 % of cases
 at most. Else the data do not resolve it.
 
-Intervals tell of the test images alone. Other models, or the same ones trained again, could
-answer otherwise.
+Intervals are of the test images alone. Other models, or the same ones trained again, could give
+other answers.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from stitching.claims.evidence import Evidence, NotRun
-from stitching.results.differences import COVERAGE, Quantity
+from stitching.compute.intervals import COVERAGE
+from stitching.results.commands import options_of, python
+from stitching.results.differences import Quantity
 from stitching.results.formats import with_interval
-
-__all__ = ["Answer", "Claim", "Judgement", "Number", "Region", "judge", "of_all"]
 
 SUPPORTED = "supported"
 NOT_SUPPORTED = "not supported"
@@ -35,7 +35,7 @@ class Number:
     """A number of an answer.
 
     Attributes:
-        name: What it is.
+        name: Its description.
         quantity: Its value and draws.
     """
 
@@ -44,16 +44,19 @@ class Number:
 
     def __str__(self) -> str:
         """Return name, value and 95 % interval."""
+        return f"{self.name}: {' '.join(self.texts()).rstrip()}"
+
+    def texts(self) -> tuple[str, str]:
+        """Return value and interval as text; "" without an interval."""
         value = self.quantity.value
-        if value is None:
-            return f"{self.name}: undefined"
-        texts = with_interval(value, self.quantity.interval())
-        return f"{self.name}: {' '.join(text for text in texts if text)}"
+        return (
+            ("undefined", "") if value is None else with_interval(value, self.quantity.interval())
+        )
 
 
 @dataclass(frozen=True)
 class Region:
-    """Where a claim says that its numbers lie.
+    """Interval in which a claim expects its numbers.
 
     Attributes:
         low: Lower end.
@@ -86,15 +89,15 @@ class Region:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the cells say of a claim.
+    """A verdict on a claim, with its evidence.
 
     Attributes:
         verdict: "supported", "not supported", "not resolved" or "not run".
         reason: What decided, in one line.
         decisive: The numbers that had to lie in the region.
         facts: Other numbers that help to read the answer.
-        notes: What was left out, and what the answer does not tell.
-        run: Commands that would make the cells it lacks; empty where it lacks none.
+        notes: What was left out, and what the answer does not cover.
+        run: Commands that compute the cells it lacks; empty where it lacks none.
     """
 
     verdict: str
@@ -102,16 +105,11 @@ class Answer:
     decisive: Sequence[Number] = ()
     facts: Sequence[Number] = ()
     notes: Sequence[str] = ()
-    run: Sequence[str] = field(default=())
+    run: Sequence[str] = ()
 
 
 class Judgement(NamedTuple):
-    """A verdict, and in one line why.
-
-    Attributes:
-        verdict: As in `Answer`.
-        reason: Likewise.
-    """
+    """Verdict and reason of an `Answer`."""
 
     verdict: str
     reason: str
@@ -122,9 +120,9 @@ class Claim(ABC):
 
     Attributes:
         id: Its number in the list of claims.
-        text: What it says.
-        rule: What decides, in words.
-        about: Which cells it is about: those that it applies to.
+        text: The claim in words.
+        rule: The rule that decides, in words.
+        about: The cells that it applies to.
     """
 
     id: ClassVar[str]
@@ -134,7 +132,7 @@ class Claim(ABC):
 
     @abstractmethod
     def applies(self, evidence: Evidence) -> bool:
-        """Whether these cells are of the kind that the claim is about."""
+        """Whether the claim is about cells of this kind."""
 
     @abstractmethod
     def answer(self, evidence: Evidence) -> Answer:
@@ -144,29 +142,24 @@ class Claim(ABC):
             NotRun: Cells that it needs are missing.
         """
 
-    @abstractmethod
-    def commands(self, options: str) -> list[str]:
-        """Return the command lines that make the cells it needs.
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command lines that compute the cells it needs, by default those of the grid.
 
         Args:
-            options: Of data set and protocol, as on the command line; "" for the default.
+            options: Options that select data set and protocol; empty for the default.
         """
+        return [python("launch.py", "experiment=grid", *options)]
 
-    def ask(self, evidence: Evidence) -> Answer:
-        """Answer the claim, or say what to run."""
+    def assess(self, evidence: Evidence) -> Answer:
+        """Return `answer`, or what to run where cells are missing."""
         try:
             return self.answer(evidence)
         except NotRun as missing:
-            return Answer(NOT_RUN, str(missing), run=self.commands(evidence.options))
+            return Answer(NOT_RUN, str(missing), run=self.commands(options_of(evidence.first)))
 
 
 def judge(numbers: Sequence[Number], region: Region) -> Judgement:
-    """Decide whether numbers lie in a region, as the module says.
-
-    Args:
-        numbers: At least one.
-        region: Where the claim says that they lie.
-    """
+    """Return whether numbers, at least one, lie in a region, by the rule of this module."""
     n = len(numbers)
     ends = [number.quantity.interval() for number in numbers]
     if all(found is not None and region.inside(found) for found in ends):

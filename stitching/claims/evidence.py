@@ -1,4 +1,4 @@
-"""The finished cells that claims are asked about: one data set, one protocol, one folder."""
+"""Finished cells as evidence for claims: one data set, one protocol, one folder."""
 
 from __future__ import annotations
 
@@ -10,26 +10,23 @@ from pathlib import Path
 
 import numpy as np
 
+from stitching.results.cell import BASELINES, CellRecord
 from stitching.results.differences import Numbers, Quantity, combine
 from stitching.results.grid import Grid, Pair, grid_of, read_grid, require_unique
-from stitching.results.reading import BASELINES, Cell
 from stitching.results.variants import Variant, split
 
-__all__ = ["IMAGE_MEASURES", "Evidence", "NotRun", "median", "ratio", "read_evidence"]
-
-#: Encoder that knows nothing of the image: what a map gets without any information.
+#: Encoder whose latents do not depend on the image: what a map gets without any information.
 FLOOR = "random"
 
-#: What tells how much of an image is left, and its name. RMSE is squared: squared error adds up.
+#: Measures of how much of an image is left, and their names. RMSE is squared to be additive.
 IMAGE_MEASURES = {"image/rmse": "squared error", "image/lpips": "LPIPS"}
 
-
-#: The end of a name that stands for an earlier state of a training.
+#: The end of a name of an earlier state of a training.
 _CHECKPOINT = re.compile(r"-\d+$|[\[,]checkpoint=\d+")
 
 
 class NotRun(Exception):
-    """Cells that a claim needs are missing; the message says which."""
+    """Cells that a claim needs are missing; the message names them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +42,14 @@ class Evidence:
     variant: Variant
 
     @property
+    def first(self) -> CellRecord:
+        """The first cell of the grid."""
+        return next(iter(self.grid.cells.values()))
+
+    @property
     def data(self) -> str:
         """Name of the data set."""
-        return str(next(iter(self.grid.cells.values())).values.get("data"))
+        return str(self.first.values.get("data"))
 
     @property
     def label(self) -> str:
@@ -55,19 +57,7 @@ class Evidence:
         protocol = self.variant.protocol or "unnamed protocol"
         return ", ".join([self.data, protocol, *(f"{k}={v}" for k, v in self.variant.seeds)])
 
-    @cached_property
-    def options(self) -> str:
-        """Data set and protocol, as options of the command line."""
-        data = next(iter(self.grid.cells.values())).config.get("data") or {}
-        parts = [f"data={self.data}"]
-        if data.get("root") is not None:
-            parts.append(f"data.root={data['root']}")
-        name, *switches = self.variant.protocol.split(", ")
-        parts += [f"protocol={name}"] if name else []
-        parts += [x if x.startswith("probe=") else f"protocol.{x}" for x in switches]
-        return " ".join(parts)
-
-    def cell(self, encoder: str, decoder: str) -> Cell | None:
+    def cell(self, encoder: str, decoder: str) -> CellRecord | None:
         """Return a finished cell, None where there is none."""
         return self.grid.cells.get((encoder, decoder))
 
@@ -83,7 +73,7 @@ class Evidence:
 
     @cached_property
     def earlier(self) -> list[str]:
-        """Checkpoints, such as `nf-5000`, of a kind and width that has seen more images too."""
+        """Checkpoints, such as `nf-5000`, with later ones of the same kind and width."""
         found: dict[str, tuple[str, float | None, float]] = {}
         for cell in self.grid.cells.values():
             for name, role, width in (
@@ -112,19 +102,24 @@ class Evidence:
         count = f"{len(found)} models ({', '.join(found)})" if found else "no model"
         raise NotRun(f"needs one model of the kind `{kind}`, found {count}")
 
-    def pairs(self) -> list[Pair]:
-        """Return ordered pairs of different trained models with a finished cell.
+    @cached_property
+    def cells(self) -> list[CellRecord]:
+        """Finished cells of ordered pairs of different trained models.
 
         Two sets of options of one model, with the same weights, are no such pair.
         """
         return [
-            (encoder, decoder)
+            cell
             for encoder in self.trained
             for decoder in self.trained
             if encoder != decoder
             and (cell := self.cell(encoder, decoder)) is not None
             and not _same_weights(cell)
         ]
+
+    def pairs(self) -> list[Pair]:
+        """Return encoder and decoder of each of `cells`."""
+        return [cell.pair for cell in self.cells]
 
     def measured_pairs(self) -> list[Pair]:
         """Return the pairs whose column also has its floor and its own reconstruction.
@@ -170,7 +165,7 @@ class Evidence:
         parts = [cell.quantity(key) if cell else Quantity(None) for cell in cells]
         return combine(lambda x: _share(x**power), parts)
 
-    def trained_on(self, kind: str) -> list[tuple[int, Cell]]:
+    def trained_on(self, kind: str) -> list[tuple[int, CellRecord]]:
         """Return the cells of a kind of decoder, with how many images it had been trained on."""
         return [
             (int(seen), cell)
@@ -179,13 +174,13 @@ class Evidence:
             and (seen := cell.number("weights/decoder_images_seen")) is not None
         ]
 
-    def checkpoints(self, kind: str) -> dict[int, Cell]:
+    def checkpoints(self, kind: str) -> dict[int, CellRecord]:
         """Return a cell for each number of images that a kind of decoder had been trained on.
 
         Raises:
             NotRun: Different weights had seen the same number of images.
         """
-        found: dict[int, Cell] = {}
+        found: dict[int, CellRecord] = {}
         for seen, cell in self.trained_on(kind):
             other = found.setdefault(seen, cell)
             if other.values.get("weights/decoder") != cell.values.get("weights/decoder"):
@@ -197,7 +192,7 @@ class Evidence:
 
 
 def read_evidence(folders: Sequence[Path]) -> Iterator[Evidence]:
-    """Yield what finished cells of each folder tell, by protocol and seed.
+    """Yield the evidence of each folder, by protocol and seed.
 
     Raises:
         FileNotFoundError: No such folder.
@@ -227,6 +222,6 @@ def _share(x: Numbers) -> Numbers:
     return ratio(floor - pair, floor - own)
 
 
-def _same_weights(cell: Cell) -> bool:
+def _same_weights(cell: CellRecord) -> bool:
     hashes = [cell.values.get(f"weights/{role}") for role in ("encoder", "decoder")]
     return hashes[0] is not None and hashes[0] == hashes[1]

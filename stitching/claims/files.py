@@ -1,4 +1,4 @@
-"""The command: ask every claim of every grid, print the answers and write them down."""
+"""The command: assesses every claim for every grid, prints the answers and writes them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 import json
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from stitching.claims.base import NOT_RUN, Answer, Claim, Number
 from stitching.claims.evidence import Evidence, read_evidence
@@ -15,11 +15,9 @@ from stitching.claims.maps import C1, C2, C3, C7
 from stitching.claims.probes import C4, C9
 from stitching.claims.spaces import C8
 from stitching.claims.training import C5, C6
-from stitching.results.formats import aligned, markdown_table, with_interval
+from stitching.results.formats import aligned, markdown_table
 from stitching.results.output import CLAIMS as FILES
 from stitching.results.output import Output
-
-__all__ = ["CLAIMS", "answer", "main"]
 
 CLAIMS: tuple[Claim, ...] = (C1(), C2(), C3(), C4(), C5(), C6(), C7(), C8(), C9())
 
@@ -30,14 +28,13 @@ _WIDTH = 110
 _LISTED = 40
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A claim with the answer of one grid.
+class Assessment(NamedTuple):
+    """The answer of one grid to a claim.
 
     Attributes:
-        where: Data set, protocol and seeds; "" where no grid is of the claim's kind.
-        evidence: The grid; None likewise.
-        answer: What it says.
+        where: Data set, protocol and seeds; "" where the claim applies to no grid.
+        evidence: The grid; None where the claim applies to none.
+        answer: The answer.
     """
 
     where: str
@@ -71,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def answer(folders: Sequence[Path]) -> tuple[dict[Claim, list[Asked]], list[Path]]:
-    """Answer all claims, and write the answers down in the first folder.
+def answer(folders: Sequence[Path]) -> tuple[dict[Claim, list[Assessment]], list[Path]]:
+    """Answer all claims, and write the answers into the first folder.
 
     Returns:
         The answers, and the files.
@@ -85,13 +82,13 @@ def answer(folders: Sequence[Path]) -> tuple[dict[Claim, list[Asked]], list[Path
     """
     output = Output(folders[0])
     output.require_free(FILES)
-    found = ask(list(read_evidence(folders)))
+    found = assess(list(read_evidence(folders)))
     texts = (markdown(found), as_json(found))
     return found, output.write(dict(zip(FILES, texts, strict=True)))
 
 
-def ask(evidence: Sequence[Evidence]) -> dict[Claim, list[Asked]]:
-    """Ask every claim of all grids of its kind; where there are none, say what to run."""
+def assess(evidence: Sequence[Evidence]) -> dict[Claim, list[Assessment]]:
+    """Return the answers to every claim, of all grids it applies to; else what to run."""
     labels = [found.label for found in evidence]
     where = {
         id(found): f"{found.label} ({found.grid.folder})"
@@ -99,40 +96,40 @@ def ask(evidence: Sequence[Evidence]) -> dict[Claim, list[Asked]]:
         else found.label
         for found in evidence
     }
-    answers: dict[Claim, list[Asked]] = {}
+    answers: dict[Claim, list[Assessment]] = {}
     for claim in CLAIMS:
         fitting = [found for found in evidence if claim.applies(found)]
-        answers[claim] = [Asked(where[id(x)], x, claim.ask(x)) for x in fitting]
+        answers[claim] = [Assessment(where[id(x)], x, claim.assess(x)) for x in fitting]
         if not fitting:
-            none = Answer(NOT_RUN, f"needs {claim.about}", run=claim.commands(""))
-            answers[claim] = [Asked("", None, none)]
+            none = Answer(NOT_RUN, f"needs {claim.about}", run=claim.commands(()))
+            answers[claim] = [Assessment("", None, none)]
     return answers
 
 
-def console(found: dict[Claim, list[Asked]]) -> str:
+def console(found: dict[Claim, list[Assessment]]) -> str:
     """Return all answers as text: verdicts in a column, reasons beside them."""
     blocks = []
     for claim, answers in found.items():
         lines = [f"{claim.id}  {claim.text}"]
         heads = aligned([[x.where or "anywhere", x.answer.verdict] for x in answers], left=2)
         width = max(map(len, heads)) + 2
-        for head, asked in zip(heads, answers, strict=True):
-            reason = textwrap.wrap(asked.answer.reason, max(40, _WIDTH - width))
+        for head, assessed in zip(heads, answers, strict=True):
+            reason = textwrap.wrap(assessed.answer.reason, max(40, _WIDTH - width))
             lines += [
                 f"    {start.ljust(width)}{line}"
                 for start, line in zip([head, *[""] * len(reason)], reason, strict=False)
             ]
-        commands = dict.fromkeys(line for asked in answers for line in asked.answer.run)
+        commands = dict.fromkeys(line for assessed in answers for line in assessed.answer.run)
         lines += [f"    run: {command}" for command in commands]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
-def markdown(found: dict[Claim, list[Asked]]) -> str:
+def markdown(found: dict[Claim, list[Assessment]]) -> str:
     """Return all answers with their numbers as Markdown."""
     places = dict.fromkeys(x.where for answers in found.values() for x in answers if x.where)
     lines = ["# Claims", "", "Intervals, in brackets, hold 95 % of resamples of the test images. "]
-    lines[-1] += "They say nothing of other models, or of the same ones trained again."
+    lines[-1] += "They do not cover other models, or the same ones trained again."
     table = []
     for claim, answers in found.items():
         verdicts = {x.where: x.answer.verdict for x in answers}
@@ -142,22 +139,22 @@ def markdown(found: dict[Claim, list[Asked]]) -> str:
     lines += ["", "- : cells of another kind than the claim is about."]
     for claim, answers in found.items():
         lines += ["", f"## {claim.id}", "", claim.text, "", f"Rule: {claim.rule}"]
-        for asked in answers:
-            lines += _section(asked)
+        for assessed in answers:
+            lines += _section(assessed)
     return "\n".join(lines) + "\n"
 
 
-def _section(asked: Asked) -> list[str]:
-    answer = asked.answer
+def _section(assessed: Assessment) -> list[str]:
+    answer = assessed.answer
     lines = [
         "",
-        f"### {asked.where or 'Anywhere'}: {answer.verdict}",
+        f"### {assessed.where or 'Anywhere'}: {answer.verdict}",
         "",
         f"{answer.reason[:1].upper()}{answer.reason[1:]}.",
     ]
     numbers = [*answer.decisive[:_LISTED], *answer.facts]
     if numbers:
-        rows = [[number.name, *_texts(number)] for number in numbers]
+        rows = [[number.name, *number.texts()] for number in numbers]
         lines += ["", *markdown_table(["number", "value", "95 % interval"], rows)]
     if len(answer.decisive) > _LISTED:
         more = len(answer.decisive) - _LISTED
@@ -168,29 +165,22 @@ def _section(asked: Asked) -> list[str]:
     return lines
 
 
-def _texts(number: Number) -> tuple[str, str]:
-    value = number.quantity.value
-    if value is None:
-        return "undefined", ""
-    return with_interval(value, number.quantity.interval())
-
-
-def as_json(found: dict[Claim, list[Asked]]) -> str:
+def as_json(found: dict[Claim, list[Assessment]]) -> str:
     """Return all answers as JSON; what is undefined, or has no interval, is null."""
     claims = [
         {
             "id": claim.id,
             "text": claim.text,
             "rule": claim.rule,
-            "answers": [_plain(asked) for asked in answers],
+            "answers": [_plain(assessed) for assessed in answers],
         }
         for claim, answers in found.items()
     ]
     return json.dumps({"claims": claims}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def _plain(asked: Asked) -> dict[str, object]:
-    answer, evidence = asked.answer, asked.evidence
+def _plain(assessed: Assessment) -> dict[str, object]:
+    answer, evidence = assessed.answer, assessed.evidence
     return {
         "folder": str(evidence.grid.folder) if evidence else None,
         "data": evidence.data if evidence else None,

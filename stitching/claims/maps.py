@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from stitching.claims.base import Answer, Claim, Number, Region, judge, of_all
 from stitching.claims.evidence import FLOOR, IMAGE_MEASURES, Evidence, NotRun, median
-from stitching.results.differences import Quantity, combine, mean
+from stitching.results.cell import CellRecord
+from stitching.results.commands import python
+from stitching.results.differences import combine, mean, mean_gap
 from stitching.results.grid import Pair
 from stitching.results.measures import headline
-from stitching.results.reading import Cell
 
 #: "Most" of an image: more than half of what lies between the floor and the decoder's own.
 MOST = 0.5
 
-#: Measures of latents that tell how good a map is, whatever the protocol's other measures are.
+#: Measures of latents that judge a map, whatever the protocol's other measures are.
 _LATENT = ("latent/r2", "latent/nmse", "latent/mse", "latent/rmse")
 
 
@@ -38,12 +40,8 @@ class C1(Claim):
         """Whether there are two trained models."""
         return len(evidence.trained) > 1
 
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid."""
-        return [f"python launch.py experiment=grid {options}".strip()]
-
     def answer(self, evidence: Evidence) -> Answer:
-        """Judge the medians."""
+        """Judge the medians of recovered shares."""
         pairs = evidence.measured_pairs()
         uneven = [pair for pair in pairs if _widths_differ(evidence, pair)]
         decisive, facts = [], []
@@ -82,10 +80,6 @@ class C2(Claim):
         kinds = {evidence.grid.kinds[name] for name in encoders}
         return len(kinds & {*self.better, *self.worse}) > 1
 
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid."""
-        return [f"python launch.py experiment=grid {options}".strip()]
-
     def answer(self, evidence: Evidence) -> Answer:
         """Judge four contrasts in two measures."""
         pairs = evidence.measured_pairs()
@@ -102,9 +96,9 @@ class C2(Claim):
             if not columns:
                 raise NotRun(f"needs a column in which both {first} and {second} are foreign")
             for key, name in IMAGE_MEASURES.items():
-                found = _mean_gap(evidence, first, second, columns, key)
+                a, b = ([evidence.recovered(x, d, key) for d in columns] for x in (first, second))
                 label = f"{first} - {second} on {', '.join(columns)}, {name}"
-                decisive.append(Number(label, found))
+                decisive.append(Number(label, mean_gap(a, b)))
         facts = [
             Number(f"mean recovered share of {name} as encoder, {label}", mean(shares))
             for name in [*better, *worse]
@@ -128,22 +122,18 @@ class C3(Claim):
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether a trained model encodes for another."""
-        return bool(evidence.pairs())
-
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid."""
-        return [f"python launch.py experiment=grid {options}".strip()]
+        return bool(evidence.cells)
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge every encoder in every column by every measure."""
         cells = [
             (cell, floor)
-            for pair in evidence.pairs()
-            if (cell := evidence.cell(*pair)) and (floor := evidence.cell(FLOOR, pair[1]))
+            for cell in evidence.cells
+            if (floor := evidence.cell(FLOOR, cell.decoder))
         ]
         if not cells:
             raise NotRun(f"needs the encoder `{FLOOR}` in the columns of the decoders")
-        used = [(cell.encoder, cell.decoder) for cell, _ in cells]
+        used = [cell.pair for cell, _ in cells]
         notes = evidence.left_out(used)
         decisive = []
         for measure in headline(cell.values for cell, _ in cells):
@@ -178,9 +168,9 @@ class C7(Claim):
         """Whether a GAN decodes, which it does for its own drawings only."""
         return any(evidence.grid.kinds[name] == "gan" for name in evidence.grid.decoders)
 
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid with the GAN."""
-        return ["python launch.py experiment=grid-gan"]
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command line of the grid with the GAN, which has data of its own."""
+        return [python("launch.py", "experiment=grid-gan")]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge every encoder."""
@@ -208,14 +198,6 @@ def _or_inf(value: float | None) -> float:
     return math.inf if value is None else value
 
 
-def _mean_gap(
-    evidence: Evidence, first: str, second: str, columns: list[str], key: str
-) -> Quantity:
-    shares = [evidence.recovered(name, d, key) for name in (first, second) for d in columns]
-    n = len(columns)
-    return combine(lambda x: (x[:n] - x[n:]).mean(0), shares)
-
-
-def _gain(cell: Cell, floor: Cell, key: str, sign: int) -> Number:
+def _gain(cell: CellRecord, floor: CellRecord, key: str, sign: int) -> Number:
     gain = combine(lambda x: sign * (x[0] - x[1]), [cell.quantity(key), floor.quantity(key)])
-    return Number(f"{cell.encoder}-to-{cell.decoder}, {key}", gain)
+    return Number(f"{'-to-'.join(cell.pair)}, {key}", gain)

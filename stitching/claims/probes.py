@@ -1,15 +1,19 @@
-"""Claims on what probes read off latents: C4, C9."""
+"""Claims on the accuracy of probes of latents: C4, C9."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from stitching.claims.base import NOT_RESOLVED, SUPPORTED, Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import FLOOR, Evidence, NotRun, median, ratio
 from stitching.claims.maps import MOST
-from stitching.results.differences import Quantity, combine, mean
-from stitching.results.reading import Cell
+from stitching.compute.attributes import HEAVY_MAKEUP, MALE
+from stitching.results.cell import CellRecord
+from stitching.results.commands import python
+from stitching.results.differences import Quantity, combine, mean, mean_gap
 
 #: A class is represented alike if at least this share of its accuracy above the most frequent
-#: class comes through the map; the counterpart of `MOST`, in probe_suite instead of images.
+#: class comes through the map; the counterpart of `MOST`, in probes instead of images.
 KEPT = 0.5
 
 
@@ -18,7 +22,7 @@ class C4(Claim):
 
     id = "C4"
     about = "a grid of trained models with attribute probes"
-    text = "`Male` and `Heavy_Makeup` are the attributes that models represent most alike."
+    text = f"`{MALE}` and `{HEAVY_MAKEUP}` are the attributes that models represent most alike."
     rule = (
         "Agreement of the probes on true and mapped latents (kappa, or consistency where the "
         "protocol judges by that), mean over ordered pairs of different trained models, over the "
@@ -26,22 +30,17 @@ class C4(Claim):
         "that of every other attribute. Of an attribute that hardly a test image has there is no "
         "interval; it is left out and named."
     )
-    first = ("Male", "Heavy_Makeup")
+    first = (MALE, HEAVY_MAKEUP)
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there are probes on mapped latents of a trained model."""
-        cells = [evidence.cell(*pair) for pair in evidence.pairs()]
-        return any(cell is not None and _attributes(cell, _agreement(cell)) for cell in cells)
-
-    def commands(self, options: str) -> list[str]:
-        """Return the command of the grid."""
-        return [f"python launch.py experiment=grid {options}".strip()]
+        return any(cell.attributes(_agreement(cell)) for cell in evidence.cells)
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge both attributes against every other."""
-        cells = [cell for pair in evidence.pairs() if (cell := evidence.cell(*pair))]
+        cells = evidence.cells
         key = _agreement(cells[0])
-        names = dict.fromkeys(name for cell in cells for name in _attributes(cell, key))
+        names = dict.fromkeys(name for cell in cells for name in cell.attributes(key))
         known = [
             name
             for name in names
@@ -55,13 +54,9 @@ class C4(Claim):
         others = [name for name in known if name not in self.first]
         if not others:
             raise NotRun("needs other attributes to compare with")
-        n = len(cells)
         parts = {name: [cell.quantity(f"{key}/{name}") for cell in cells] for name in known}
         decisive = [
-            Number(
-                f"{name} - {other}",
-                combine(lambda x: (x[:n] - x[n:]).mean(0), [*parts[name], *parts[other]]),
-            )
+            Number(f"{name} - {other}", mean_gap(parts[name], parts[other]))
             for name in self.first
             for other in others
         ]
@@ -69,13 +64,14 @@ class C4(Claim):
         ranking.sort(key=lambda number: -(number.quantity.value or 0.0))
         facts = [Number(f"{place}. {x.name}", x.quantity) for place, x in enumerate(ranking, 1)]
         left = [name for name in names if name not in (*known, *rare)]
-        notes = [f"{key}, mean over {n} pairs of models", *evidence.left_out(evidence.pairs())]
+        notes = [f"{key}, mean over {len(cells)} pairs of models"]
+        notes += evidence.left_out(evidence.pairs())
         notes += [f"left out, undefined in some pair: {', '.join(left)}"] if left else []
         notes += [f"left out, without an interval in some pair: {', '.join(rare)}"] if rare else []
         return Answer(*judge(decisive, Region(low=0)), decisive, facts, notes)
 
 
-def _rare(cells: list[Cell], key: str, name: str) -> bool:
+def _rare(cells: list[CellRecord], key: str, name: str) -> bool:
     """Whether an attribute lacks an interval where those of the claim have one."""
     return any(
         cell.interval(f"{key}/{name}") is None
@@ -88,54 +84,49 @@ class C9(Claim):
     """Classes are represented differently."""
 
     id = "C9"
-    about = "a grid of trained models with class probe_suite"
+    about = "a grid of trained models with class probes"
     text = "On data with several classes, models represent the classes differently."
     rule = (
         "Kept share of a pair: (accuracy on mapped latents - most frequent class) / (accuracy on "
         "own latents - most frequent class). Its median over ordered pairs of different trained "
         f"models must be below {KEPT:g}, while the median recovered share of squared error (C1) "
-        f"of these pairs is above {MOST:g}: where a map loses the image too, it says nothing of "
+        f"of these pairs is above {MOST:g}: where a map loses the image too, it is no evidence on "
         "classes. Pairs whose own accuracy is not above the most frequent class have nothing to "
         "keep and are left out."
     )
 
     def applies(self, evidence: Evidence) -> bool:
-        """Whether cells of two trained models have class probe_suite."""
-        cells = [evidence.cell(*pair) for pair in evidence.pairs()]
-        return any(cell and cell.number("class/accuracy_own") is not None for cell in cells)
+        """Whether cells of two trained models have class probes."""
+        return any(x.number("class/accuracy_own") is not None for x in evidence.cells)
 
-    def commands(self, options: str) -> list[str]:
-        """Return the command of a grid on a folder with one folder of images per class."""
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command lines of a grid on a folder with one folder of images per class."""
+        data = ["data=folder", "data.root=DIR"]
+        train = python("-m", "stitching.train", "model=MODEL", *data, "out=ZOO")
         return [
-            "for model in vae vqvae nf dm; do python -m stitching.train model=$model data=folder "
-            "data.root=DIR out=ZOO; done",
-            "python launch.py experiment=grid data=folder data.root=DIR data.classes=folders "
-            "zoo=ZOO",
+            f"for model in vae vqvae nf dm; do {train.replace('MODEL', '$model')}; done",
+            python("launch.py", "experiment=grid", *data, "data.classes=folders", "zoo=ZOO"),
         ]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge the median of the kept share."""
-        cells = [
-            cell
-            for pair in evidence.pairs()
-            if (cell := evidence.cell(*pair)) and cell.number("class/accuracy_mapped") is not None
-        ]
-        empty = [cell for cell in cells if _tells_nothing(cell)]
+        cells = [x for x in evidence.cells if x.number("class/accuracy_mapped") is not None]
+        empty = [cell for cell in cells if _is_guess(cell)]
         cells = [cell for cell in cells if cell not in empty]
         if not cells:
-            raise NotRun("needs a decoder whose own latents tell classes better than guessing")
+            raise NotRun("needs a decoder whose own latents predict classes better than guessing")
         kept = [_kept(cell) for cell in cells]
-        images = [evidence.recovered(x.encoder, x.decoder, "image/rmse") for x in cells]
+        images = [evidence.recovered(*x.pair, "image/rmse") for x in cells]
         decisive = [Number(f"median kept share of {len(kept)} pairs", median(kept))]
         facts = [Number("median recovered share of squared error", median(images))]
         facts += [
-            Number(f"{_pair(cell)}, kept share", share)
+            Number(f"{'-to-'.join(cell.pair)}, kept share", share)
             for cell, share in zip(cells, kept, strict=True)
         ]
-        notes = [f"classes: {', '.join(_attributes(cells[0], 'class/accuracy_own'))}"]
+        notes = [f"classes: {', '.join(cells[0].attributes('class/accuracy_own'))}"]
         if empty:
-            names = ", ".join(map(_pair, empty))
-            notes.append(f"left out, own latents do not tell the classes: {names}")
+            names = ", ".join("-to-".join(cell.pair) for cell in empty)
+            notes.append(f"left out, own latents do not predict the classes: {names}")
         verdict = judge(decisive, Region(high=KEPT))
         keeps = judge(facts[:1], Region(low=MOST))
         if verdict.verdict == SUPPORTED and keeps.verdict != SUPPORTED:
@@ -146,35 +137,25 @@ class C9(Claim):
         return Answer(*verdict, decisive, facts, notes)
 
 
-def _agreement(cell: Cell) -> str:
+def _agreement(cell: CellRecord) -> str:
     named = str(cell.values.get("protocol/measures") or "").split(",")
     by_consistency = "probe/consistency" in named and "probe/kappa" not in named
     return "probe/consistency" if by_consistency else "probe/kappa"
 
 
-def _attributes(cell: Cell, key: str) -> list[str]:
-    start = f"{key}/"
-    names = [name.removeprefix(start) for name in cell.values if name.startswith(start)]
-    return [name for name in names if not name.endswith((".low", ".high")) and "/" not in name]
-
-
-def _pair(cell: Cell) -> str:
-    return f"{cell.encoder}-to-{cell.decoder}"
-
-
-def _majority(cell: Cell) -> Quantity:
+def _majority(cell: CellRecord) -> Quantity:
     # Of the labels alone: where it came without draws, it is a number like any other constant.
     found = cell.quantity("class/majority")
     return Quantity(found.value, exact=True) if found.draws is None else found
 
 
-def _tells_nothing(cell: Cell) -> bool:
+def _is_guess(cell: CellRecord) -> bool:
     gain = combine(lambda x: x[0] - x[1], [cell.quantity("class/accuracy_own"), _majority(cell)])
     ends = gain.interval()
     return ends is not None and ends[0] <= 0
 
 
-def _kept(cell: Cell) -> Quantity:
+def _kept(cell: CellRecord) -> Quantity:
     keys = ("class/accuracy_mapped", "class/accuracy_own")
     return combine(
         lambda x: ratio(x[0] - x[2], x[1] - x[2]),

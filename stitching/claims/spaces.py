@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stitching.claims.base import (
-    NOT_RESOLVED,
-    NOT_SUPPORTED,
-    SUPPORTED,
-    Answer,
-    Claim,
-    Number,
-    Region,
-    judge,
-)
+from stitching.claims import base
+from stitching.claims.base import Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import Evidence, NotRun
+from stitching.results.commands import python
 from stitching.results.differences import Numbers, Quantity, combine, mean
 from stitching.results.grid import Pair
 
@@ -42,20 +36,19 @@ class C8(Claim):
         "Over unordered pairs of trained models, the rank correlation (Spearman) of likeness and "
         "expressiveness must be above 0. Expressiveness of a pair: LPIPS of the own "
         "reconstructions of the worse of the two, negated; likeness: linear CKA. Resamples of "
-        "test images say nothing of other models, and pairs share models, so the correlation must "
+        "test images do not cover other models, and pairs share models, so the correlation must "
         "also be higher than with models put in another order, of which at most "
-        f"{LEVEL:.0%} may do as well; likewise at most {LEVEL:.0%} as badly for the opposite. At "
+        f"{LEVEL:.0%} may do as well; for the opposite, at most {LEVEL:.0%} as badly. At "
         f"least {MIN_PAIRS} pairs."
     )
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether the spaces of trained models were compared."""
-        cells = [evidence.cell(*pair) for pair in evidence.pairs()]
-        return any(cell and cell.number("geometry/cka") is not None for cell in cells)
+        return any(cell.number("geometry/cka") is not None for cell in evidence.cells)
 
-    def commands(self, options: str) -> list[str]:
-        """Return the command of a grid with five models."""
-        return ["python launch.py experiment=grid-gan"]
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command line of a grid with five models."""
+        return [python("launch.py", "experiment=grid-gan")]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge the correlation, over test images and over models."""
@@ -93,16 +86,16 @@ class C8(Claim):
             *(Number(f"CKA, {' and '.join(pair)}", found) for pair, found in likeness.items()),
         ]
         notes = [
-            "not tested: whether similar architectures are most alike (cells do not tell them)"
+            "not tested: whether similar architectures are most alike (cells do not record them)"
         ]
         verdict = judge(decisive, Region(low=0))
-        tails = {SUPPORTED: (as_well, "as well"), NOT_SUPPORTED: (as_badly, "as badly")}
+        tails = {base.SUPPORTED: (as_well, "as well"), base.NOT_SUPPORTED: (as_badly, "as badly")}
         chance, how = tails.get(verdict.verdict, (0.0, ""))
         if chance > LEVEL:
             reason = f"{decisive[0]}, but {chance:.0%} of the orders of the models do {how}"
             if least > LEVEL:
                 reason += f"; of {k} models at least {least:.0%} always do: add models"
-            return Answer(NOT_RESOLVED, reason, decisive, facts, notes)
+            return Answer(base.NOT_RESOLVED, reason, decisive, facts, notes)
         return Answer(*verdict, decisive, facts, notes)
 
 

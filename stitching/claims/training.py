@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from stitching.claims.base import Answer, Claim, Number, Region, judge
 from stitching.claims.evidence import Evidence, NotRun
+from stitching.compute.attributes import GENDER, SMILING
+from stitching.results.cell import CellRecord
+from stitching.results.commands import AT, python, train_with_checkpoints
 from stitching.results.differences import Quantity, combine
-from stitching.results.reading import Cell
 
-#: The model whose training is looked at, as decoder: probes read its own latents.
+#: The model whose training is examined, as decoder: probes are of its own latents.
 MODEL = "nf"
 
-#: Fewest checkpoints from which the course of a training can be told: the start, one before the
+#: Fewest checkpoints that show the course of a training: the start, one before the
 #: plateau begins, one where it begins, the end.
 MIN_CHECKPOINTS = 4
 
-#: Where the plateau begins, as a share of all images seen: what the claim says.
+#: Where the plateau begins by the claim, as a share of all images seen.
 PLATEAU = 0.2
 
 #: The first checkpoint on the plateau must not come later than this share: if it does, nothing
-#: was measured where the plateau is said to begin.
+#: was measured where the plateau begins by the claim.
 PLATEAU_SEEN_BY = 0.4
 
 #: Largest change of the mean balanced accuracy on a plateau: two answers in a hundred, a twentieth
@@ -32,11 +36,6 @@ EARLY = 0.1
 #: lies between guessing and being always right.
 ATTRIBUTE_MARGIN = 0.05
 
-#: The paper's attributes that go with gender: `Male` itself and the two whose correlation with it
-#: is beyond 0.5 in CelebA's annotation (first 10,000 images: Heavy_Makeup -0.67, No_Beard -0.52;
-#: next are Wavy_Hair with -0.32 and Blond_Hair with -0.31).
-GENDER = ("Male", "Heavy_Makeup", "No_Beard")
-
 _KEY = "probe/balanced_accuracy_own"
 
 
@@ -47,17 +46,14 @@ class _OfTraining(Claim):
         """Whether there are several checkpoints of the model."""
         return len({seen for seen, _ in evidence.trained_on(MODEL)}) > 1
 
-    def commands(self, options: str) -> list[str]:
-        """Return the commands that train with checkpoints and put them into a grid."""
-        data = " ".join(x for x in options.split() if x.startswith("data")) or "data=faces"
-        at = "0,5000,20000,46000,90000,180000,227520"
-        return [
-            f"python -m stitching.train model={MODEL} {data} out=mine checkpoints_at=[{at}]",
-            f"python launch.py -m {options or data} zoo=mine encoder=random decoder={MODEL} "
-            f"decoder.checkpoint={at} 'decoder.name={MODEL}-${{.checkpoint}}'",
-        ]
+    def commands(self, options: Sequence[str]) -> list[str]:
+        """Return the command lines that train with checkpoints and put them into a grid."""
+        train = train_with_checkpoints([x for x in options if x.startswith("data")])
+        words = ["zoo=mine", "encoder=random", f"decoder={MODEL}", f"decoder.checkpoint={AT}"]
+        words.append(f"decoder.name={MODEL}-${{.checkpoint}}")
+        return [train, python("launch.py", "-m", *(options or ["data=faces"]), *words)]
 
-    def course(self, evidence: Evidence) -> dict[int, Cell]:
+    def course(self, evidence: Evidence) -> dict[int, CellRecord]:
         """Return a cell for each number of images seen, ascending.
 
         Raises:
@@ -78,7 +74,7 @@ class C5(_OfTraining):
 
     id = "C5"
     about = "several checkpoints of nf as decoders"
-    text = f"What probes read off `{MODEL}` hardly grows after about 20 % of its training."
+    text = f"The accuracy of probes of `{MODEL}` hardly grows after about 20 % of its training."
     rule = (
         f"Balanced accuracy of the probes on own latents of `{MODEL}`, mean over attributes: the "
         f"last checkpoint minus every one from {PLATEAU:.0%} of the images on must lie within "
@@ -106,17 +102,17 @@ class C5(_OfTraining):
 
 
 class C6(_OfTraining):
-    """Gender and smiles are there from the first."""
+    """Gender and smiles are represented from the first checkpoint on."""
 
     id = "C6"
     about = "several checkpoints of nf as decoders"
     text = (
-        f"What `{MODEL}` tells of attributes that go with gender, and of `Smiling`, hardly "
-        "changes after the first checkpoint."
+        f"The accuracy of probes of `{MODEL}` for attributes that go with gender, and for "
+        f"`{SMILING}`, hardly changes after the first checkpoint."
     )
     rule = (
         f"Balanced accuracy of the probes on own latents of `{MODEL}` for "
-        f"{', '.join(GENDER)} (those that go with gender in CelebA) and Smiling: every later "
+        f"{', '.join(GENDER)} (those that go with gender in CelebA) and {SMILING}: every later "
         "checkpoint minus the first one after more than 0 images must lie within "
         f"{ATTRIBUTE_MARGIN:g} of 0. The first must lie in the first {EARLY:.0%} of the training."
     )
@@ -130,7 +126,7 @@ class C6(_OfTraining):
                 f"needs a first checkpoint in the first {EARLY:.0%} of the training, and later "
                 f"ones, found {', '.join(map(str, course))} images"
             )
-        names = [*GENDER, "Smiling"]
+        names = [*GENDER, SMILING]
         missing = [
             name
             for name in names
@@ -149,18 +145,13 @@ class C6(_OfTraining):
         verdict = judge(decisive, Region(-ATTRIBUTE_MARGIN, ATTRIBUTE_MARGIN))
         facts = [
             Number(f"{name}, {later[-1]} - {first} images", change)
-            for name in _others(course[first], names)
-            if (change := _change(course[first], course[later[-1]], f"{_KEY}/{name}")).value
+            for name in course[first].attributes(_KEY)
+            if name not in names
+            and (change := _change(course[first], course[later[-1]], f"{_KEY}/{name}")).value
             is not None
         ]
         return Answer(*verdict, decisive, facts, ["facts are the other attributes"])
 
 
-def _change(first: Cell, last: Cell, key: str) -> Quantity:
+def _change(first: CellRecord, last: CellRecord, key: str) -> Quantity:
     return combine(lambda x: x[1] - x[0], [first.quantity(key), last.quantity(key)])
-
-
-def _others(cell: Cell, names: list[str]) -> list[str]:
-    start = f"{_KEY}/"
-    found = [key.removeprefix(start) for key in cell.values if key.startswith(start)]
-    return [x for x in found if x not in names and not x.endswith((".low", ".high"))]

@@ -33,14 +33,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stitching.compute.intervals import percentile_interval
+
 BOOTSTRAP = "bootstrap"
 HALVES = "halves"
-
-#: Coverage that `low` and `high` of an estimate aim at.
-COVERAGE = 0.95
-
-#: A measure that is undefined on more than this share of the resamples gets no interval.
-_UNDEFINED_SHARE = 0.05
 
 #: Resamples whose weights are held at once (elements: 32 MiB in float64).
 _WEIGHT_ELEMENTS = 2**22
@@ -63,14 +59,9 @@ class Estimate:
     @property
     def interval(self) -> tuple[float | None, float | None]:
         """Low and high end of the 95 % interval by percentiles; None where there is none."""
-        if self.value is None or self.draws is None or len(self.draws) == 0:
+        if self.value is None or self.draws is None:
             return None, None
-        known = self.draws[np.isfinite(self.draws)]
-        if len(known) < (1 - _UNDEFINED_SHARE) * len(self.draws) or len(known) == 0:
-            return None, None
-        tail = 50 * (1 - COVERAGE)
-        low, high = np.percentile(known, [tail, 100 - tail])
-        return float(low), float(high)
+        return percentile_interval(self.draws) or (None, None)
 
 
 #: A plain value of a result, and facts by key.

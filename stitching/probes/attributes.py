@@ -6,17 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stitching.compute.attributes import PAPER
 from stitching.maps.base import require_at_least
 from stitching.probes.base import CrossValidatedProbes, Probes
 from stitching.probes.fitted import Facts
 from stitching.probes.labels import checked_labels
 from stitching.records.words import nearest
 
-#: The attributes of the paper (arXiv 2407.13449), in its order.
-PAPER = (
-    "Bald", "Blond_Hair", "Wavy_Hair", "Smiling", "Eyeglasses", "Heavy_Makeup", "Male",
-    "No_Beard", "Pale_Skin", "Young",
-)  # fmt: skip
 #: `auto` takes at most so many: as many as CelebA has.
 AUTO_AT_MOST = 40
 

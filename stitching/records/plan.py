@@ -1,21 +1,13 @@
-"""What the starting process of a sweep wrote down: `sweep.json`.
-
-Read by what looks at sweeps, and light, so that looking costs little.
-"""
+"""The plan of a sweep, `sweep.json`, which the starting process writes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stitching.records.files import read_json
-
-__all__ = [
-    "FILE", "Job", "Sweep", "folders_of", "job_number", "read_manifest", "read_sweep",
-]  # fmt: skip
 
 FILE = "sweep.json"
 
@@ -25,10 +17,10 @@ class Job(NamedTuple):
 
     Attributes:
         number: Its place in the sweep.
-        folder: Where it is to be, relative to the sweep.
+        folder: Its folder, relative to the sweep's.
         encoder: Name of the model that encodes.
         decoder: Name of the model that decodes.
-        overrides: What the command line set for this job alone.
+        overrides: Options for this job alone.
     """
 
     number: int
@@ -39,24 +31,25 @@ class Job(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepPlan:
     """One start of a sweep.
 
     Attributes:
-        id: What its cells call it.
-        group: What the tracker calls it; where a sweep was resumed, the id of its first start.
-        started: When, as ISO 8601 text; "" where the file does not say, as in all that follow.
-        host: On which machine.
-        pid: Of the starting process; None where the file does not say.
+        id: Its id, in the status of its cells.
+        group: Group of the tracker's runs; of a resumed sweep the id of its first start.
+        started: Time of the start, as ISO 8601 text; this and all other text is "" if the file
+            does not contain it.
+        host: Machine it was started on.
+        pid: The starting process; None if it is not known.
         launcher: Name of Hydra's launcher.
         sweeper: Name of Hydra's sweeper.
         command: Command line.
-        cwd: Where it was started.
-        overrides: What the command line set for all jobs.
-        jobs: What was planned; None where that was decided on the way.
-        finished: When it ended; None where it has not.
-        interrupted: When the user stopped it; None where nobody did.
-        starts: Ids of earlier starts of the same sweep: cells that they finished are its own.
+        cwd: Folder in which it was started.
+        overrides: Options of the command line for all jobs.
+        jobs: Planned cells; None where the sweeper decides as it goes.
+        finished: When it ended; None before.
+        interrupted: When the user stopped it; None if nobody did.
+        starts: Ids of earlier starts of the same sweep: cells that they finished belong to it.
     """
 
     id: str
@@ -75,16 +68,11 @@ class Sweep:
     starts: tuple[str, ...] = ()
 
     def owns(self, sweep: object, state: str) -> bool:
-        """Return whether a cell is one of this sweep.
-
-        Args:
-            sweep: Which start of a sweep the cell belongs to.
-            state: Its state.
-        """
+        """Return whether a cell in some state, of the start `sweep`, belongs to this sweep."""
         return sweep == self.id or (state == "done" and sweep in self.starts)
 
 
-def read_sweep(folder: Path) -> Sweep | None:
+def read_sweep(folder: Path) -> SweepPlan | None:
     """Read `sweep.json` of a folder; None where there is none, as in older sweeps.
 
     Raises:
@@ -110,31 +98,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return read_json(folder / FILE)
 
 
-def job_number(folder: str) -> int | None:
-    """Return the number of a job at the end of its folder's name; None where there is none."""
-    number = folder.rpartition("_")[2]
-    return int(number) if number.isdecimal() else None
-
-
-def folders_of(jobs: Sequence[Job], there: Collection[str]) -> list[str]:
-    """Return the folder of each planned job, by its number where the name is another one.
-
-    The plan names models by their options; a setting such as `decoder.name` gives them others.
-
-    Args:
-        jobs: The plan.
-        there: Names of the folders of cells, of this start of the sweep.
-    """
-    numbered = {job_number(name): name for name in there}
-    return [
-        job.folder if job.folder in there else numbered.get(job.number, job.folder) for job in jobs
-    ]
-
-
-def _sweep(found: dict[str, Any]) -> Sweep:
+def _sweep(found: dict[str, Any]) -> SweepPlan:
     jobs = found.get("jobs")
     pid = found.get("pid")
-    return Sweep(
+    return SweepPlan(
         id=str(found["id"]),
         group=str(found.get("group") or found["id"]),
         started=str(found.get("started") or ""),

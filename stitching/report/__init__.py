@@ -16,23 +16,23 @@ The first DIR then gets `protocols.md` and `protocols.csv`: protocols side by si
 of each of their switches.
 """
 
-from stitching.records.plan import Sweep, read_sweep
+from stitching.records.plan import SweepPlan, read_sweep
 from stitching.report.command import main, report_sweeps
 from stitching.report.drawing.pictures import render_reconstructions
 from stitching.report.summary import summary_lines, summary_of
 from stitching.report.tables import print_table
+from stitching.results.cell import CellRecord
 from stitching.results.differences import Difference, difference
 from stitching.results.grid import Grid, collect, pivot, read_grid
 from stitching.results.measures import MEASURES, Measure
-from stitching.results.reading import Cell
 
 __all__ = [
     "MEASURES",
-    "Cell",
+    "CellRecord",
     "Difference",
     "Grid",
     "Measure",
-    "Sweep",
+    "SweepPlan",
     "collect",
     "difference",
     "main",

@@ -18,11 +18,12 @@ from stitching.report.limits import MOST_FIGURES, left_out
 from stitching.report.page import write_page
 from stitching.report.protocol_tables import markdown, raw, summary
 from stitching.report.summary import summary_of
+from stitching.results.cell import CellRecord
 from stitching.results.frame import Raw
 from stitching.results.grid import Grid, grid_of, read_grid
 from stitching.results.output import CLAIMS, PROTOCOLS, VARIANTS, Output
 from stitching.results.protocols import Comparison
-from stitching.results.reading import Cell, read_cells
+from stitching.results.reading import read_cells
 from stitching.results.variants import Variant, split
 
 #: Lines of what was left out that the console shows of one grid.
@@ -126,7 +127,7 @@ class _Sweep(NamedTuple):
 
     grid: Grid
     parts: dict[Variant, Grid]
-    rest: list[Cell]
+    rest: list[CellRecord]
 
     @classmethod
     def of(cls, grid: Grid) -> _Sweep:

@@ -69,7 +69,7 @@ def report_grid(
     paths = write_raw(Raw(grid, whole), out)
     files: dict[str, bytes | str] = {}
     repeated = len(grid.frame) > len(grid.cells)
-    swept = swept_setting(grid.folder, grid.frame) if repeated else None
+    swept = swept_setting(grid.done) if repeated else None
     if swept is not None:
         files, page = _curves(grid, swept)
     else:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stitching.report.limits import LARGEST_SIDE
+from stitching.results.cell import CellRecord
 from stitching.results.formats import aligned
-from stitching.results.reading import Cell, listed, read_cells
+from stitching.results.reading import listed, read_cells
 
 #: States and their words, from the best to the worst.
 _WORDS = {
@@ -34,7 +35,7 @@ def summary_lines(folder: str | Path) -> list[str]:
     return [*summary_of(cells), *notes]
 
 
-def summary_of(cells: Sequence[Cell]) -> list[str]:
+def summary_of(cells: Sequence[CellRecord]) -> list[str]:
     """Return how many cells succeeded, and which did not and why.
 
     Returns:
@@ -59,7 +60,7 @@ def summary_of(cells: Sequence[Cell]) -> list[str]:
     return [*lines, *_map(cells)] if bad else lines
 
 
-def _map(cells: Sequence[Cell]) -> list[str]:
+def _map(cells: Sequence[CellRecord]) -> list[str]:
     """Return the grid with a word for each pair; nothing where it is wider than a console."""
     encoders = list(dict.fromkeys(cell.encoder for cell in cells if cell.encoder))
     decoders = list(dict.fromkeys(cell.decoder for cell in cells if cell.decoder))

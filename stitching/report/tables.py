@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stitching.results.cell import CellRecord
 from stitching.results.formats import (
     aligned,
     direction,
@@ -16,7 +17,6 @@ from stitching.results.formats import (
 from stitching.results.grid import Grid, Pair
 from stitching.results.marks import BEST, legend, marks
 from stitching.results.measures import MEASURES, Measure
-from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CORNER = "encoder \\ decoder"
 
 
-def cell_texts(cell: Cell, measure: Measure) -> tuple[str, str]:
+def cell_texts(cell: CellRecord, measure: Measure) -> tuple[str, str]:
     """Return a measure of a cell as texts: a number or a word, and its interval or nothing.
 
     The word is "missing" without this measure, "invalid" for a value that is not a finite number.

@@ -1,4 +1,4 @@
-"""One cell, as its files tell."""
+"""One cell with the contents of its files."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from numpy.lib.npyio import NpzFile
 from stitching.results.configs import merged, read_blocks
 from stitching.results.differences import Numbers, Quantity
 
-__all__ = ["BASELINES", "Cell", "family"]
-
 #: Models that are no trained generative models: a floor or a ceiling of a table.
 BASELINES = ("random", "mean", "pixels", "pca", "untrained")
 
@@ -30,24 +28,24 @@ def family(name: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
-    """One cell, as its files tell.
+class CellRecord:
+    """One cell with the contents of its files.
 
     Attributes:
         path: Its folder.
-        encoder: Name of the model that encodes; "" where nothing tells.
-        decoder: Name of the model that decodes.
+        encoder: Name of the model that encodes; "" if it is not known.
+        decoder: Name of the model that decodes; "" if it is not known.
         state: "done", "failed", "unfinished", "invalid", or "missing" where it was planned and
             never started.
         reason: Why it is not done.
-        sweep: Which start of a sweep it belongs to.
-        written: When its files were written last, in ns; 0 where there are none.
+        sweep: Id of the start of a sweep that it belongs to.
+        written: When its files were written last, in ns; 0 without files.
         values: Contents of `metrics.json` and `resources.json`.
-        key: What it is made of, as a hash: cells with the same one are repeats. "" where it is
-            not done or does not say.
+        key: Hash of all that its results depend on: cells with the same key are repeats. "" if
+            it is not done, or has none.
         reused: The folder that it was copied from; "" where it was computed.
-        job: Its place in the plan of the sweep; None where there is no plan.
-        overrides: What the plan set for it alone.
+        job: Its place in the plan of the sweep; None without a plan.
+        overrides: Options that the plan set for it alone.
     """
 
     path: Path
@@ -64,8 +62,13 @@ class Cell:
     overrides: tuple[str, ...] = ()
 
     @property
+    def pair(self) -> tuple[str, str]:
+        """Encoder and decoder."""
+        return self.encoder, self.decoder
+
+    @property
     def protocol(self) -> str:
-        """Label of the protocol it was measured by; "" in cells that do not say."""
+        """Label of the protocol it was measured by; "" in cells without one."""
         return str(self.values.get("protocol") or "")
 
     @property
@@ -79,7 +82,7 @@ class Cell:
 
     @property
     def kinds(self) -> tuple[str, str]:
-        """Kinds of the models that encode and decode, whatever they are called."""
+        """Kinds of the models that encode and decode, whatever their names."""
         encoder, decoder = (
             family(str(self.values.get(f"{role}/model") or name))
             for role, name in (("encoder", self.encoder), ("decoder", self.decoder))
@@ -88,7 +91,7 @@ class Cell:
 
     @cached_property
     def blocks(self) -> tuple[str, ...]:
-        """Text of `config.yaml` in pieces, as `settings.read_blocks` returns them."""
+        """Text of `config.yaml` in the blocks of `read_blocks`."""
         return read_blocks(self.path / "config.yaml")
 
     @property
@@ -105,6 +108,12 @@ class Cell:
             return None
         return float(value) if math.isfinite(value) else None
 
+    def attributes(self, key: str) -> list[str]:
+        """Return the attributes that have a measure, such as `Male` of `probe/kappa/Male`."""
+        start = f"{key}/"
+        names = [x.removeprefix(start) for x in self.values if x.startswith(start)]
+        return [x for x in names if not x.endswith((".low", ".high")) and "/" not in x]
+
     def interval(self, key: str) -> tuple[float, float] | None:
         """Return the ends of a measure's 95 % interval, as the cell wrote them."""
         low, high = self.number(f"{key}.low"), self.number(f"{key}.high")
@@ -114,11 +123,11 @@ class Cell:
         """Return a measure with its draws, where the cell kept them."""
         if key not in self._quantities:
             draws = self._draws(key)
-            # What probes are asked about differs between ways of choosing it, not only in number.
-            asked = self.values.get("protocol/probe_ids") if key.startswith(_PROBED) else None
             ids, n = self.values.get("data/test_ids"), self.values.get("n_test")
+            # Protocols select the items of probes in different ways, not only their number.
+            probed = self.values.get("protocol/probe_ids") if key.startswith(_PROBED) else None
             known = draws is not None and ids is not None
-            items = (ids, n, asked, len(draws)) if known and draws is not None else None
+            items = (ids, n, probed, len(draws)) if known and draws is not None else None
             self._quantities[key] = Quantity(self.number(key), draws, items)
         return self._quantities[key]
 
@@ -138,9 +147,7 @@ class Cell:
 def _opened(path: Path, written: int) -> NpzFile:
     """Return an open file of draws, which closes when it leaves the cache.
 
-    Args:
-        path: The file.
-        written: When, in ns: a file that has been replaced is opened again.
+    A file that has been `written` again, by its time in ns, is opened again.
     """
     found: NpzFile = np.load(path, allow_pickle=False)
     return found

@@ -1,46 +1,125 @@
-"""The command line that makes a cell again."""
+"""Every command line that is shown to a user."""
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from stitching.records.plan import Sweep
-from stitching.results.reading import Cell
+if TYPE_CHECKING:
+    from stitching.records.plan import SweepPlan
+    from stitching.results.cell import CellRecord
+    from stitching.results.grid import Grid
 
-__all__ = ["command_of"]
+#: Images seen at the checkpoints of the preset of figure 6.
+AT = "0,5000,20000,46000,90000,180000,227520"
+
+#: The figure whose preset brings its data, images that a GAN drew, and that of checkpoints.
+_OWN_DATA, _COURSE = 2, 6
 
 #: Options of Hydra's command line that say where a configuration lies, and take a value.
 _PLACES = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
 
+#: Overrides of a sweep that are set anew when it is resumed.
+_OF_START = ("hydra.sweep.dir=", "resume=")
 
-def command_of(cell: Cell, sweep: Sweep | None) -> tuple[str, bool]:
-    """Return the command line of one cell.
+#: What Hydra's grammar takes as one word without quotes.
+_PLAIN = re.compile(r"[A-Za-z0-9_/.+-]+")
+
+
+def python(*words: str) -> str:
+    """Return a command line for a shell: `python` with a script or `-m` and a module, and options.
+
+    Example:
+        >>> python("-m", "stitching.report", "my sweep")
+        "python -m stitching.report 'my sweep'"
+    """
+    return shlex.join(["python", *words])
+
+
+def command_of(cell: CellRecord, plan: SweepPlan | None) -> tuple[str, bool]:
+    """Return the command line that computes one cell again.
 
     Args:
-        cell: In whatever state.
-        sweep: What `sweep.json` says; None where there is none.
+        cell: In any state.
+        plan: Contents of `sweep.json`; None without the file.
 
     Returns:
-        The line for a shell, and whether it is known to name all settings: the sweep's plan or
-        Hydra's own record beside the cell tells. Else it names the two models alone.
+        The line, and whether it contains all settings: those of the sweep's plan, or of Hydra's
+        own record beside the cell. Without both it names only the two models.
     """
-    own: Sequence[str] | None = cell.overrides if cell.job is not None else None
-    if own is None:
-        own = _recorded(cell.path / ".hydra" / "overrides.yaml")
+    hydra = cell.path / ".hydra" / "overrides.yaml"
+    own = _recorded(hydra) if cell.job is None else list(cell.overrides)
     known = own is not None
     if own is None:
         own = [f"encoder={cell.encoder}", f"decoder={cell.decoder}"]
     set_here = {_key(word) for word in own}
-    shared = sweep.overrides if sweep else ()
+    shared = plan.overrides if plan else ()
     merged = [*(word for word in shared if _key(word) not in set_here), *own]
     kept = [x for x in merged if not _key(x).startswith("hydra") and _key(x) != "resume"]
     if any(_key(word) == "experiment" for word in kept):
         kept.append("hydra.mode=RUN")  # an experiment may be a sweep
-    words = (sweep.command if sweep else ()) or ("launch.py",)
-    line = ["python", words[0], *_places(words[1:]), *kept, "resume=false"]
-    return shlex.join(line), known
+    program, *options = (plan.command if plan else ()) or ("launch.py",)
+    return python(program, *_places(options), *kept, "resume=false"), known
+
+
+def resumed(command: Sequence[str], folder: Path) -> list[str]:
+    """Return the words of a sweep's command that continue it in its folder."""
+    place = str(folder.absolute())
+    if not _PLAIN.fullmatch(place):  # Hydra gives a meaning to spaces, commas and brackets
+        place = "'{}'".format(place.replace("\\", "\\\\").replace("'", "\\'"))
+    return [*(x for x in command if not x.startswith(_OF_START)), f"hydra.sweep.dir={place}"]
+
+
+def to_resume(folder: Path, plan: SweepPlan | None) -> list[str]:
+    """Return command lines that continue a sweep; any one of them is enough."""
+    lines = [f"make resume DIR={shlex.quote(str(folder.absolute()))}"]
+    if plan is not None and plan.command:
+        words = resumed(plan.command, folder)
+        line = python(*words) if words[0].endswith(".py") else shlex.join(words)
+        lines.append(f"cd {shlex.quote(plan.cwd)} && {line}" if plan.cwd else line)
+    return lines
+
+
+def options_of(cell: CellRecord) -> list[str]:
+    """Return the options that select the data and the protocol of a cell."""
+    data = cell.config.get("data") or {}
+    found = [f"data={data.get('name', cell.values.get('data'))}"]
+    found += [f"data.root={data['root']}"] if data.get("root") is not None else []
+    name, *switches = cell.protocol.split(", ")
+    found += [f"protocol={name}"] if name else []
+    return found + [x if x.startswith("probe=") else f"protocol.{x}" for x in switches]
+
+
+def figure_command(figure: int, grid: Grid) -> str:
+    """Return what to run for a figure of the data of a grid; several commands are joined by &&."""
+    cell = next(iter(grid.cells.values()))
+    options = [x for x in options_of(cell) if x not in ("protocol=strict", "probe=none")]
+    data = [x for x in options if x.startswith("data")]
+    protocol = [x for x in options if x not in data]
+    if data[0] in ("data=None", "data=faces", "data=drawn"):
+        data = []
+    if figure == _COURSE:
+        launch = python("launch.py", f"experiment=figure{figure}", *data, *protocol, "zoo=mine")
+        return f"{train_with_checkpoints(data)} && {launch}"
+    zoo = cell.config.get("zoo", "zoo:faces")
+    weights = [f"zoo={zoo}"] if zoo != "zoo:faces" else []
+    words = [] if figure == _OWN_DATA else [*data, *weights, *protocol]
+    return python("launch.py", f"experiment=figure{figure}", *words)
+
+
+def train_with_checkpoints(data: Sequence[str]) -> str:
+    """Return the command line of a training of `nf` with checkpoints, into the zoo `mine`.
+
+    Args:
+        data: Options that select the data; empty for drawn faces.
+    """
+    chosen = data or ["data=faces"]
+    return python(
+        "-m", "stitching.train", "model=nf", *chosen, "out=mine", f"checkpoints_at=[{AT}]"
+    )
 
 
 def _recorded(path: Path) -> list[str] | None:
@@ -59,12 +138,11 @@ def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0].partition("@")[0]
 
 
-def _places(words: Iterable[str]) -> list[str]:
-    found: list[str] = []
+def _places(words: Iterable[str]) -> Iterator[str]:
+    """Yield the options that say where a configuration lies, with their values."""
     words = iter(words)
     for word in words:
         if word in _PLACES:
-            found += [word, next(words, "")]
+            yield from (word, next(words, ""))
         elif word.startswith(tuple(f"{option}=" for option in _PLACES if option[1] == "-")):
-            found.append(word)
-    return found
+            yield word

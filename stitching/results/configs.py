@@ -6,19 +6,18 @@ blocks, one for each top-level key, so each distinct block is parsed once.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from stitching.results.cell import Cell
-
-__all__ = ["merged", "read_blocks", "seeds_of", "swept_setting"]
+    from stitching.results.cell import CellRecord
 
 #: Parts of a configuration that differ between the cells of any grid, or change no result.
 _ROLES = ("encoder", "decoder", "tracker", "cache", "device", "batch_size")
@@ -28,15 +27,14 @@ _NEXT_KEY = re.compile(r"\n(?=[A-Za-z_])")
 
 
 def read_blocks(path: Path) -> tuple[str, ...]:
-    """Return the text of a file of settings in pieces that can be parsed one by one.
+    """Return the text of a file of settings in blocks that can be parsed one by one.
 
     Returns:
-        One piece for each top-level key; the whole text where pieces may depend on each other;
+        One block for each top-level key; the whole text where blocks may depend on each other;
         nothing where there is no file.
     """
     try:
-        with open(path, "rb") as file:
-            text = file.read().decode()
+        text = path.read_bytes().decode()
     except FileNotFoundError:
         return ()
     if "&" in text or "*" in text:  # an anchor may be used in another block
@@ -49,44 +47,19 @@ def merged(blocks: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for block in blocks for key, value in _parsed(block).items()}
 
 
-@lru_cache(maxsize=8192)  # blocks of a large sweep: two for each model, few others
-def _parsed(block: str) -> dict[str, Any]:
-    import yaml
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: dict[str, Any] = yaml.load(block, loader) or {}
-    return found
-
-
-@lru_cache(maxsize=8192)
-def _flat_block(block: str) -> dict[str, Any]:
-    return dict(_flat(_parsed(block)))
-
-
-@lru_cache(maxsize=8192)
-def _seeds(block: str) -> dict[str, object]:
-    flat = _flat_block(block)
-    return {key: value for key, value in flat.items() if key.rpartition(".")[2] == "seed"}
-
-
-def swept_setting(folder: Path, frame: pd.DataFrame) -> tuple[str, list[float]] | None:
+def swept_setting(cells: Sequence[CellRecord]) -> tuple[str, list[float]] | None:
     """Return the one numeric setting in which cells differ, and its value in every cell.
-
-    Args:
-        folder: Of the sweep.
-        frame: Its cells, with the column `folder`.
 
     Returns:
         The setting's name as on the command line, such as `data.n_train`, and values in the
-        frame's order; None where there is no such setting, or more than one.
+        order of the cells; None where there is no such setting, or more than one.
     """
-    cells = [read_blocks(folder / name / "config.yaml") for name in frame["folder"]]
-    if not all(cells):
+    if not all(cell.blocks for cell in cells):
         return None
-    same = set(cells[0]).intersection(*cells[1:])
+    same = set(cells[0].blocks).intersection(*(cell.blocks for cell in cells))
     settings = [
-        {k: v for block in blocks if block not in same for k, v in _flat_block(block).items()}
-        for blocks in cells
+        {k: v for x in cell.blocks if x not in same for k, v in _of_result(x).items()}
+        for cell in cells
     ]
     keys = {key for found in settings for key in found}
     differing = [key for key in keys if len({str(found.get(key)) for found in settings}) > 1]
@@ -97,7 +70,7 @@ def swept_setting(folder: Path, frame: pd.DataFrame) -> tuple[str, list[float]] 
     return (differing[0], numbers) if len(numbers) == len(values) else None
 
 
-def seeds_of(cell: Cell) -> dict[str, object]:
+def seeds_of(cell: CellRecord) -> dict[str, object]:
     """Return the seeds of a cell by the names of their settings, such as `data.seed`."""
     found: dict[str, object] = {"seed": cell.values.get("seed")}
     for block in cell.blocks:
@@ -105,12 +78,93 @@ def seeds_of(cell: Cell) -> dict[str, object]:
     return found
 
 
-def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+class Configs:
+    """The `config.yaml` of each cell, as places in a pool of blocks.
+
+    Attributes:
+        texts: The pool: blocks as they stand in the files.
+        leaves: Settings in each block by dotted names, such as `{"map.alpha": None}`.
+        of: For each cell's folder the places of its blocks, in the order of its file.
+    """
+
+    def __init__(self, cells: Sequence[CellRecord]) -> None:
+        places: dict[str, int] = {}
+        known: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self.of: dict[Path, tuple[int, ...]] = {}
+        for cell in cells:
+            blocks = cell.blocks
+            if blocks not in known:
+                known[blocks] = tuple([places.setdefault(x, len(places)) for x in blocks])
+            self.of[cell.path] = known[blocks]
+        self.texts = list(places)
+        self.leaves = [
+            {name: _plain(value) for name, value in _settings(block).items()}
+            for block in self.texts
+        ]
+
+    def settings(self, cell: CellRecord) -> dict[str, object]:
+        """Return all settings of a cell, by dotted names; empty without a file."""
+        return self._merged(self.of.get(cell.path, ()))
+
+    def common(self) -> list[int]:
+        """Return the places of the blocks that most cells have, one for each top-level key."""
+        counts = Counter(chain.from_iterable(self.of.values()))
+        found: dict[str, int] = {}
+        for place, _ in counts.most_common():
+            found.setdefault(self.texts[place].partition(":")[0], place)
+        return sorted(found.values())
+
+    def differing(self, cells: Sequence[CellRecord]) -> set[str]:
+        """Return names of settings in which these cells differ."""
+        sets = {self.of.get(cell.path, ()) for cell in cells}
+        shared = set[int].intersection(*map(set, sets)) if sets else set()
+        parts = [self._merged([x for x in places if x not in shared]) for places in sets]
+        names = {name for part in parts for name in part}
+        return {name for name in names if len({repr(part.get(name)) for part in parts}) > 1}
+
+    def _merged(self, places: Sequence[int]) -> dict[str, object]:
+        return {name: value for x in places for name, value in self.leaves[x].items()}
+
+
+@lru_cache(maxsize=8192)  # blocks of a large sweep: two for each model, few others
+def _parsed(block: str) -> dict[str, Any]:
+    """Return the content of a block; empty if it is no mapping, or no YAML."""
+    import yaml
+
+    try:
+        found = yaml.load(block, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+@lru_cache(maxsize=8192)
+def _settings(block: str) -> dict[str, Any]:
+    return dict(_flat(_parsed(block)))
+
+
+@lru_cache(maxsize=8192)
+def _of_result(block: str) -> dict[str, Any]:
+    """Return the settings of a block besides `_ROLES`."""
+    settings = _settings(block).items()
+    return {k: v for k, v in settings if k.partition(".")[0] not in _ROLES and v != {}}
+
+
+@lru_cache(maxsize=8192)
+def _seeds(block: str) -> dict[str, object]:
+    return {k: v for k, v in _of_result(block).items() if k.rpartition(".")[2] == "seed"}
+
+
+def _flat(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in node.items():
-        name = f"{prefix}{key}"
-        if not prefix and key in _ROLES:
-            continue
-        if isinstance(value, dict):
-            yield from _flat(value, f"{name}.")
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{prefix}{key}.")
         else:
-            yield name, value
+            yield f"{prefix}{key}", value
+
+
+def _plain(value: object) -> object:
+    """Return a value that JSON knows; a list, a date or a float as text."""
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,9 +1,9 @@
-"""Numbers with their resamples, and what is computed from several of them: differences, means.
+"""Numbers with their resamples, and differences and means of several of them.
 
-Draw k of every cell with the same test items rests on the same resample of these items. What is
-computed from such cells is computed draw by draw, so that what all of them share, the test
-images, does not count as uncertainty of their difference. Draws that do not go together are
-shuffled against each other: they are taken as independent.
+Draw k of every cell with the same test items is of the same resample of these items. Such cells
+are combined draw by draw, so that the test images, which all of them share, do not count as
+uncertainty of a difference. Draws of different items are shuffled against each other: they count
+as independent.
 """
 
 from __future__ import annotations
@@ -11,43 +11,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from stitching.results.reading import Cell
+from stitching.compute.intervals import COVERAGE, percentile_interval
 
-__all__ = [
-    "COVERAGE",
-    "Difference",
-    "Quantity",
-    "combine",
-    "difference",
-    "mean",
-    "mean_difference",
-]
+if TYPE_CHECKING:
+    from stitching.results.cell import CellRecord
 
 Numbers = NDArray[np.float64]
-
-#: Coverage of an interval, as cells write it (`stitching.metrics.resampling`).
-COVERAGE = 0.95
-
-#: What is undefined on more than this share of its draws gets no interval, as in cells.
-UNDEFINED_SHARE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """A number, and what it is on each resample of the test items.
+    """A number with its values on resamples of the test items.
 
     Attributes:
         value: On all test items; None where it is undefined.
-        draws: Shape (R,), NaN where undefined; None where the uncertainty is not known.
-        items: What the draws rest on: those of equal `items` go together draw by draw. None goes
-            with no others.
+        draws: On each resample, shape (R,), NaN where undefined; None without resamples.
+        items: Identity of the resamples: draws of equal `items` are paired. None pairs with no
+            others.
         exact: Without uncertainty, such as a count; then there are no draws.
     """
 
@@ -57,24 +42,10 @@ class Quantity:
     exact: bool = False
 
     def interval(self, coverage: float = COVERAGE) -> tuple[float, float] | None:
-        """Return the low and the high end by percentiles of the draws; None where there is none.
-
-        Args:
-            coverage: Share of the draws between the ends. Where it is so much above 95 % that
-                less than one draw would lie beyond each end, both are those of a normal
-                distribution with the draws' mean and standard deviation.
-        """
-        if self.value is None or self.draws is None or len(self.draws) == 0:
+        """Return `percentile_interval` of the draws; None without a value or draws."""
+        if self.value is None or self.draws is None:
             return None
-        known = self.draws[np.isfinite(self.draws)]
-        if len(known) < (1 - UNDEFINED_SHARE) * len(self.draws):
-            return None
-        tail = (1 - coverage) / 2
-        if coverage > COVERAGE and tail * len(known) < 1:
-            width = NormalDist().inv_cdf(1 - tail) * float(known.std())
-            return float(known.mean()) - width, float(known.mean()) + width
-        low, high = np.percentile(known, [100 * tail, 100 * (1 - tail)])
-        return float(low), float(high)
+        return percentile_interval(self.draws, coverage)
 
 
 class Difference(NamedTuple):
@@ -82,9 +53,9 @@ class Difference(NamedTuple):
 
     Attributes:
         value: None where one of the cells lacks the measure.
-        low: End of the 95 % interval; None where there is none.
-        high: Likewise.
-        paired: Whether both cells rest on the same resamples; else they count as independent.
+        low: Lower end of the 95 % interval; None where there is none.
+        high: Upper end of the 95 % interval; None where there is none.
+        paired: Whether both cells have the same resamples; else they count as independent.
     """
 
     value: float | None
@@ -103,14 +74,8 @@ class Difference(NamedTuple):
         return self.ends is not None and not self.ends[0] <= 0 <= self.ends[1]
 
 
-def difference(first: Cell, second: Cell, key: str) -> Difference:
-    """Return a measure of the first cell minus that of the second.
-
-    Args:
-        first: A finished cell.
-        second: Another.
-        key: Of the measure.
-    """
+def difference(first: CellRecord, second: CellRecord, key: str) -> Difference:
+    """Return a measure of the first finished cell minus that of the second."""
     return mean_difference([first.quantity(key)], [second.quantity(key)])
 
 
@@ -119,14 +84,19 @@ def mean_difference(first: Sequence[Quantity], second: Sequence[Quantity]) -> Di
 
     Args:
         first: One per pair.
-        second: In the same order. The result is paired if the two of every pair rest on the same
+        second: In the same order. The result is paired if the two of every pair have the same
             resamples, whether or not all pairs do.
     """
-    n = len(first)
-    found = combine(lambda x: (x[:n] - x[n:]).mean(0), [*first, *second])
+    found = mean_gap(first, second)
     low, high = found.interval() or (None, None)
     together = all(a.items == b.items is not None for a, b in zip(first, second, strict=True))
     return Difference(found.value, low, high, together)
+
+
+def mean_gap(first: Sequence[Quantity], second: Sequence[Quantity]) -> Quantity:
+    """Return the mean over pairs of the first quantity minus the second."""
+    n = len(first)
+    return combine(lambda x: (x[:n] - x[n:]).mean(0), [*first, *second])
 
 
 def mean(parts: Sequence[Quantity]) -> Quantity:
@@ -140,7 +110,7 @@ def combine(function: Callable[[Numbers], Numbers], parts: Sequence[Quantity]) -
     Args:
         function: Takes shape (number of parts, R), returns (R,), NaN where undefined; column k
             of the result depends on column k alone.
-        parts: Those with equal `items` go together draw by draw. Others count as independent:
+        parts: Those with equal `items` are paired draw by draw. Others count as independent:
             their draws are shuffled, always in the same way.
 
     Returns:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-__all__ = ["files_of_earlier"]
-
-#: How files begin that say by themselves what wrote them.
+#: How files begin that name their writer.
 _STARTS = {
     "grid.csv": b"encoder,decoder,",
     "table.md": b"# Stitching grid\n",
@@ -18,7 +16,7 @@ _STARTS = {
     "claims.json": b'{\n "claims": [',
 }
 
-#: How others begin: they count where `grid.csv` beside them is of a report.
+#: How other files begin: they count where `grid.csv` beside them is of a report.
 _KINDS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml ", ".parquet": b"PAR1"}
 
 _PAGE, _TITLE = b"<!doctype html>\n", b": stitching grid</title>"
@@ -35,7 +33,7 @@ def files_of_earlier(folder: Path, names: Callable[[Path], Iterable[str]]) -> li
         names: Returns the names that a report has in a folder of tables.
 
     Returns:
-        Names with "/". A name alone does not count: the content must begin as a report's.
+        Paths below the folder, with "/". The content must begin as a report's.
     """
     places = [folder, *(folder / "report").glob("*/")]
     return [

@@ -1,4 +1,4 @@
-"""Numbers and tables as people read them."""
+"""Numbers and tables as text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from stitching.results.measures import Measure
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "aligned", "direction", "format_value", "markdown_table", "setting", "three_digits",
-    "with_interval",
-]  # fmt: skip
 
 
 def format_value(value: float | str, measure: Measure) -> str:
@@ -39,8 +34,8 @@ def with_interval(
 
     Args:
         value: The number.
-        ends: Of its interval; None for none, then the second text is empty.
-        measure: What is shown in percent has one decimal.
+        ends: Of its interval; without it the second text is empty.
+        measure: A measure in percent has one decimal.
     """
     if measure is not None and measure.percent:
         texts = [format_value(number, measure) for number in (value, *(ends or ()))]
@@ -74,15 +69,15 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int
 
     Args:
         head: Titles of the columns.
-        rows: Texts.
-        left: So many columns are aligned left, all others right.
+        rows: Texts of the cells.
+        left: Number of columns that are aligned left; the others are aligned right.
     """
     rule = ["---"] * left + ["---:"] * (len(head) - left)
     return [f"| {' | '.join(cells)} |" for cells in [head, rule, *rows]]
 
 
 def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Return rows as text with columns two spaces apart; so many are aligned left."""
+    """Return rows as text with columns two spaces apart, the first `left` aligned left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -94,7 +89,7 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
 
 
 def direction(measure: Measure) -> str:
-    """Return which end of the scale is the better one, in words."""
+    """Return which end of a measure's scale is the better one, in words."""
     if not measure.good:
         return "for comparison, neither end is better"
     better = f"{'lower' if measure.lower_is_better else 'higher'} is {measure.good}"

@@ -1,4 +1,4 @@
-"""Cells put together: encoders by decoders."""
+"""Grids of cells: encoders by decoders."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from stitching.results.cell import CellRecord, family
+from stitching.results.frame import frame_of
 from stitching.results.measures import MEASURES, Measure, measure_of
-from stitching.results.reading import Cell, family, listed, read_cells
-from stitching.results.values import frame_of
+from stitching.results.reading import listed, read_cells
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["Grid", "collect", "grid_of", "pivot", "read_grid", "require_unique"]
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ _SETTING_KEYS = (
     "seed", "folder", "sweep",
 )  # fmt: skip
 
-# What describes a run and not its result: repeats of a cell may differ in it.
+# Columns that describe a run and not its result: repeats of a cell may differ in them.
 _RUN_KEYS = ("folder", "sweep", "time/", "memory/", "count/")
 
 
@@ -39,33 +38,33 @@ class Grid:
     """Cells of a sweep.
 
     Attributes:
-        folder: Where they lie.
+        folder: Of the sweep.
         frame: One row per finished cell: `encoder`, `decoder`, measures, the rest. Numbers are
-            raw; one that is NaN or infinite reads "invalid".
-        read: All cells, in whatever state.
-        encoders: In order of appearance, failed cells included.
-        decoders: Likewise.
-        cells: Each pair that has finished, the first of repeats.
+            raw; NaN and infinity are the word "invalid".
+        read: All cells, in any state.
+        encoders: Names in order of appearance, failed cells included.
+        decoders: Names in order of appearance, failed cells included.
+        cells: The finished cell of each pair, the first of repeats.
         absent: Why a pair has no row: "failed", "unfinished", "invalid" or "missing".
-        notes: Whatever was left out, and failures, one line each.
-        compared: Whether resamples are opened to tell which numbers differ.
+        notes: What was left out, and failures, one line each.
+        compared: Whether resamples are read to decide which numbers differ.
         done: The finished cells, in the order of the rows of `frame`.
     """
 
     folder: Path
     frame: pd.DataFrame
-    read: list[Cell] = field(default_factory=list)
+    read: list[CellRecord] = field(default_factory=list)
     encoders: list[str] = field(default_factory=list)
     decoders: list[str] = field(default_factory=list)
-    cells: dict[Pair, Cell] = field(default_factory=dict)
+    cells: dict[Pair, CellRecord] = field(default_factory=dict)
     absent: dict[Pair, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     compared: bool = True
-    done: list[Cell] = field(default_factory=list)
+    done: list[CellRecord] = field(default_factory=list)
     _known: dict[tuple[object, ...], object] = field(default_factory=dict, repr=False)
 
     @cached_property
-    def off_diagonal(self) -> list[Cell]:
+    def off_diagonal(self) -> list[CellRecord]:
         """The finished cells of two different models."""
         return [cell for cell in self.cells.values() if not cell.diagonal]
 
@@ -74,7 +73,7 @@ class Grid:
         """The kind of the model behind each name; by the name where no cell has finished."""
         found = {name: family(name) for name in (*self.encoders, *self.decoders)}
         for cell in self.cells.values():
-            found |= zip((cell.encoder, cell.decoder), cell.kinds, strict=True)
+            found |= zip(cell.pair, cell.kinds, strict=True)
         return found
 
     @cached_property
@@ -83,9 +82,9 @@ class Grid:
         return frozenset(pair for pair, cell in self.cells.items() if cell.diagonal)
 
     @cached_property
-    def columns(self) -> dict[str, list[Cell]]:
+    def columns(self) -> dict[str, list[CellRecord]]:
         """The finished cells of two different models, by decoder."""
-        found: dict[str, list[Cell]] = {name: [] for name in self.decoders}
+        found: dict[str, list[CellRecord]] = {name: [] for name in self.decoders}
         for cell in self.off_diagonal:
             found[cell.decoder].append(cell)
         return found
@@ -107,20 +106,11 @@ class Grid:
         ]
 
     def require_unique(self) -> None:
-        """Check that repeats of a cell have the same results.
-
-        Raises:
-            ValueError: Cells of one encoder and decoder differ in their results.
-        """
+        """Check the cells as the function `require_unique`, once."""
         self.once(("unique",), lambda: require_unique(self.frame))
 
     def once(self, key: tuple[object, ...], compute: Callable[[], T]) -> T:
-        """Return what several tables and pictures need, computed for the first of them.
-
-        Args:
-            key: What it is, and of which measure.
-            compute: Returns it.
-        """
+        """Return the result of `compute`, which is called once for each key."""
         if key not in self._known:
             self._known[key] = compute()
         found: T = self._known[key]  # type: ignore[assignment]  # as `compute` of this key made it
@@ -128,14 +118,7 @@ class Grid:
 
 
 def collect(folder: str | Path) -> pd.DataFrame:
-    """Return one row per finished cell of a sweep; log what is left out.
-
-    Args:
-        folder: As `read_grid`.
-
-    Raises:
-        FileNotFoundError, ValueError: As `read_grid`.
-    """
+    """Return `read_grid(folder).frame`, one row per finished cell; log what is left out."""
     grid = read_grid(folder)
     for note in grid.notes:
         log.warning("%s", note)
@@ -145,9 +128,9 @@ def collect(folder: str | Path) -> pd.DataFrame:
 def read_grid(folder: str | Path) -> Grid:
     """Read the cells of a sweep.
 
-    A cell counts as finished if its `status.json` says so and its files are whole, as far as
-    `report.cells` looks. Where the folder holds cells of several sweeps, the one in `sweep.json`
-    counts, without that the one written to last.
+    A cell counts as finished if its status is "done" and `results.reading` finds its files
+    valid. Of several sweeps in the folder the one in `sweep.json` counts, without that file the
+    one written to last.
 
     Args:
         folder: Of the sweep, or of a single cell.
@@ -162,16 +145,19 @@ def read_grid(folder: str | Path) -> Grid:
     return grid_of(folder, cells, notes)
 
 
-def grid_of(folder: Path, cells: Sequence[Cell], notes: Sequence[str] = ()) -> Grid:
-    """Put cells together.
+def grid_of(
+    folder: Path, cells: Sequence[CellRecord], notes: Sequence[str] = (), *, finished: bool = True
+) -> Grid:
+    """Return the grid of cells.
 
     Args:
-        folder: Where they lie.
-        cells: In whatever state.
-        notes: What is known to have been left out.
+        folder: Of the sweep.
+        cells: In any state.
+        notes: What was left out before.
+        finished: Whether at least one cell must have finished.
 
     Raises:
-        ValueError: None is finished.
+        ValueError: None has.
     """
     import pandas as pd
 
@@ -180,10 +166,10 @@ def grid_of(folder: Path, cells: Sequence[Cell], notes: Sequence[str] = ()) -> G
     grid.decoders = [*dict.fromkeys(cell.decoder for cell in cells if cell.decoder)]
     for cell in cells:
         if cell.state != "done":
-            grid.absent[cell.encoder, cell.decoder] = cell.state
+            grid.absent[cell.pair] = cell.state
             grid.notes.append(f"{cell.path.name} {cell.state}: {cell.reason}")
     done = [cell for cell in cells if cell.state == "done"]
-    if not done:
+    if not done and finished:
         raise ValueError("\n  ".join([f"no finished cell in {folder}", *grid.notes]))
     _note_pairs(done, grid)
     rows = {name: place for place, name in enumerate(grid.encoders)}
@@ -200,7 +186,7 @@ def grid_of(folder: Path, cells: Sequence[Cell], notes: Sequence[str] = ()) -> G
 
 
 def _note_invalid(grid: Grid) -> None:
-    """Enter how many images cells left out, since something of them was not finite."""
+    """Note how many images cells left out because of values that are not finite."""
     for key, what in (("n_invalid_fit", "fit"), ("n_invalid", "test")):
         counts = [int(n) for cell in grid.done if (n := cell.number(key))]
         if counts:
@@ -211,7 +197,7 @@ def _note_invalid(grid: Grid) -> None:
 
 
 def _fill_options(grid: Grid) -> None:
-    """Complete the columns of options that differ from a model's YAML in some cells only."""
+    """Complete the columns of options that only some cells set otherwise than the model's YAML."""
     for column in [str(c) for c in grid.frame if str(c).startswith(("encoder/", "decoder/"))]:
         role, _, option = column.partition("/")
         lacks = grid.frame[column].isna()
@@ -221,7 +207,7 @@ def _fill_options(grid: Grid) -> None:
         grid.frame[column] = grid.frame[column].astype(object).where(~lacks, usual)
 
 
-def _option(cell: Cell, role: str, option: str) -> object:
+def _option(cell: CellRecord, role: str, option: str) -> object:
     """Return an option from a cell's configuration, by its dotted name; None where it has none."""
     node: object = cell.config.get(role)
     for key in option.split("."):
@@ -229,11 +215,11 @@ def _option(cell: Cell, role: str, option: str) -> object:
     return node if node is None or isinstance(node, (str, int, float)) else json.dumps(node)
 
 
-def _note_pairs(done: Sequence[Cell], grid: Grid) -> None:
-    """Enter pairs of models without a finished cell, and those with more than one."""
-    folders: dict[Pair, list[Cell]] = {}
+def _note_pairs(done: Sequence[CellRecord], grid: Grid) -> None:
+    """Note pairs of models without a finished cell, and those with more than one."""
+    folders: dict[Pair, list[CellRecord]] = {}
     for cell in done:
-        folders.setdefault((cell.encoder, cell.decoder), []).append(cell)
+        folders.setdefault(cell.pair, []).append(cell)
     for pair in [(e, d) for e in grid.encoders for d in grid.decoders]:
         if pair in folders:
             grid.cells[pair] = folders[pair][0]

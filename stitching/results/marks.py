@@ -1,15 +1,13 @@
-"""Signs beside numbers in tables: what is not resolved, and what is mostly bias."""
+"""Signs beside numbers in tables: best, not resolved, mostly bias."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from stitching.results.cell import CellRecord
 from stitching.results.differences import difference
 from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure
-from stitching.results.reading import Cell
-
-__all__ = ["BEST", "BIAS", "FLOOR", "TIE", "legend", "marks"]
 
 BEST, TIE, BIAS, FLOOR = "*", "≈", "†", "‡"
 
@@ -26,12 +24,8 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
     """Return the signs of each pair of models, for one measure.
 
     Encoders are compared within a column, without its diagonal, which is the decoder's own
-    reconstruction and no competitor. Where cells have no resamples, or `grid.compared` is false,
-    there is nothing to say.
-
-    Args:
-        grid: Finished cells.
-        measure: Which.
+    reconstruction and no competitor. Nothing is compared if cells have no resamples, or if
+    `grid.compared` is false.
     """
     found = dict.fromkeys(grid.cells, "")
     if grid.compared and measure.good == "better" and not measure.of_decoder:
@@ -45,27 +39,27 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
     return found
 
 
-def _compare(rivals: list[Cell], measure: Measure, found: dict[Pair, str]) -> None:
+def _compare(rivals: list[CellRecord], measure: Measure, found: dict[Pair, str]) -> None:
     sign = 1 if measure.lower_is_better else -1
     best = min(rivals, key=lambda cell: sign * (cell.number(measure.key) or 0.0))
-    found[best.encoder, best.decoder] += BEST
+    found[best.pair] += BEST
     for cell in rivals:
         if cell is best:
             continue
         gap = difference(cell, best, measure.key)
         if gap.ends is not None and not gap.resolved:
-            found[cell.encoder, cell.decoder] += TIE
+            found[cell.pair] += TIE
         floor = cell.number(f"{measure.key}_floor")
         if floor is not None and gap.value is not None and abs(gap.value) < floor:
-            found[cell.encoder, cell.decoder] += FLOOR
+            found[cell.pair] += FLOOR
 
 
-def _mostly_bias(cell: Cell, key: str) -> bool:
+def _mostly_bias(cell: CellRecord, key: str) -> bool:
     images, width = cell.number(f"{key}_n"), cell.number(f"{key}_dim")
     return images is not None and width is not None and images <= width
 
 
 def legend(signs: Iterable[str]) -> list[str]:
-    """Return what the signs that occur mean, one line each."""
+    """Return the meaning of each sign that occurs, one line each."""
     used = set("".join(signs))
     return [f"{sign} {meaning}" for sign, meaning in _MEANING.items() if sign in used]

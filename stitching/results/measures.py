@@ -20,7 +20,7 @@ class Measure:
         printed: In the table on the console; `table.md` has all.
         pictured: Has a heatmap.
         by_column: Its unit changes with the decoder, so only columns can be compared.
-        of_decoder: Tells of the decoder alone: the encoders of a column are not ranked by it.
+        of_decoder: Depends on the decoder alone: the encoders of a column are not ranked by it.
         biased: A distance between distributions whose estimate is too large for few images.
         floor: Lowest value with a colour of its own.
     """
@@ -38,180 +38,82 @@ class Measure:
     floor: float | None = None
 
 
+# fmt: off
 MEASURES = (
-    Measure(
-        "latent/mse",
-        "Latent MSE (in target units)",
-        lower_is_better=True,
-        pictured=True,
-        by_column=True,
-    ),
+    Measure("latent/mse", "Latent MSE (in target units)", lower_is_better=True, pictured=True,
+            by_column=True),
     Measure("latent/rmse", "Latent RMSE (in target units)", lower_is_better=True, by_column=True),
     Measure("latent/r2", "Latent R² (0: mean predictor)", printed=True, pictured=True, floor=0.0),
-    Measure(
-        "latent/nmse",
-        "Latent MSE over variance, by dimension (1: mean predictor)",
-        lower_is_better=True,
-    ),
+    Measure("latent/nmse", "Latent MSE over variance, by dimension (1: mean predictor)",
+            lower_is_better=True),
     Measure("latent/cosine", "Cosine of centred latents"),
-    Measure(
-        "image/rmse", "Pixel RMSE (0-1 scale)", lower_is_better=True, printed=True, pictured=True
-    ),
+    Measure("image/rmse", "Pixel RMSE (0-1 scale)", lower_is_better=True, printed=True,
+            pictured=True),
     Measure("image/psnr", "PSNR (dB)"),
     Measure("image/ssim", "SSIM", pictured=True),
     Measure("image/lpips", "LPIPS (AlexNet)", lower_is_better=True, printed=True, pictured=True),
     Measure("image/lpips_vgg", "LPIPS (VGG)", lower_is_better=True),
-    Measure(
-        "image/fid",
-        "FID (Inception)",
-        lower_is_better=True,
-        printed=True,
-        pictured=True,
-        biased=True,
-    ),
+    Measure("image/fid", "FID (Inception)", lower_is_better=True, printed=True, pictured=True,
+            biased=True),
     Measure("image/kid", "KID (Inception)", lower_is_better=True, printed=True, pictured=True),
-    Measure(
-        "image/fd_effnet",
-        "Fréchet distance (EfficientNet-Lite0)",
-        lower_is_better=True,
-        printed=True,
-        pictured=True,
-        biased=True,
-    ),
-    Measure(
-        "image/kd_effnet",
-        "Kernel distance (EfficientNet-Lite0)",
-        lower_is_better=True,
-        printed=True,
-        pictured=True,
-    ),
+    Measure("image/fd_effnet", "Fréchet distance (EfficientNet-Lite0)", lower_is_better=True,
+            printed=True, pictured=True, biased=True),
+    Measure("image/kd_effnet", "Kernel distance (EfficientNet-Lite0)", lower_is_better=True,
+            printed=True, pictured=True),
     Measure("image/precision", "Precision"),
     Measure("image/recall", "Recall"),
     Measure("image/clipped", "Pixel values clipped (%)", lower_is_better=True, percent=True),
-    Measure(
-        "image/own_clipped",
-        "Pixel values clipped, own reconstructions (%)",
-        lower_is_better=True,
-        percent=True,
-        of_decoder=True,
-    ),
-    Measure("geometry/cka", "Linear CKA of the two spaces", pictured=True, good="more alike"),
-    Measure(
-        "geometry/knn",
-        "Shared nearest neighbours of the two spaces",
-        pictured=True,
-        good="more alike",
-    ),
+    Measure("image/own_clipped", "Pixel values clipped, own reconstructions (%)",
+            lower_is_better=True, percent=True, of_decoder=True),
+    Measure("geometry/cka", "Linear CKA of the two spaces", good="more alike", pictured=True),
+    Measure("geometry/knn", "Shared nearest neighbours of the two spaces", good="more alike",
+            pictured=True),
     Measure("geometry/cca", "Canonical correlation of the two spaces", good="more alike"),
-    Measure(
-        "geometry/procrustes",
-        "Procrustes distance of the two spaces",
-        lower_is_better=True,
-        good="more alike",
-    ),
-    Measure(
-        "probe/accuracy_own",
-        "Probe accuracy, own latents (%)",
-        percent=True,
-        pictured=True,
-        of_decoder=True,
-    ),
-    Measure(
-        "probe/accuracy_mapped", "Probe accuracy, mapped latents (%)", percent=True, pictured=True
-    ),
-    Measure(
-        "probe/majority",
-        "Accuracy of the more frequent label (%)",
-        percent=True,
-        of_decoder=True,
-        good="",
-    ),
-    Measure(
-        "probe/balanced_accuracy_own",
-        "Balanced probe accuracy, own latents (%)",
-        percent=True,
-        pictured=True,
-        of_decoder=True,
-    ),
-    Measure(
-        "probe/balanced_accuracy_mapped",
-        "Balanced probe accuracy, mapped latents (%)",
-        percent=True,
-        pictured=True,
-    ),
+    Measure("geometry/procrustes", "Procrustes distance of the two spaces", lower_is_better=True,
+            good="more alike"),
+    Measure("probe/accuracy_own", "Probe accuracy, own latents (%)", percent=True, pictured=True,
+            of_decoder=True),
+    Measure("probe/accuracy_mapped", "Probe accuracy, mapped latents (%)", percent=True,
+            pictured=True),
+    Measure("probe/majority", "Accuracy of the more frequent label (%)", good="", percent=True,
+            of_decoder=True),
+    Measure("probe/balanced_accuracy_own", "Balanced probe accuracy, own latents (%)",
+            percent=True, pictured=True, of_decoder=True),
+    Measure("probe/balanced_accuracy_mapped", "Balanced probe accuracy, mapped latents (%)",
+            percent=True, pictured=True),
     Measure("probe/auc_own", "Probe AUC, own latents", of_decoder=True),
     Measure("probe/auc_mapped", "Probe AUC, mapped latents"),
-    Measure(
-        "probe/control_own",
-        "Probe accuracy on random labels, own latents (%)",
-        percent=True,
-        of_decoder=True,
-        good="",
-    ),
-    Measure(
-        "probe/control_mapped",
-        "Probe accuracy on random labels, mapped latents (%)",
-        percent=True,
-        good="",
-    ),
-    Measure(
-        "probe/consistency",
-        "Probe consistency (% match)",
-        percent=True,
-        printed=True,
-        pictured=True,
-    ),
+    Measure("probe/control_own", "Probe accuracy on random labels, own latents (%)", good="",
+            percent=True, of_decoder=True),
+    Measure("probe/control_mapped", "Probe accuracy on random labels, mapped latents (%)",
+            good="", percent=True),
+    Measure("probe/consistency", "Probe consistency (% match)", percent=True, printed=True,
+            pictured=True),
     Measure("probe/kappa", "Probe consistency beyond chance (kappa)", pictured=True),
-    Measure(
-        "probe/percent_delta",
-        "Probe accuracy, mapped against own (% change)",
-        percent=True,
-        pictured=True,
-    ),
+    Measure("probe/percent_delta", "Probe accuracy, mapped against own (% change)", percent=True,
+            pictured=True),
     Measure("factor/r2_own", "Factor R², own latents", of_decoder=True),
     Measure("factor/r2_mapped", "Factor R², mapped latents", pictured=True, floor=0.0),
     Measure("factor/spearman_own", "Factor rank correlation, own latents", of_decoder=True),
     Measure("factor/spearman_mapped", "Factor rank correlation, mapped latents"),
-    Measure(
-        "class/accuracy_own", "Class accuracy, own latents (%)", percent=True, of_decoder=True
-    ),
-    Measure(
-        "class/accuracy_mapped", "Class accuracy, mapped latents (%)", percent=True, pictured=True
-    ),
-    Measure(
-        "class/balanced_accuracy_own",
-        "Balanced class accuracy, own latents (%)",
-        percent=True,
-        of_decoder=True,
-    ),
-    Measure(
-        "class/balanced_accuracy_mapped",
-        "Balanced class accuracy, mapped latents (%)",
-        percent=True,
-    ),
-    Measure(
-        "class/majority",
-        "Accuracy of the most frequent class (%)",
-        percent=True,
-        of_decoder=True,
-        good="",
-    ),
-    Measure(
-        "class/control_own",
-        "Class accuracy on random labels, own latents (%)",
-        percent=True,
-        of_decoder=True,
-        good="",
-    ),
-    Measure(
-        "class/control_mapped",
-        "Class accuracy on random labels, mapped latents (%)",
-        percent=True,
-        good="",
-    ),
+    Measure("class/accuracy_own", "Class accuracy, own latents (%)", percent=True,
+            of_decoder=True),
+    Measure("class/accuracy_mapped", "Class accuracy, mapped latents (%)", percent=True,
+            pictured=True),
+    Measure("class/balanced_accuracy_own", "Balanced class accuracy, own latents (%)",
+            percent=True, of_decoder=True),
+    Measure("class/balanced_accuracy_mapped", "Balanced class accuracy, mapped latents (%)",
+            percent=True),
+    Measure("class/majority", "Accuracy of the most frequent class (%)", good="", percent=True,
+            of_decoder=True),
+    Measure("class/control_own", "Class accuracy on random labels, own latents (%)", good="",
+            percent=True, of_decoder=True),
+    Measure("class/control_mapped", "Class accuracy on random labels, mapped latents (%)",
+            good="", percent=True),
     Measure("class/consistency", "Class consistency (% match)", percent=True),
     Measure("class/kappa", "Class consistency beyond chance (kappa)", pictured=True),
 )
+# fmt: on
 
 _BY_KEY = {measure.key: measure for measure in MEASURES}
 

@@ -17,11 +17,7 @@ from stitching.records.text import as_utf8
 from stitching.results.earlier import files_of_earlier
 from stitching.results.measures import MEASURES
 
-__all__ = [
-    "CLAIMS", "FIGURES", "PAGE", "PROTOCOLS", "RECORD", "VARIANTS", "Output", "picture_name",
-]  # fmt: skip
-
-#: In the folder of a sweep: what the files below were written by.
+#: In the folder of a sweep: lists the files that a report wrote.
 RECORD = "report.json"
 
 #: Below the folder of a sweep: one folder per protocol, where it has several.
@@ -94,12 +90,10 @@ class Output:
         self._ledger.require_free(paths, remedy)
 
     def write(self, files: Mapping[str, bytes | str]) -> list[Path]:
-        """Write files whole, in place of those that the record lists; return their paths.
+        """Write files atomically, in place of those that the record lists; return their paths.
 
-        Text is written in UTF-8.
-
-        A reader sees the old content or the new one. A listed file that was changed since is
-        renamed to `NAME.kept-N` before.
+        Text is written in UTF-8. A listed file that was changed since is renamed to `NAME.kept-N`
+        before.
 
         Raises:
             ForeignFilesError: A file of other origin has one of the names.
@@ -125,9 +119,9 @@ class Output:
             ledger.remove([self._path(name) for name in names])
 
     def remove_others(self, keep: Collection[Path]) -> None:
-        """Remove tables, pictures and figures of an earlier report, but for some files.
+        """Remove tables, pictures and figures of an earlier report, except some files.
 
-        Pages, claims and what compares protocols stay: they are written by themselves.
+        Pages, claims and comparisons of protocols stay: they are written separately.
         """
         self.remove(
             name
@@ -205,7 +199,7 @@ def _pictures(measures: Iterable[str]) -> list[str]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold a lock on a folder itself, where the system has such: it needs no file."""
+    """Hold a lock on the folder itself, where the system supports it: it needs no file."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -1,18 +1,17 @@
-"""Protocols side by side, and what each of their switches moves."""
+"""Protocols side by side, and the effect of each of their switches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from stitching.results.cell import BASELINES, CellRecord
 from stitching.results.differences import Difference, Quantity, mean, mean_difference
 from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure, headline
-from stitching.results.reading import BASELINES, Cell
 from stitching.results.variants import Variant
-
-__all__ = ["Comparison", "Effect"]
 
 #: The protocol that others are compared with, where there is a choice.
 REFERENCE = "strict"
@@ -25,7 +24,7 @@ class Effect:
     """How much a measure moves when another protocol is used.
 
     Attributes:
-        measure: Which.
+        measure: The measure.
         protocol: Label of the other protocol.
         encoders: "trained models" or "baselines".
         n_cells: Cells of two different models that both protocols have, over all seeds.
@@ -72,7 +71,7 @@ class Comparison:
 
     @cached_property
     def measures(self) -> list[Measure]:
-        """What any of the protocols judges by."""
+        """Measures that any of the protocols judges by."""
         return headline(cell.values for grid in self.grids.values() for cell in grid.read)
 
     @cached_property
@@ -88,37 +87,25 @@ class Comparison:
         return len(self.grids) > len(self.protocols)
 
     def effects(self) -> Iterator[Effect]:
-        """Yield what each protocol moves, by measure, kind of encoder and protocol.
+        """Yield the effect of each protocol, by measure, kind of encoder and protocol.
 
-        Measures in units of the decoder's own are left out: they have no mean over decoders.
+        Measures in units of the decoder are left out: they have no mean over decoders.
         """
-        kinds: dict[str, Callable[[Cell], bool]] = {
-            _TRAINED: lambda cell: cell.kinds[0] not in BASELINES,
-            _BASELINES: lambda cell: cell.kinds[0] in BASELINES,
-        }
-        for measure in [m for m in self.measures if not m.by_column]:
-            for kind, belongs in kinds.items():
-                for protocol in self.protocols[1:]:
-                    found = self._effect(measure, protocol, kind, belongs)
-                    if found is not None:
-                        yield found
+        measures = [measure for measure in self.measures if not measure.by_column]
+        kinds = (_TRAINED, _BASELINES)
+        for measure, kind, protocol in itertools.product(measures, kinds, self.protocols[1:]):
+            both = [
+                (cell.quantity(measure.key), usual.quantity(measure.key))
+                for cell, usual in self._common(protocol)
+                if not cell.diagonal and (cell.kinds[0] in BASELINES) == (kind == _BASELINES)
+            ]
+            both = [(a, b) for a, b in both if a.value is not None and b.value is not None]
+            if both:
+                other, usual = (list(part) for part in zip(*both, strict=True))
+                moved = mean_difference(other, usual)
+                yield Effect(measure, protocol, kind, len(both), mean(usual), moved)
 
-    def _effect(
-        self, measure: Measure, protocol: str, kind: str, belongs: Callable[[Cell], bool]
-    ) -> Effect | None:
-        both = [
-            (cell.quantity(measure.key), usual.quantity(measure.key))
-            for cell, usual in self._common(protocol)
-            if not cell.diagonal and belongs(cell)
-        ]
-        both = [(a, b) for a, b in both if a.value is not None and b.value is not None]
-        if not both:
-            return None
-        other, usual = (list(part) for part in zip(*both, strict=True))
-        moved = mean_difference(other, usual)
-        return Effect(measure, protocol, kind, len(both), mean(usual), moved)
-
-    def _common(self, protocol: str) -> Iterator[tuple[Cell, Cell]]:
+    def _common(self, protocol: str) -> Iterator[tuple[CellRecord, CellRecord]]:
         """Yield the cells of a protocol, each with that of the reference and the same seeds."""
         for variant, grid in self.grids.items():
             usual = self.grids.get(Variant(self.protocols[0], variant.seeds))

@@ -1,29 +1,31 @@
-"""Read the files of cells: what they hold, and why some of them do not count.
+"""Reads the cells of a sweep's folder: their measures, and why some of them do not count.
 
-A finished cell is whole if its JSON files can be parsed, its file of draws has its end, and all
-files that `status.json` names exist. Their hashes are not computed: with half a megabyte per
-cell, ten thousand cells would take a minute. Who copies a cell checks them.
+A finished cell is valid if its JSON files can be parsed, its file of draws is complete, and all
+files listed in `status.json` exist. Hashes are not computed: with half a megabyte per cell, ten
+thousand cells would take a minute. They are checked where a cell is copied.
 """
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stitching.records.plan import Job, Sweep, folders_of, job_number, read_sweep
-from stitching.results.cell import BASELINES, Cell, family
-from stitching.results.values import Packer, decoded
-
-__all__ = ["BASELINES", "Cell", "family", "listed", "read_cells"]
-
-# ENCODER-to-DECODER_JOBNUM
-_CELL_NAME = re.compile(r"(?P<encoder>.+?)-to-(?P<decoder>.+?)(?:_(?P<number>\d+))?")
+from stitching.records.plan import Job, SweepPlan
+from stitching.results.cell import CellRecord
+from stitching.results.folders import (
+    by_job,
+    cell_folders,
+    models_of,
+    mtime_ns,
+    no_cells,
+    of_last_start,
+    read_plan,
+)
+from stitching.results.frame import Packer, decoded
 
 #: From so many cells on, several processes read them: to start these takes half a second, to
 #: read a thousand cells as long.
@@ -33,38 +35,32 @@ _MANY, _PROCESSES, _CHUNK = 3000, 4, 250
 _LISTED = 20
 
 
-def read_cells(folder: Path) -> tuple[list[Cell], list[str]]:
-    """Read the cells of a folder, in order of their job numbers.
+def read_cells(folder: Path) -> tuple[list[CellRecord], list[str]]:
+    """Read the cells of a folder, in the order of their jobs.
 
     Args:
         folder: Of a sweep, or of a single cell.
 
     Returns:
         The cells of the last start of a sweep, and what was left out, one line each. Where
-        `sweep.json` tells which start that is and what it planned, planned cells that left no
-        files are among them, as "missing"; else it is the one that was written to last.
+        `sweep.json` names that start and its jobs, planned cells without files are among them,
+        as "missing"; else it is the start that was written to last.
 
     Raises:
         FileNotFoundError: No such folder.
         ValueError: No cell in it, and none planned.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"not a folder: {folder}")
-    sweep, notes = None, []
-    try:
-        sweep = read_sweep(folder)
-    except ValueError as error:
-        notes = [f"{error}: cells that never started have no names here"]
-    cells = _read_all(_cell_folders(folder, planned=bool(sweep and sweep.jobs)))
-    last = sweep.id if sweep else max(cells, key=lambda cell: cell.written).sweep
-    ours = sweep.owns if sweep else lambda of, _: of == last
-    stale = [cell for cell in cells if not ours(cell.sweep, cell.state)]
-    if stale:
-        names = listed([cell.path.name for cell in stale])
+    plan, notes = read_plan(folder)
+    notes = [f"{note}: cells that never started have no names here" for note in notes]
+    paths = cell_folders(folder)
+    if not paths and not (plan and plan.jobs):
+        raise no_cells(folder)
+    last, cells, others = of_last_start(plan, _read_all(paths))
+    if others:
+        names = listed([cell.path.name for cell in others])
         notes.append(f"left out, written by another sweep than the last one ({last}): {names}")
-    cells = [cell for cell in cells if ours(cell.sweep, cell.state)]
-    if sweep and sweep.jobs:
-        cells = _planned(folder, sweep, cells, stale)
+    if plan and plan.jobs:
+        cells = _planned(folder, plan, plan.jobs, cells, others)
     if not cells:
         raise ValueError("\n  ".join([f"no cells of the last sweep in {folder}", *notes]))
     return cells, notes
@@ -77,52 +73,34 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _planned(
-    folder: Path, sweep: Sweep, cells: Sequence[Cell], stale: Sequence[Cell]
-) -> list[Cell]:
-    """Return the cells of a plan in its order, also those that left no files, then all others."""
-    by_name = {cell.path.name: cell for cell in cells}
-    others = {cell.path.name: cell for cell in stale}
-    jobs = sorted(sweep.jobs or ())
+    folder: Path,
+    plan: SweepPlan,
+    jobs: Sequence[Job],
+    cells: Sequence[CellRecord],
+    others: Sequence[CellRecord],
+) -> list[CellRecord]:
+    """Return the cells of a plan in its order, also those without files, then all others."""
+    by_name = {cell.path.name: cell for cell in others}
 
-    def planned(job: Job, name: str) -> Cell:
-        found = by_name.pop(name, None)
-        if found is None:
+    def complete(job: Job | None, cell: CellRecord | None) -> CellRecord:
+        if cell is None:
+            assert job is not None
             reason = "it was not started"
-            if name in others:
-                reason += f" (its folder holds a cell of the sweep {others[name].sweep})"
-            values = Packer().pack({"folder": name})
-            path = folder / job.folder
-            found = Cell(path, job.encoder, job.decoder, "missing", reason, sweep.id, 0, values)
-        names = found.encoder or job.encoder, found.decoder or job.decoder
+            if job.folder in by_name:
+                reason += f" (its folder holds a cell of the sweep {by_name[job.folder].sweep})"
+            values = {"folder": job.folder}
+            cell = CellRecord(folder / job.folder, "", "", "missing", reason, plan.id, 0, values)
+        if job is None:
+            return cell
+        encoder, decoder = cell.encoder or job.encoder, cell.decoder or job.decoder
         return replace(
-            found, encoder=names[0], decoder=names[1], job=job.number, overrides=job.overrides
+            cell, encoder=encoder, decoder=decoder, job=job.number, overrides=job.overrides
         )
 
-    places = folders_of(jobs, set(by_name))
-    return [*map(planned, jobs, places), *by_name.values()]
+    return [complete(job, cell) for job, cell in by_job(sorted(jobs), cells)]
 
 
-def _cell_folders(folder: Path, *, planned: bool) -> list[Path]:
-    def is_cell(path: str) -> bool:
-        names = ("status.json", "metrics.json")
-        return any(os.path.isfile(os.path.join(path, name)) for name in names)
-
-    def order(path: Path) -> tuple[float, str]:
-        number = job_number(path.name)
-        return (math.inf if number is None else number), path.name
-
-    if is_cell(str(folder)):
-        return [folder]
-    with os.scandir(folder) as entries:
-        found = [Path(folder, entry.name) for entry in entries if is_cell(entry.path)]
-    if not found and not planned:
-        below = sorted({str(path.parent.parent) for path in folder.glob("*/*/status.json")})
-        hint = f"give one of its sweeps, {', '.join(below)}" if below else "give that of a sweep"
-        raise ValueError(f"no cells in the folder {folder}: {hint}")
-    return sorted(found, key=order)
-
-
-def _read_all(paths: Sequence[Path]) -> list[Cell]:
+def _read_all(paths: Sequence[Path]) -> list[CellRecord]:
     if len(paths) < _MANY:
         return _read_part(paths)
     from joblib import cpu_count
@@ -139,13 +117,13 @@ def _read_all(paths: Sequence[Path]) -> list[Cell]:
     return [cell for cells in found for cell in cells]
 
 
-def _read_part(paths: Sequence[Path]) -> list[Cell]:
+def _read_part(paths: Sequence[Path]) -> list[CellRecord]:
     packer = Packer()
     return [_read_cell(path, packer) for path in paths]
 
 
-def _read_cell(path: Path, packer: Packer) -> Cell:
-    folder, name = str(path), _CELL_NAME.fullmatch(path.name)
+def _read_cell(path: Path, packer: Packer) -> CellRecord:
+    folder, (encoder, decoder) = str(path), models_of(path.name)
     values: dict[str, Any] = {}
     status: dict[str, Any] = {}
     state, reason = "done", ""
@@ -170,31 +148,24 @@ def _read_cell(path: Path, packer: Packer) -> Cell:
         reason = _damage(path, names, values, status)
         state = "invalid" if reason else "done"
     done = status.get("state") == "done"
-    return Cell(
+    return CellRecord(
         path=path,
-        encoder=str(values.get("encoder", name["encoder"] if name else "")),
-        decoder=str(values.get("decoder", name["decoder"] if name else "")),
+        encoder=str(values.get("encoder", encoder)),
+        decoder=str(values.get("decoder", decoder)),
         state=state,
         reason=reason,
         sweep=status.get("sweep", values.get("sweep")),
-        written=max(_mtime(os.path.join(folder, x)) for x in names if x.endswith(".json")),
+        written=max(mtime_ns(os.path.join(folder, x)) for x in names if x.endswith(".json")),
         values=packer.pack(values | {"folder": path.name}),
         key=str(status.get("key") or "") if done else "",
         reused=str(status.get("reused") or ""),
     )
 
 
-def _mtime(path: str) -> int:
-    try:
-        return os.stat(path).st_mtime_ns
-    except FileNotFoundError:  # a file of progress goes when its cell ends
-        return 0
-
-
 def _damage(
     path: Path, names: Sequence[str], values: dict[str, Any], status: dict[str, Any]
 ) -> str:
-    """Return why a cell that says it is done is none; "" for a whole one."""
+    """Return what is wrong with a cell whose status is "done"; "" if nothing is."""
     if not {"encoder", "decoder"} <= values.keys():
         return "metrics.json does not name encoder and decoder"
     files = status.get("files")

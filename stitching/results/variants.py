@@ -1,25 +1,29 @@
-"""One grid per protocol, and per seed where a sweep went over seeds.
+"""Grids of a sweep: one per protocol and seed, and on the page one per swept setting too.
 
-Nothing is averaged over protocols or seeds: each has its own tables.
+Nothing is averaged over protocols, seeds or settings: each combination has its own tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
-from stitching.results.configs import seeds_of
-from stitching.results.reading import Cell
+from stitching.results.cell import CellRecord
+from stitching.results.configs import Configs, seeds_of
+from stitching.results.grid import Grid, Pair, grid_of
 
-__all__ = ["Variant", "split"]
+#: Parts of a configuration that change no result, or only where it is written.
+_ASIDE = ("tracker", "cache", "device", "batch_size", "picture", "resume", "hydra", "zoo")
 
 
 class Variant(NamedTuple):
     """How the cells of one grid were measured.
 
     Attributes:
-        protocol: Label of the protocol; "" where cells do not say.
+        protocol: Label of the protocol; "" for cells without one.
         seeds: Settings that end in `seed`, where the cells of a sweep differ in them.
     """
 
@@ -40,12 +44,14 @@ class Variant(NamedTuple):
         )
 
 
-def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]:
-    """Take cells apart by protocol, and by seed where the cells of a pair differ in a seed.
+def split(
+    cells: Iterable[CellRecord],
+) -> tuple[dict[Variant, list[CellRecord]], list[CellRecord]]:
+    """Group cells by protocol, and by seed where the cells of a pair differ in a seed.
 
-    A cell that has not finished says nothing of its protocol but in its configuration: it belongs
-    to the finished cells with the same one. One that never started has no configuration: it
-    belongs to those for which the sweep's plan set the same, models aside.
+    The protocol of a cell that has not finished is only in its configuration: it belongs to the
+    finished cells with the same one. A cell that never started has no configuration: it belongs
+    to those for which the sweep's plan set the same options, models aside.
 
     Returns:
         Cells by variant, in order of appearance, and those that belong to none.
@@ -54,14 +60,14 @@ def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]
     done = [cell for cell in cells if cell.state == "done"]
     seeds = cache(seeds_of)  # which reads a file
     axes = _seed_axes(done, seeds)
-    parts: dict[Variant, list[Cell]] = {}
+    parts: dict[Variant, list[CellRecord]] = {}
     for cell in done:
         values = tuple((key, seeds(cell).get(key)) for key in axes)
         parts.setdefault(Variant(cell.protocol, values), []).append(cell)
     one = next(iter(parts)) if len(parts) == 1 else None
     signs = {} if one else {variant: _sign(part[0], axes) for variant, part in parts.items()}
     plans = {_plan(cell): variant for variant, part in parts.items() for cell in part}
-    rest: list[Cell] = []
+    rest: list[CellRecord] = []
     for cell in [cell for cell in cells if cell.state != "done"]:
         found = one
         if found is None and cell.config:
@@ -73,29 +79,165 @@ def split(cells: Iterable[Cell]) -> tuple[dict[Variant, list[Cell]], list[Cell]]
     return parts, rest
 
 
-def _plan(cell: Cell) -> tuple[str, ...] | None:
-    """Return what the plan of a sweep set for a cell besides its models; None without a plan."""
+@dataclass(frozen=True, eq=False)
+class View:
+    """One grid of the page.
+
+    Attributes:
+        settings: Settings that identify it among the grids, as text.
+        grid: Its cells; without a frame where none has finished.
+        variant: The report's name of it; None where none has finished.
+        values: The same settings as they are.
+    """
+
+    settings: dict[str, str]
+    grid: Grid
+    variant: Variant | None
+    values: dict[str, object]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """All pairs of models, row by row."""
+        return [(e, d) for e in self.grid.encoders for d in self.grid.decoders]
+
+    @property
+    def cells(self) -> list[CellRecord | None]:
+        """The cell of each pair, finished or not; None where there is none."""
+        rest = {cell.pair: cell for cell in self.grid.read if cell.state != "done"}
+        return [self.grid.cells.get(pair) or rest.get(pair) for pair in self.pairs]
+
+
+def views_of(
+    folder: Path,
+    cells: Sequence[CellRecord],
+    configs: Configs,
+    grids: Mapping[Variant, Grid] | None = None,
+) -> tuple[list[View], list[CellRecord]]:
+    """Split a sweep into grids that have one cell per pair, repeats aside.
+
+    Args:
+        folder: Of the sweep.
+        cells: In whatever state.
+        configs: Of these cells.
+        grids: Those that were already made of `split(cells)`.
+
+    Returns:
+        Grids in order of appearance, and unfinished cells whose settings do not identify one.
+    """
+    if grids:
+        parts = {variant: list(grid.read) for variant, grid in grids.items()}
+        used = {id(cell) for members in parts.values() for cell in members}
+        rest = [cell for cell in cells if id(cell) not in used]
+    else:
+        parts, rest = split(cells)
+    if not parts:
+        return [View({}, grid_of(folder, cells, finished=False), None, {})], []
+    found: list[tuple[Grid, Variant, dict[str, object]]] = []
+    for variant, members in parts.items():
+        start = {"protocol": variant.protocol, **dict(variant.seeds)}
+        axes = _swept(members, configs, {key for key, _ in variant.seeds})
+        if not axes:
+            found.append(((grids or {}).get(variant) or grid_of(folder, members), variant, start))
+            continue
+        groups: dict[tuple[object, ...], list[CellRecord]] = {}
+        for cell in members:
+            known = configs.settings(cell)
+            key = tuple(known.get(axis) for axis in axes)
+            if cell.state == "done" or all(axis in known for axis in axes):
+                groups.setdefault(key, []).append(cell)
+            else:
+                rest.append(cell)
+        for key, group in groups.items():
+            grid = grid_of(folder, group, finished=False)
+            grid.compared = (grids or {}).get(variant, grid).compared
+            found.append((grid, variant, start | dict(zip(axes, key, strict=True))))
+    kept = _kept([values for _, _, values in found])
+    views = []
+    for grid, variant, values in found:
+        named = {_name(axis): values.get(axis) for axis in kept}
+        views.append(View({k: _word(v) for k, v in named.items()}, grid, variant, named))
+    return views, rest
+
+
+def axes_of(views: Sequence[View]) -> list[tuple[str, list[str]]]:
+    """Return what the grids differ in, and the values that occur: numbers by size."""
+    found = []
+    for axis in views[0].settings if views else ():
+        raw = {view.settings[axis]: view.values[axis] for view in views}
+        numbers = all(isinstance(value, (int, float)) for value in raw.values())
+        found.append((axis, sorted(raw, key=lambda x: raw[x]) if numbers else [*raw]))  # type: ignore[arg-type,return-value]
+    return found
+
+
+def _plan(cell: CellRecord) -> tuple[str, ...] | None:
+    """Return the options that the plan set for a cell besides its models; None without a plan."""
     if cell.job is None:
         return None
     return tuple(x for x in cell.overrides if not x.startswith(("encoder=", "decoder=")))
 
 
-def _sign(cell: Cell, axes: Sequence[str]) -> object:
-    """Return what tells the variant of a cell from its configuration."""
+def _sign(cell: CellRecord, axes: Sequence[str]) -> object:
+    """Return the part of a cell's configuration that identifies its variant."""
     if not cell.config:
         return None
     seeds = seeds_of(cell)
     return [cell.config.get(key) for key in ("protocol", "probe")], [seeds.get(x) for x in axes]
 
 
-def _seed_axes(done: Sequence[Cell], seeds_of: Callable[[Cell], dict[str, object]]) -> list[str]:
+def _seed_axes(
+    done: Sequence[CellRecord], seeds_of: Callable[[CellRecord], dict[str, object]]
+) -> list[str]:
     """Return the seeds in which cells of one pair and protocol differ."""
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    groups: dict[tuple[str, Pair], list[CellRecord]] = {}
     for cell in done:
-        groups.setdefault((cell.protocol, cell.encoder, cell.decoder), []).append(cell)
+        groups.setdefault((cell.protocol, cell.pair), []).append(cell)
     found: dict[str, set[object]] = {}
     for group in groups.values():
         seeds = [seeds_of(cell) for cell in group] if len(group) > 1 else []
         for key in {key for cell in seeds for key in cell}:
             found.setdefault(key, set()).update(cell.get(key) for cell in seeds)
     return sorted(key for key, values in found.items() if len(values) > 1)
+
+
+def _swept(cells: Sequence[CellRecord], configs: Configs, known: set[str]) -> list[str]:
+    """Return the settings in which finished cells of one pair of models differ."""
+    pairs: dict[Pair, list[CellRecord]] = {}
+    for cell in cells:
+        if cell.state == "done":
+            pairs.setdefault(cell.pair, []).append(cell)
+    groups = {
+        frozenset(configs.of.get(cell.path, ()) for cell in group): group
+        for group in pairs.values()
+        if len(group) > 1
+    }
+    names = {name for group in groups.values() for name in configs.differing(group)}
+    return sorted(
+        (name for name in names - known if name.partition(".")[0] not in _ASIDE), key=_rank
+    )
+
+
+def _kept(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the settings that identify grids, without those that others imply."""
+    names = sorted({name for found in settings for name in found}, key=_rank)
+    kept: list[str] = []
+    distinct = 1
+    for name in names:
+        more = {tuple(repr(found.get(x)) for x in [*kept, name]) for found in settings}
+        if len(more) > distinct:
+            kept.append(name)
+            distinct = len(more)
+    return kept
+
+
+def _rank(name: str) -> tuple[object, ...]:
+    first = ("protocol", "data.name", "seed")
+    place = first.index(name) if name in first else len(first)
+    return (place, not name.endswith((".name", "._target_")), name.count("."), name)
+
+
+def _name(axis: str) -> str:
+    return "data" if axis == "data.name" else axis
+
+
+def _word(value: object) -> str:
+    return "none" if value is None else str(value) or "unnamed"

@@ -1,11 +1,11 @@
-"""What a sweep is at, from its files alone: `python -m stitching.status DIR`.
+"""Progress of a sweep, from its files alone: `python -m stitching.status DIR`.
 
-It needs neither the process that runs the sweep nor its machine: only the folder. The rules by
-which a cell counts as running or dead are those of `stitching.status.cells`.
+It needs neither the process that runs the sweep nor its machine, only the folder.
+`stitching.status.cells` defines when a cell counts as running or dead.
 """
 
-from stitching.status.cells import Cell
+from stitching.status.cells import CellProgress
 from stitching.status.command import main
-from stitching.status.sweeps import Sweep, look
+from stitching.status.sweeps import SweepProgress, look
 
-__all__ = ["Cell", "Sweep", "look", "main"]
+__all__ = ["CellProgress", "SweepProgress", "look", "main"]

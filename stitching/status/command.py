@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from stitching.status.cells import Cell
-from stitching.status.sweeps import Sweep, look
+from stitching.status.cells import CellProgress
+from stitching.status.sweeps import SweepProgress, look
 from stitching.status.texts import describe
 
 _EPILOG = """\
@@ -26,6 +26,9 @@ heartbeat (progress.json, written every 5 s) is more than 60 s old.
 #: Exit status by state; of a finished or dead sweep with cells that are not done it is 1.
 _CODES = {"running": 3, "unknown": 4}
 
+_NO_PLAN = "it is not known which cells the sweep plans"
+_NO_CELL = "no cell was computed yet"
+
 #: Columns where the output is no terminal.
 _WIDTH = 100
 
@@ -33,7 +36,7 @@ _HOME_AND_CLEAR = "\x1b[H\x1b[J"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Show what a sweep is at.
+    """Show the progress of a sweep.
 
     Args:
         argv: Command line arguments without the program's name; None takes those of the process.
@@ -43,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         "python -m stitching.status",
-        description="Show what a running, finished or dead sweep is at, from its files alone.",
+        description="Show the progress of a sweep, running or not, from its files alone.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -79,17 +82,17 @@ def _show(folder: Path, every_s: float | None, as_json: bool) -> int:
         time.sleep(every_s)
 
 
-def facts(sweep: Sweep) -> dict[str, Any]:
+def facts(sweep: SweepProgress) -> dict[str, Any]:
     """Return a sweep as plain values for JSON.
 
-    Times are unix s. What is not known is None, of `planned`, `elapsed_s`, `rate_per_h` and
+    Times are unix s. An unknown value is None, of `planned`, `elapsed_s`, `rate_per_h` and
     `left_s` with the reason in `KEY_missing`.
     """
-    manifest = sweep.manifest
+    plan = sweep.plan
     known: dict[str, Any] = {
-        "planned": (sweep.planned, "nothing tells which cells the sweep plans"),
-        "elapsed_s": (sweep.elapsed_s, "nothing tells when it began or ended"),
-        "rate_per_h": (sweep.rate_per_h, "no cell was computed yet"),
+        "planned": (sweep.planned, _NO_PLAN),
+        "elapsed_s": (sweep.elapsed_s, "it is not known when it began or ended"),
+        "rate_per_h": (sweep.rate_per_h, _NO_CELL),
         "left_s": (sweep.left_s, _no_estimate(sweep)),
     }
     found: dict[str, Any] = {
@@ -98,9 +101,9 @@ def facts(sweep: Sweep) -> dict[str, Any]:
         "state": sweep.state,
         "complete": sweep.complete,
         "host": sweep.host or None,
-        "pid": manifest.pid if manifest else None,
-        "launcher": (manifest.launcher or None) if manifest else None,
-        "command": list(manifest.command) if manifest else None,
+        "pid": plan.pid if plan else None,
+        "launcher": (plan.launcher or None) if plan else None,
+        "command": list(plan.command) if plan else None,
         "started": sweep.started,
         "ended": sweep.ended,
         "looked": sweep.machine.now,
@@ -117,22 +120,20 @@ def facts(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _cell_facts(sweep: Sweep, cell: Cell) -> dict[str, Any]:
+def _cell_facts(sweep: SweepProgress, cell: CellProgress) -> dict[str, Any]:
     found = asdict(cell) | {"seconds": cell.seconds}
     if cell.state in ("failed", "interrupted"):
         found["error_file"] = str((sweep.folder / cell.folder / "error.txt").absolute())
     return found
 
 
-def _no_estimate(sweep: Sweep) -> str:
+def _no_estimate(sweep: SweepProgress) -> str:
     if sweep.state != "running":
         return f"the sweep does not run: its state is {sweep.state}"
-    if sweep.planned is None:
-        return "nothing tells which cells the sweep plans"
-    return "no cell was computed yet"
+    return _NO_PLAN if sweep.planned is None else _NO_CELL
 
 
-def _text(sweep: Sweep) -> str:
+def _text(sweep: SweepProgress) -> str:
     width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
     return describe(sweep, width or _WIDTH)
 

@@ -1,12 +1,11 @@
-"""A sweep as a whole: its cells, whether it still runs, and how long that may take.
+"""Progress of a sweep: its cells, whether it still runs, and how long that may take.
 
-It runs while its starting process lives on the machine that looks, or while a cell is alive. It
-is finished when it says so, or when no planned cell is left to do. Of a sweep that was started on
-another machine and shows no sign of life nothing is known: its jobs may wait in a queue.
-Otherwise it is dead.
+It is running while its starting process is alive on this machine, or while a cell is alive. It is
+finished when `sweep.json` records its end, or when no planned cell is left. If it was started on
+another machine and no cell is alive, its state is unknown: jobs may wait in a queue. Otherwise it
+is dead.
 """
 
-import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,34 +14,32 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from stitching.records.files import read_json
-from stitching.records.plan import Job, folders_of, job_number, read_sweep
-from stitching.records.plan import Sweep as Manifest
-from stitching.status.cells import Cell, Entry, moment
-from stitching.status.machine import Machine
+from stitching.records.plan import SweepPlan
+from stitching.results.commands import to_resume
+from stitching.results.folders import by_job, cell_folders, no_cells, of_last_start, read_plan
+from stitching.status.cells import CellProgress, Entry, Machine, moment
 
 SweepState = Literal["running", "finished", "interrupted", "dead", "unknown"]
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
-    """A sweep, as its files tell at one moment.
+class SweepProgress:
+    """Progress of a sweep at one moment.
 
     Attributes:
         folder: Of the sweep, or of a single cell.
         name: Its id; of a sweep that has none the folder's name.
-        manifest: What the starting process wrote down; None where there is nothing.
-        cells: Planned cells, in order; of a sweep that does not say what it plans, those that
-            there are.
-        machine: That looked, and when.
-        planned: Number of planned cells; None where nobody knows.
-        notes: What else a reader should know.
+        plan: Contents of `sweep.json`; None without the file.
+        cells: Planned cells, in order; without a planned list, those in the folder.
+        machine: This machine, and the time.
+        planned: Number of planned cells; None if it is not known.
+        notes: Other facts, one line each.
     """
 
     folder: Path
     name: str
-    manifest: Manifest | None
-    cells: Sequence[Cell]
+    plan: SweepPlan | None
+    cells: Sequence[CellProgress]
     machine: Machine
     planned: int | None
     notes: Sequence[str] = field(default_factory=tuple)
@@ -65,19 +62,19 @@ class Sweep:
 
     @cached_property
     def state(self) -> SweepState:
-        """What can be said of the sweep."""
+        """The state, by the rules of this module."""
         if self.counts["running"]:
             return "running"
         left = sum(self.counts[state] for state in ("missing", "dead", "interrupted"))
         if self.counts["interrupted"] and self.single:
             return "interrupted"
-        if self.manifest is None or self.single:
+        if self.plan is None or self.single:
             return "dead" if left else "finished"
-        if self.manifest.finished is not None:
+        if self.plan.finished is not None:
             return "finished"
-        if self.manifest.interrupted is not None:
+        if self.plan.interrupted is not None:
             return "interrupted" if left else "finished"
-        here, pid = self.host == self.machine.host, self.manifest.pid
+        here, pid = self.host == self.machine.host, self.plan.pid
         if here and pid is not None and self.machine.runs(pid, self._begun):
             return "running"
         if not left and self.planned is not None:
@@ -91,8 +88,8 @@ class Sweep:
 
     @property
     def host(self) -> str:
-        """Machine that it was started on; "" where nothing tells."""
-        return self.manifest.host if self.manifest else ""
+        """Machine that it was started on; "" if it is not known."""
+        return self.plan.host if self.plan else ""
 
     @property
     def started(self) -> float | None:
@@ -102,10 +99,10 @@ class Sweep:
 
     @property
     def ended(self) -> float | None:
-        """Unix time in s of its end; of one that died, of its last sign of life."""
+        """Unix time in s of its end; of a dead sweep, of its last heartbeat."""
         if self.state == "running":
             return None
-        finished = moment(self.manifest.finished) if self.manifest else None
+        finished = moment(self.plan.finished) if self.plan else None
         return finished if finished is not None else max(self._signs(), default=None)
 
     @property
@@ -122,7 +119,7 @@ class Sweep:
 
     @property
     def left_s(self) -> float | None:
-        """About how many seconds are left; None where nothing tells.
+        """Estimated seconds left; None without a plan or a computed cell.
 
         Every cell is taken to last as long as the median of those computed, and as many to run
         at once as do now.
@@ -136,19 +133,10 @@ class Sweep:
         return work / max(len(running), 1)
 
     def commands(self) -> list[str]:
-        """Return commands that go on with it, any of which will do; none if nothing is to do."""
+        """Return command lines that continue the sweep, any of them; none if nothing is to do."""
         if self.complete or self.state == "running" or self.single:
             return []
-        folder = str(self.folder.absolute())
-        commands = [f"make resume DIR={shlex.quote(folder)}"]
-        if self.manifest is not None and self.manifest.command:
-            given = self.manifest.command
-            words = [word for word in given if not word.startswith("hydra.sweep.dir=")]
-            python = ["python"] if given[0].endswith(".py") else []
-            line = shlex.join([*python, *words, f"hydra.sweep.dir={folder}"])
-            place = self.manifest.cwd
-            commands.append(f"cd {shlex.quote(place)} && {line}" if place else line)
-        return commands
+        return to_resume(self.folder, self.plan)
 
     @cached_property
     def _durations(self) -> list[float]:
@@ -156,18 +144,18 @@ class Sweep:
 
     @property
     def _begun(self) -> float | None:
-        return moment(self.manifest.started) if self.manifest and not self.single else None
+        return moment(self.plan.started) if self.plan and not self.single else None
 
     def _signs(self) -> Iterator[float]:
-        """Yield the moments at which cells showed that they lived."""
+        """Yield the times at which cells are known to have been alive."""
         for cell in self.cells:
             yield from (t for t in (cell.started, cell.finished) if t is not None)
             if cell.age_s is not None:
                 yield self.machine.now - cell.age_s
 
 
-def look(folder: Path, machine: Machine | None = None) -> Sweep:
-    """Read what a sweep is at.
+def look(folder: Path, machine: Machine | None = None) -> SweepProgress:
+    """Read the progress of a sweep.
 
     Args:
         folder: Of the sweep, or of one of its cells.
@@ -178,109 +166,57 @@ def look(folder: Path, machine: Machine | None = None) -> Sweep:
         ValueError: No cell in it, and no plan of cells.
     """
     machine = machine or Machine()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"not a folder: {folder}")
-    manifest, notes = _manifest(folder)
-    if manifest is None and (folder / "status.json").exists():
+    plan, notes = read_plan(folder)
+    if plan is None and (folder / "status.json").exists():
         return _single(folder, machine)
-    planned = manifest.jobs if manifest else None
-    if planned is None:
-        entries = _found(folder)
-    else:
-        assert manifest is not None
-        places = folders_of(planned, _of_start(folder, planned, manifest.id))
-        entries = [
-            Entry.read(folder, place, (job.encoder, job.decoder))
-            for job, place in zip(planned, places, strict=True)
-        ]
-    if not entries and manifest is None:
-        below = sorted({str(path.parent.parent) for path in folder.glob("*/*/status.json")})
-        hint = f"give one of its sweeps, {', '.join(below)}" if below else "give that of a sweep"
-        raise ValueError(f"no cells in the folder {folder}: {hint}")
-    sweep = manifest.id if manifest else _last_sweep(entries)
-    cells, stale = [], 0
+    entries = [Entry.read(path, plan.id if plan else None) for path in cell_folders(folder)]
+    jobs = plan.jobs if plan else None
+    if jobs is None:
+        entries = [entry for entry in entries if entry.status]
+    if not entries and plan is None:
+        raise no_cells(folder)
+    sweep, own, others = of_last_start(plan, entries)
     overtaken = _overtaken(entries)
-    for entry in entries:
-        of, state = entry.status.get("sweep", sweep), str(entry.status.get("state"))
-        other = not manifest.owns(of, state) if manifest else of != sweep
-        stale += other
-        if not other:
-            cells.append(entry.cell(machine, left=entry.folder in overtaken))
-        elif planned is not None:
-            cells.append(entry.missing("has not begun; what lies there is of an earlier start"))
+    cells, stale = [], {entry.path.name for entry in others}
+    for job, entry in by_job(jobs or (), own):
+        if entry is not None and (job is not None or jobs is None):
+            cells.append(entry.progress(machine, job, left=entry.path in overtaken))
+        elif job is not None:
+            reason = "has not begun"
+            if job.folder in stale:
+                reason += "; what lies there is of an earlier start"
+            models = job.encoder, job.decoder
+            cells.append(CellProgress(job.folder, *models, "missing", reason))
     if stale:
-        notes.append(f"cells of an earlier start of a sweep in this folder: {stale}")
-    if planned is None and manifest:
+        notes.append(f"cells of an earlier start of a sweep in this folder: {len(stale)}")
+    if plan and jobs is None:
         notes.append("the sweeper decides as it goes: the number of cells to come is not known")
-    count = len(planned) if planned is not None else None
+    count = len(jobs) if jobs is not None else None
     name = str(sweep or folder.absolute().name)
-    return Sweep(folder, name, manifest, cells, machine, count, notes)
+    return SweepProgress(folder, name, plan, cells, machine, count, notes)
 
 
-def _single(folder: Path, machine: Machine) -> Sweep:
-    """Read one cell by itself, with what its sweep says of it."""
-    name = folder.absolute().name
-    above, notes = _manifest(folder.absolute().parent)
-    jobs = {job.folder: (job.encoder, job.decoder) for job in (above and above.jobs) or ()}
-    entry = Entry.read(folder, ".", jobs.get(name))
-    sweep = str(entry.status.get("sweep") or name)
-    manifest = above if above and above.id == sweep else None
-    return Sweep(folder, sweep, manifest, [entry.cell(machine)], machine, 1, notes)
+def _single(folder: Path, machine: Machine) -> SweepProgress:
+    """Read one cell by itself, with the plan of its sweep."""
+    path = folder.absolute()
+    above, notes = read_plan(path.parent)
+    entry = Entry.read(path)
+    job = next((job for job in (above and above.jobs) or () if job.folder == path.name), None)
+    sweep = str(entry.sweep or path.name)
+    plan = above if above and above.id == sweep else None
+    cell = entry.progress(machine, job, folder=".")
+    return SweepProgress(folder, sweep, plan, [cell], machine, 1, notes)
 
 
-def _manifest(folder: Path) -> tuple[Manifest | None, list[str]]:
-    """Return what the starting process wrote down, and a note where it cannot be read."""
-    try:
-        return read_sweep(folder), []
-    except ValueError as error:
-        return None, [str(error)]
-
-
-def _of_start(folder: Path, planned: Sequence[Job], sweep: str) -> set[str]:
-    """Return the folders that are planned, and others whose cells are of this start."""
-    names = {path.name for path in folder.iterdir() if path.is_dir()}
-    expected = {job.folder for job in planned}
-    return (names & expected) | {
-        name
-        for name in names - expected
-        if read_json(folder / name / "status.json").get("sweep") == sweep
-    }
-
-
-def _found(folder: Path) -> list[Entry]:
-    """Return the cells that lie in a folder, in order of their job numbers."""
-
-    def order(name: str) -> tuple[float, str]:
-        number = job_number(name)
-        return (float("inf") if number is None else number, name)
-
-    names = sorted((path.name for path in folder.iterdir() if path.is_dir()), key=order)
-    entries = (Entry.read(folder, name) for name in names)
-    return [entry for entry in entries if entry.status]
-
-
-def _last_sweep(entries: Sequence[Entry]) -> object:
-    """Return the id of the sweep that wrote a status last."""
-
-    def written(entry: Entry) -> float:
-        try:
-            return (entry.path / "status.json").stat().st_mtime
-        except OSError:
-            return 0.0
-
-    ids = {entry.status.get("sweep") for entry in entries}
-    return max(entries, key=written).status.get("sweep") if len(ids) > 1 else next(iter(ids), None)
-
-
-def _overtaken(entries: Sequence[Entry]) -> set[str]:
+def _overtaken(entries: Sequence[Entry]) -> set[Path]:
     """Return the running cells whose process has begun another cell since: it runs one a time."""
-    last: dict[tuple[str, int], tuple[float, str]] = {}
+    last: dict[tuple[str, int], float] = {}
     running = []
     for entry in entries:
         process, started = entry.process(), moment(entry.status.get("started"))
         if process is None or started is None:
             continue
-        last[process] = max(last.get(process, (0.0, "")), (started, entry.folder))
-        if entry.status.get("state") == "running":
-            running.append((process, started, entry.folder))
-    return {folder for process, started, folder in running if last[process][0] > started}
+        last[process] = max(last.get(process, 0.0), started)
+        if entry.state == "running":
+            running.append((process, started, entry.path))
+    return {path for process, started, path in running if last[process] > started}

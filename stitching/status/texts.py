@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from stitching.status.cells import Cell
-from stitching.status.sweeps import Sweep
+from stitching.status.cells import CellProgress
+from stitching.status.sweeps import SweepProgress
 
-#: Signs of cells in the grid, the ones that need attention first: of several cells of one pair
-#: the first is shown.
+#: Signs of cells in the grid. Of several cells of one pair the sign that comes first is shown.
 SIGNS = {
     "failed": "x",
     "interrupted": "~",
@@ -20,25 +19,19 @@ SIGNS = {
     "reused": "=",
 }
 
-#: Cells of one kind that are named; the rest are counted.
+#: Cells of one state that are named; the rest are counted.
 _NAMED = 20
 
 _BAR = 10
 
 
-def describe(sweep: Sweep, width: int = 100) -> str:
-    """Return all there is to say of a sweep, in lines.
-
-    Args:
-        sweep: The sweep.
-        width: Columns of the terminal; only the grid heeds it.
-    """
+def describe(sweep: SweepProgress, width: int = 100) -> str:
+    """Return the progress of a sweep in lines; only the grid depends on the terminal's width."""
     blocks = [_heading(sweep), *([] if sweep.single else [_grid(sweep, width)])]
-    for state, tell in (("running", _running), ("failed", _failed), ("interrupted", _interrupted),
-                        ("dead", _dead)):  # fmt: skip
-        cells = [cell for cell in sweep.cells if cell.state == state]
-        if cells:
-            blocks.append(_listed(state, [tell(sweep, cell) for cell in cells]))
+    for state, line_of in (("running", _running), ("failed", _failed), ("interrupted", _name),
+                           ("dead", _dead)):  # fmt: skip
+        lines = [line_of(sweep, cell) for cell in sweep.cells if cell.state == state]
+        blocks.append(_listed(state, lines) if lines else "")
     blocks.append("\n".join(f"note: {note}" for note in sweep.notes))
     commands = sweep.commands()
     if commands:
@@ -57,18 +50,18 @@ def duration(seconds: float) -> str:
     return " ".join(f"{n} {unit}" for n, unit in parts[first : first + 2] if n) or "0 s"
 
 
-def _heading(sweep: Sweep) -> str:
-    manifest = sweep.manifest
+def _heading(sweep: SweepProgress) -> str:
+    plan = sweep.plan
     title = f"{_name(sweep, sweep.cells[0])} of {sweep.name}" if sweep.single else sweep.name
     lines = [f"{title}: {_state(sweep)}"]
     if sweep.started is not None:
         where = f" on {sweep.host}" if sweep.host else ""
-        by = f" by process {manifest.pid}" if manifest and manifest.pid is not None else ""
-        launcher = f", launcher {manifest.launcher}" if manifest and manifest.launcher else ""
+        by = f" by process {plan.pid}" if plan and plan.pid is not None else ""
+        launcher = f", launcher {plan.launcher}" if plan and plan.launcher else ""
         start = datetime.fromtimestamp(sweep.started, UTC)
         lines.append(f"  started {start:%Y-%m-%d %H:%M:%S} UTC{where}{by}{launcher}")
-    if manifest and manifest.command:
-        lines.append(f"  {shlex.join(manifest.command)}")
+    if plan and plan.command:
+        lines.append(f"  {shlex.join(plan.command)}")
     lines.append(f"  {_counts(sweep)}")
     times = [f"{duration(sweep.elapsed_s)} elapsed"] if sweep.elapsed_s is not None else []
     if sweep.rate_per_h is not None and not sweep.single:
@@ -78,7 +71,7 @@ def _heading(sweep: Sweep) -> str:
     return "\n".join([*lines, f"  {', '.join(times)}"] if times else lines)
 
 
-def _state(sweep: Sweep) -> str:
+def _state(sweep: SweepProgress) -> str:
     if sweep.state == "unknown":
         return (
             f"no sign of life; it was started on {sweep.host}, and its jobs may wait in a queue: "
@@ -86,12 +79,12 @@ def _state(sweep: Sweep) -> str:
         )
     if sweep.state == "interrupted":
         return "interrupted by Ctrl-C or a signal to end; finished cells keep their files"
-    if sweep.state == "dead" and sweep.manifest is not None and not sweep.single:
-        return f"dead: its process {sweep.manifest.pid} is gone, and no cell runs"
+    if sweep.state == "dead" and sweep.plan is not None and not sweep.single:
+        return f"dead: its process {sweep.plan.pid} is gone, and no cell runs"
     return sweep.state
 
 
-def _counts(sweep: Sweep) -> str:
+def _counts(sweep: SweepProgress) -> str:
     counts = sweep.counts
     reused = f" ({counts['reused']} reused)" if counts["reused"] else ""
     words = {state: state for state in ("failed", "interrupted", "running", "dead")}
@@ -102,7 +95,7 @@ def _counts(sweep: Sweep) -> str:
     return planned + ", ".join(parts)
 
 
-def _grid(sweep: Sweep, width: int) -> str:
+def _grid(sweep: SweepProgress, width: int) -> str:
     """Return encoders by decoders with a sign each."""
     rank = list(SIGNS.values()).index
     signs: dict[tuple[str, str], str] = {}
@@ -160,7 +153,7 @@ def _listed(title: str, lines: Sequence[str]) -> str:
     return "\n".join([title, *(f"  {line}" for line in lines[:_NAMED]), *rest])
 
 
-def _running(sweep: Sweep, cell: Cell) -> str:
+def _running(sweep: SweepProgress, cell: CellProgress) -> str:
     parts = [f"{_name(sweep, cell)}  {_progress(cell.progress)}".rstrip()]
     if cell.age_s is not None:
         heart = "heartbeat" if cell.progress else "no heartbeat yet, begun"
@@ -186,15 +179,11 @@ def _progress(progress: Mapping[str, Any] | None) -> str:
     return where
 
 
-def _failed(sweep: Sweep, cell: Cell) -> str:
+def _failed(sweep: SweepProgress, cell: CellProgress) -> str:
     return f"{_name(sweep, cell)}  {cell.reason}\n    {sweep.folder / cell.folder / 'error.txt'}"
 
 
-def _interrupted(sweep: Sweep, cell: Cell) -> str:
-    return _name(sweep, cell)
-
-
-def _dead(sweep: Sweep, cell: Cell) -> str:
+def _dead(sweep: SweepProgress, cell: CellProgress) -> str:
     stage = str((cell.progress or {}).get("stage") or "")
     at = f" in {stage}" if stage else ""
     seen = f"; last seen{at} {duration(cell.age_s)} ago" if cell.age_s is not None else ""
@@ -202,5 +191,5 @@ def _dead(sweep: Sweep, cell: Cell) -> str:
     return f"{_name(sweep, cell)}  {cell.reason}{host}{seen}"
 
 
-def _name(sweep: Sweep, cell: Cell) -> str:
+def _name(sweep: SweepProgress, cell: CellProgress) -> str:
     return sweep.folder.absolute().name if cell.folder == "." else cell.folder

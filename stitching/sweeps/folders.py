@@ -1,6 +1,5 @@
 """Checks the folders of cells, sweeps and trainings before Hydra writes there."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ from stitching.records import plan, status
 from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError, Ledger, hashes_in
 from stitching.records.status import CellFolder
+from stitching.results.folders import is_job
 
 #: Files of Hydra in the folder of a sweep, and those of its Optuna sweeper.
 _OF_SWEEP, _OF_SEARCH = ("multirun.yaml",), ("optimization_results.yaml",)
@@ -18,8 +18,6 @@ _OF_SWEEP, _OF_SEARCH = ("multirun.yaml",), ("optimization_results.yaml",)
 _LOCK = ".lock"
 
 REMEDY = "set hydra.sweep.dir to another folder"
-
-_CELL = re.compile(r".+-to-.+_\d+")
 
 _SUBDIR = "${encoder.name}-to-${decoder.name}_${hydra.job.num}"
 
@@ -152,5 +150,5 @@ def _cell_folders(config: DictConfig, folder: Path) -> Iterator[Path]:
         yield folder
     found = folder.iterdir() if usual else folder.rglob("*")
     for path in sorted(found) if folder.is_dir() else ():
-        if path.is_dir() and (not usual or _CELL.fullmatch(path.name)):
+        if path.is_dir() and (not usual or is_job(path.name)):
             yield path

@@ -9,7 +9,6 @@ import copy
 import importlib.util
 import logging
 import secrets
-import shlex
 import socket
 import sys
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from stitching.config import USER_ERRORS, build, label_models, to_plain
 from stitching.records import plan
 from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError
+from stitching.results.commands import python
 from stitching.sweeps import folders
 from stitching.sweeps.folders import REMEDY, sweep_ledger
 
@@ -277,7 +277,7 @@ def _report(folder: Path) -> bool:
         command.report_sweeps([folder])
         return True
     except ForeignFilesError as problem:
-        again = shlex.join(["python", "-m", "stitching.report", str(folder)])
+        again = python("-m", "stitching.report", str(folder))
         print(f"no tables: {problem}; then run `{again}`", file=sys.stderr)
     except (ValueError, OSError) as problem:
         # No cell finished, and the messages of cells gave the reasons; or the sweep is over

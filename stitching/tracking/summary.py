@@ -16,16 +16,17 @@ from typing import Any, cast
 
 from stitching.records.files import read_json
 from stitching.records.plan import read_manifest
+from stitching.results.cell import CellRecord
 from stitching.results.grid import Grid, grid_of
 from stitching.results.output import CLAIMS, Output
-from stitching.results.reading import Cell, read_cells
+from stitching.results.reading import read_cells
 from stitching.results.variants import Variant, split
 from stitching.tracking import Scalar, Tracker
 
 log = logging.getLogger(__name__)
 
 #: A cell and the grid it belongs to, if it is known.
-_Row = tuple[Variant | None, Cell]
+_Row = tuple[Variant | None, CellRecord]
 
 _MANIFEST_KEYS = ("id", "started", "finished", "launcher", "sweeper", "command", "overrides")
 
@@ -84,7 +85,7 @@ def _write(folder: Path, tracker: Tracker) -> None:
 
 
 def _rows(
-    grids: Mapping[Variant, Grid], rest: Sequence[Cell], planned: bool
+    grids: Mapping[Variant, Grid], rest: Sequence[CellRecord], planned: bool
 ) -> list[dict[str, Scalar]]:
     """Return one row per cell, its values by column.
 
@@ -128,7 +129,7 @@ def _rows(
     return rows
 
 
-def _config(cells: Sequence[Cell], manifest: Mapping[str, Any]) -> dict[str, object]:
+def _config(cells: Sequence[CellRecord], manifest: Mapping[str, Any]) -> dict[str, object]:
     """Return facts of the sweep, and what the configurations of all cells have in common."""
     facts = {key: manifest[key] for key in _MANIFEST_KEYS if key in manifest}
     configs = [cell.config for cell in cells if cell.config]

@@ -47,10 +47,10 @@ def widths(encoder, decoder):
 
 
 def answer(claim, *roots):
-    """What a claim says of the only grid."""
+    """The answer of the only grid to a claim."""
     (evidence,) = read_evidence(roots)
     assert claim.applies(evidence)
-    return claim.ask(evidence)
+    return claim.assess(evidence)
 
 
 def values(numbers):

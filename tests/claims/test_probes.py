@@ -1,4 +1,4 @@
-"""C4, C9: what probes read off mapped latents."""
+"""C4, C9: probes of mapped latents."""
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_c4_does_not_apply_without_probes(tmp_path):
 
 
 def classes(kept, own=0.9, majority=0.4, noise=0.05, with_draws=False):
-    """Draws of class probe_suite of which a share of the gain above the majority is kept."""
+    """Draws of class probes of which a share of the gain above the majority is kept."""
 
     def extra(encoder, decoder):
         mapped = majority + (1.0 if encoder == decoder else kept) * (own - majority)
@@ -163,7 +163,7 @@ def test_c9_leaves_out_decoders_that_tell_no_classes(tmp_path):
 
     found = answer(C9(), make_grid(tmp_path, extra=extra, share=0.9, class__majority=0.4))
     assert "median kept share of 9 pairs" in values(found.decisive)
-    left = "left out, own latents do not tell the classes: vae-to-nf, vqvae-to-nf, dm-to-nf"
+    left = "left out, own latents do not predict the classes: vae-to-nf, vqvae-to-nf, dm-to-nf"
     assert left in found.notes
 
 

@@ -1,4 +1,4 @@
-"""C5, C6: what probes read off the checkpoints of one training."""
+"""C5, C6: probes of the checkpoints of one training."""
 
 import pytest
 

@@ -11,7 +11,9 @@ from PIL import Image
 import stitching
 from stitching import config
 from stitching.config import assemble
+from stitching.results.cell import CellRecord
 from stitching.results.configs import swept_setting
+from stitching.results.grid import read_grid
 from tests.test_cli import conf, launch  # noqa: F401 - a fixture
 
 SIZES = ["tracker=none", "data.image_size=32", "data.n_train=40", "data.n_test=8",
@@ -89,15 +91,16 @@ def test_a_sweep_over_a_number_ends_with_curves(sizes):
 
 def test_the_swept_setting_is_found_in_the_cells(sizes):
     folder, _ = sizes
-    frame = pd.DataFrame({"folder": [path.name for path in cells(folder)]})
-    assert swept_setting(folder, frame) == ("data.n_train", [200, 100])
+    assert swept_setting(read_grid(folder).done) == ("data.n_train", [200, 100])
 
 
 def test_two_swept_settings_are_none(sizes, tmp_path):
     for name, text in (("a", "map: {x: 1, y: 1}"), ("b", "map: {x: 2, y: 2}")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.yaml").write_text(text)
-    assert swept_setting(tmp_path, pd.DataFrame({"folder": ["a", "b"]})) is None
+    paths = [tmp_path / "a", tmp_path / "b"]
+    found = [CellRecord(path, "", "", "done", "", None, 0, {}) for path in paths]
+    assert swept_setting(found) is None
 
 
 def test_a_cell_holds_the_whole_penalty_curve(sizes):

@@ -3,10 +3,10 @@
 import pytest
 
 from stitching.compute import devices
+from stitching.compute.attributes import PAPER
 from stitching.config import assemble, values
 from stitching.config.arguments import check_arguments
-from stitching.data.faces import ATTRIBUTES
-from stitching.probes.attributes import PAPER
+from stitching.data.faces import describe
 from tests.config.test_build import composed
 
 
@@ -107,7 +107,8 @@ def test_a_constructor_that_takes_every_name_is_left_alone():
 
 
 def test_drawn_faces_have_the_papers_attributes():
-    assert ATTRIBUTES == PAPER
+    attributes = describe(0, 0)[1]
+    assert tuple(attributes) == PAPER
 
 
 @pytest.mark.parametrize(

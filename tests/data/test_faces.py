@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from stitching.compute.attributes import PAPER
 from stitching.data.base import assert_disjoint
-from stitching.data.faces import ATTRIBUTES, FACTORS, Faces, describe
+from stitching.data.faces import FACTORS, Faces, describe
 
 
 def faces(**options):
@@ -41,7 +42,7 @@ def test_another_seed_gives_other_faces():
 
 def test_all_ten_attributes_have_both_classes_and_all_factors_vary():
     split = faces(n_train=300).split("train")
-    assert set(split.attributes) == set(ATTRIBUTES)
+    assert set(split.attributes) == set(PAPER)
     assert set(split.factors) == set(FACTORS)
     shares = {name: values.mean() for name, values in split.attributes.items()}
     assert all(0.05 < share < 0.95 for share in shares.values()), shares
@@ -55,7 +56,7 @@ def test_labels_follow_from_factors():
     np.testing.assert_array_equal(split.attributes["Young"], split.factors["age"] < 0.55)
 
 
-@pytest.mark.parametrize("attribute", ATTRIBUTES)
+@pytest.mark.parametrize("attribute", PAPER)
 def test_an_attribute_is_visible(attribute):
     # A difference between class means well beyond what a random split of the faces gives.
     split = faces(n_train=400).split("train")

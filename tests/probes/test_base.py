@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from stitching.compute.attributes import PAPER
 from stitching.compute.rows import Rows
 from stitching.probes import (
     Coordinates,
@@ -17,7 +18,6 @@ from stitching.probes import (
     SoftmaxProbes,
     control_labels,
 )
-from stitching.probes.attributes import PAPER
 from tests.probes.clouds import two_clouds
 
 KINDS = [LogisticProbes, RidgeProbes, LassoProbes]

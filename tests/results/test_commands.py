@@ -1,8 +1,8 @@
 import json
 import shlex
 
-from stitching.records.plan import read_sweep
-from stitching.results.commands import command_of
+from stitching.records.plan import SweepPlan, read_sweep
+from stitching.results.commands import command_of, to_resume
 from stitching.results.reading import read_cells
 from tests.report.page.made import cell, read
 
@@ -73,6 +73,16 @@ def test_a_planned_cell_that_never_started_has_a_command(tmp_path):
     assert view["command"][place] == "python launch.py encoder=vae decoder=nf resume=false"
     assert view["folder"][place] == ""
     assert page.index["counts"] == {"done": 1, "missing": 1}
+
+
+def test_a_folder_that_hydra_would_take_apart_is_quoted_for_it(tmp_path):
+    folder = tmp_path / "o'dd, [dir]"
+    plan = SweepPlan("s", command=("launch.py", "-m", "hydra.sweep.dir=old"), cwd="/w")
+    make, again = to_resume(folder, plan)
+    assert shlex.split(make) == ["make", "resume", f"DIR={folder}"]
+    quoted = str(folder).replace("'", "\\'")
+    words = ["python", "launch.py", "-m", f"hydra.sweep.dir='{quoted}'"]
+    assert shlex.split(again) == ["cd", "/w", "&&", *words]
 
 
 def test_a_damaged_plan_is_noted(tmp_path):

@@ -18,9 +18,11 @@ def csv_of(grid):
 
 @pytest.fixture
 def mixed(tmp_path):
-    """Cells with all that JSON has, and keys that some lack."""
-    make_cell(tmp_path, "a", "b", 0, zz='say "x, y"', rank=3, latent__r2=0.1 + 0.2)
-    make_cell(tmp_path, "c", "b", 1, alpha=None, on=True, image__fid=math.nan, latent__r2=-1e-17)
+    """Cells with all that JSON has, keys that some lack, and an option that one sets."""
+    make_cell(tmp_path, "a", "b", 0, zz='say "x, y"', rank=3, latent__r2=0.1 + 0.2,
+              encoder__steps=5)  # fmt: skip
+    make_cell(tmp_path, "c", "b", 1, alpha=None, on=True, image__fid=math.nan, latent__r2=-1e-17,
+              config={"encoder": {"steps": 3}})  # fmt: skip
     make_cell(tmp_path, "d", "b", 2, alpha=5e300, image__fid=math.inf, latent__r2=1.0)
     make_cell(tmp_path, "e", "b", 3, alpha=1e-7, image__fid=3.0, rank=4, zz="", latent__r2=2)
     return tmp_path

@@ -6,15 +6,14 @@ import time
 
 import pytest
 
-from stitching.status.cells import Entry, moment
-from stitching.status.machine import Machine
+from stitching.status.cells import Entry, Machine, moment
 from tests.status.made import HERE, NOW, cell, iso
 
 AWAY = "another-machine"
 
 
 def seen(folder, machine=None, **options):
-    return Entry.read(folder.parent, folder.name).cell(machine or Machine(HERE, NOW), **options)
+    return Entry.read(folder).progress(machine or Machine(HERE, NOW), **options)
 
 
 @pytest.fixture
@@ -154,7 +153,7 @@ def test_what_is_no_time_is_none():
 
 
 def test_a_process_is_looked_for_where_there_is_no_proc(monkeypatch, tmp_path, child):
-    monkeypatch.setattr("stitching.status.machine._PROC", tmp_path)
+    monkeypatch.setattr("stitching.status.cells._PROC", tmp_path)
     assert Machine().runs(child.pid, since=0)
     child.kill()
     child.wait()

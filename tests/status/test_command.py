@@ -188,6 +188,6 @@ def test_a_large_sweep_is_shown(tmp_path, capsys):
 
 
 def test_the_name_of_this_machine_is_that_which_cells_write():
-    from stitching.status.machine import Machine
+    from stitching.status.cells import Machine
 
     assert Machine().host == socket.gethostname()

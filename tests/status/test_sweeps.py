@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from stitching.status.machine import Machine
+from stitching.status.cells import Machine
 from stitching.status.sweeps import look
 from tests.status.made import HERE, NOW, STARTED, cell, iso, pairs, plan
 
@@ -163,7 +163,7 @@ def test_a_single_cell_is_looked_at_with_the_plan_of_its_sweep(tmp_path):
     folder = cell(tmp_path, "VAE-to-NF_0", **alive())
     sweep = look(folder, MACHINE)
     assert (sweep.single, sweep.state, sweep.planned) == (True, "running", 1)
-    assert (sweep.cells[0].encoder, sweep.manifest.launcher) == ("VAE", "basic")
+    assert (sweep.cells[0].encoder, sweep.plan.launcher) == ("VAE", "basic")
 
 
 def test_a_single_dead_cell_is_dead(tmp_path):

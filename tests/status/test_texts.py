@@ -1,6 +1,6 @@
 import pytest
 
-from stitching.status.machine import Machine
+from stitching.status.cells import Machine
 from stitching.status.sweeps import look
 from stitching.status.texts import describe, duration
 from tests.status.made import HERE, NOW, cell, pairs, plan

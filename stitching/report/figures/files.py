@@ -8,14 +8,15 @@ from pathlib import Path
 
 from stitching.report.drawing.sheet import Sheet, page_style
 from stitching.report.figures.errors import draw_errors, error_measures
-from stitching.report.figures.facts import commands, map_pairs
+from stitching.report.figures.facts import map_pairs
 from stitching.report.figures.pictures import gans, picture_grid, picture_strip, pictured
 from stitching.report.figures.probes import draw_accuracy, draw_agreement, mapped_cells, own_cells
 from stitching.report.figures.training import courses, draw_training
+from stitching.results.cell import CellRecord
+from stitching.results.commands import figure_command
 from stitching.results.grid import Grid, require_unique
 from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
-from stitching.results.reading import Cell
 
 #: Fewest models whose probes are compared.
 _MODELS = 2
@@ -85,7 +86,9 @@ def draw_figures(grid: Grid) -> dict[str, bytes]:
 def missing_figures(grid: Grid) -> dict[int, str]:
     """Return for each figure that a grid does not allow what it lacks, and the command for it."""
     reasons = {number: figure.lacks(grid) for number, figure in FIGURES.items()}
-    return {n: f"{reason}; run: {commands(n, grid)}" for n, reason in reasons.items() if reason}
+    return {
+        n: f"{reason}; run: {figure_command(n, grid)}" for n, reason in reasons.items() if reason
+    }
 
 
 def _lacks_pictures(grid: Grid) -> str:
@@ -109,7 +112,7 @@ def _lacks_errors(grid: Grid) -> str:
     return "" if measures else "needs the metrics rmse, lpips and fid or fd_effnet"
 
 
-def _models(grid: Grid) -> dict[str, Cell]:
+def _models(grid: Grid) -> dict[str, CellRecord]:
     """Return the cells of figure 4: of each training the last checkpoint only."""
     earlier = {
         cell.decoder for course in courses(grid) for cell in list(course.cells.values())[:-1]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from stitching.report.drawing.sheet import BLANK, INK, QUIET, WIDE, Sheet, width_of
 from stitching.report.heatmaps import FRAMED
+from stitching.results.cell import CellRecord
 from stitching.results.formats import setting
 from stitching.results.grid import Grid, Pair
-from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,7 +62,7 @@ def read_pictures(grid: Grid, decoders: Sequence[str]) -> Pictures:
     return pictures
 
 
-def _read(cell: Cell) -> list[Image.Image]:
+def _read(cell: CellRecord) -> list[Image.Image]:
     from PIL import Image
 
     found = []
@@ -72,7 +72,7 @@ def _read(cell: Cell) -> list[Image.Image]:
     return found
 
 
-def pictured(cell: Cell) -> bool:
+def pictured(cell: CellRecord) -> bool:
     """Return whether a cell has pictures that can be read."""
     try:
         return bool(_read(cell))

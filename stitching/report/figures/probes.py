@@ -8,8 +8,8 @@ from stitching.report.drawing.matrix import Panel
 from stitching.report.drawing.sheet import WIDE, Sheet
 from stitching.report.figures.facts import INTERVAL, probe_setting
 from stitching.report.figures.readings import Row, attribute_panel, attributes_of, reasons
+from stitching.results.cell import BASELINES, CellRecord
 from stitching.results.grid import Grid
-from stitching.results.reading import BASELINES, Cell
 
 OWN, MAJORITY = "probe/accuracy_own", "probe/majority"
 MATCH, DELTA = "probe/consistency", "probe/percent_delta"
@@ -20,19 +20,19 @@ _ROWS_WITH_INTERVALS = 32
 _GROUP = 0.05  # inches in front of the first row of another decoder
 
 
-def own_cells(grid: Grid) -> dict[str, Cell]:
+def own_cells(grid: Grid) -> dict[str, CellRecord]:
     """Return for each decoder with probes a cell that has them: on the diagonal, else the first.
 
     Accuracy on own latents is the same in all cells of a decoder, unless items are excluded.
     """
-    found: dict[str, Cell] = {}
+    found: dict[str, CellRecord] = {}
     for (_, decoder), cell in grid.cells.items():
         if cell.number(OWN) is not None and (cell.diagonal or decoder not in found):
             found[decoder] = cell
     return {name: found[name] for name in grid.decoders if name in found}
 
 
-def draw_accuracy(grid: Grid, cells: dict[str, Cell]) -> Sheet:
+def draw_accuracy(grid: Grid, cells: dict[str, CellRecord]) -> Sheet:
     """Draw figure 4: models by attributes, from one cell for each decoder."""
     used = list(cells.values())
     rows = [Row(name, cell, OWN, MAJORITY, ("own",)) for name, cell in cells.items()]
@@ -49,7 +49,7 @@ def draw_accuracy(grid: Grid, cells: dict[str, Cell]) -> Sheet:
     return sheet
 
 
-def _majorities(cells: dict[str, Cell]) -> list[Row]:
+def _majorities(cells: dict[str, CellRecord]) -> list[Row]:
     """Return the rows of the majority label: one for all models that share it."""
     keys = [MAJORITY, *(f"{MAJORITY}/{x}" for x in attributes_of([*cells.values()], MAJORITY))]
     groups: dict[tuple[float | None, ...], list[str]] = {}
@@ -62,14 +62,14 @@ def _majorities(cells: dict[str, Cell]) -> list[Row]:
     return rows
 
 
-def mapped_cells(grid: Grid) -> list[Cell]:
+def mapped_cells(grid: Grid) -> list[CellRecord]:
     """Return the cells of maps with probes, by decoder; baselines come first."""
     cells = [cell for cell in grid.off_diagonal if cell.number(MATCH) is not None]
     cells.sort(key=lambda c: (grid.decoders.index(c.decoder), c.kinds[0] not in BASELINES))
     return cells
 
 
-def draw_agreement(grid: Grid, cells: Sequence[Cell]) -> Sheet:
+def draw_agreement(grid: Grid, cells: Sequence[CellRecord]) -> Sheet:
     """Draw figure 5: maps by attributes, match and delta, from cells ordered by decoder."""
     sheet = Sheet(WIDE)
     title = "The target's probes on mapped latents, against its own latents"
@@ -108,7 +108,7 @@ def _signs(panel: Panel, level: str, constant: str) -> list[str]:
     return [note for note, occurs in notes.items() if occurs]
 
 
-def _without(grid: Grid, cells: Sequence[Cell]) -> list[str]:
+def _without(grid: Grid, cells: Sequence[CellRecord]) -> list[str]:
     """Return the maps that are not shown, with reasons."""
     shown = {(cell.encoder, cell.decoder) for cell in cells}
     absent = [

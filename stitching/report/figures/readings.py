@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from stitching.report.drawing.matrix import COLOURS, Entry, Panel, Scale, label_width
 from stitching.report.drawing.sheet import WIDE
+from stitching.results.cell import CellRecord
 from stitching.results.differences import combine
 from stitching.results.formats import format_value, with_interval
 from stitching.results.measures import measure_of
-from stitching.results.reading import Cell
 
 #: Column of the mean over attributes.
 MEAN = "mean"
@@ -27,7 +27,7 @@ _WIDEST = 0.7  # inches, of a column
 _MINUS = "\N{MINUS SIGN}"
 
 
-def attributes_of(cells: Sequence[Cell], key: str) -> list[str]:
+def attributes_of(cells: Sequence[CellRecord], key: str) -> list[str]:
     """Return the attributes of the cells' probes, in their order, those without a probe last."""
     names: dict[str, None] = {}
     for start in (f"{key}/", "probe/missing/"):
@@ -37,7 +37,7 @@ def attributes_of(cells: Sequence[Cell], key: str) -> list[str]:
     return list(names)
 
 
-def reasons(cells: Sequence[Cell]) -> list[str]:
+def reasons(cells: Sequence[CellRecord]) -> list[str]:
     """Return the reasons why attributes have no probe, one line each."""
     found: dict[str, dict[str, None]] = {}
     for cell in cells:
@@ -53,7 +53,7 @@ class Row:
 
     Attributes:
         name: Name of the row.
-        cell: Cell with the measure.
+        cell: CellRecord with the measure.
         key: Key of the measure.
         against: Key of a measure of the same cell, or 0: numbers whose interval of the difference
             to it contains 0 are slanted; None for no comparison.
@@ -63,7 +63,7 @@ class Row:
     """
 
     name: str
-    cell: Cell
+    cell: CellRecord
     key: str
     against: str | float | None = None
     sides: tuple[str, ...] = ()

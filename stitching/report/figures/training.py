@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from stitching.report.drawing.sheet import INK, QUIET, WIDE, Sheet
 from stitching.report.figures.facts import probe_setting
 from stitching.report.figures.readings import MEAN, attributes_of, reasons
+from stitching.results.cell import CellRecord
 from stitching.results.grid import Grid
-from stitching.results.reading import Cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ class Course:
     """
 
     model: str
-    cells: dict[int, Cell]
+    cells: dict[int, CellRecord]
 
 
 def courses(grid: Grid) -> list[Course]:
@@ -52,7 +52,7 @@ def courses(grid: Grid) -> list[Course]:
     Checkpoints belong to one training if their configurations differ in nothing else. Trainings
     with different weights after the same number of images are left out.
     """
-    trainings: dict[tuple[str, str], list[Cell]] = {}
+    trainings: dict[tuple[str, str], list[CellRecord]] = {}
     for cell in grid.cells.values():
         if cell.number(_SEEN) is not None and cell.number(_OWN) is not None:
             trainings.setdefault((cell.kinds[1], _training(cell)), []).append(cell)
@@ -62,9 +62,9 @@ def courses(grid: Grid) -> list[Course]:
     return sorted(found, key=lambda course: -len(course.cells))
 
 
-def _checkpoints(cells: Sequence[Cell]) -> dict[int, Cell]:
+def _checkpoints(cells: Sequence[CellRecord]) -> dict[int, CellRecord]:
     """Return cells by images seen; none if they are few, or two have different weights."""
-    found: dict[int, Cell] = {}
+    found: dict[int, CellRecord] = {}
     for cell in cells:
         other = found.setdefault(int(cell.number(_SEEN) or 0), cell)
         if other.values.get("weights/decoder") != cell.values.get("weights/decoder"):
@@ -72,7 +72,7 @@ def _checkpoints(cells: Sequence[Cell]) -> dict[int, Cell]:
     return dict(sorted(found.items())) if len(found) >= _CHECKPOINTS else {}
 
 
-def _training(cell: Cell) -> str:
+def _training(cell: CellRecord) -> str:
     """Return the settings that the checkpoints of a training share."""
     model = cell.config.get("decoder")
     if not isinstance(model, dict):
@@ -116,7 +116,7 @@ def draw_training(grid: Grid, course: Course) -> Sheet:
     return sheet
 
 
-def _points(course: Course, name: str) -> list[tuple[int, Cell]]:
+def _points(course: Course, name: str) -> list[tuple[int, CellRecord]]:
     """Return the checkpoints at which an attribute has a probe."""
     key = _key(_OWN, name)
     return [(seen, cell) for seen, cell in course.cells.items() if cell.number(key) is not None]

@@ -14,21 +14,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from stitching.records.plan import Sweep, read_sweep
+from stitching.records.plan import SweepPlan, read_sweep
 from stitching.report import tables
 from stitching.report.drawing.matrix import COLOURS
 from stitching.report.limits import Limits, left_out
 from stitching.report.page.claims import read_claims
-from stitching.report.page.configs import Configs
 from stitching.report.page.details import add_details
 from stitching.report.page.packing import Chunks, as_script, escape, href
 from stitching.report.page.payload import Facts, columns, describe, grouped, meanings, measures_of
 from stitching.report.page.pictures import add_figures, add_pictures
-from stitching.report.page.views import View, axes_of, views_of
+from stitching.results.cell import CellRecord
+from stitching.results.configs import Configs
 from stitching.results.grid import Grid
 from stitching.results.output import PAGE, VARIANTS, Output
-from stitching.results.reading import Cell, listed
-from stitching.results.variants import Variant
+from stitching.results.reading import listed
+from stitching.results.variants import Variant, View, axes_of, views_of
 
 #: End of the notes of grids on pairs of models without a cell.
 _NOT_STARTED = "missing: it was not started"
@@ -40,7 +40,7 @@ _PROGRAM = ("data.js", "dom.js", "colours.js", "grid.js", "charts.js", "detail.j
 
 def write_page(
     folder: Path,
-    cells: Sequence[Cell],
+    cells: Sequence[CellRecord],
     notes: Sequence[str] = (),
     *,
     grids: Mapping[Variant, Grid] | None = None,
@@ -127,7 +127,7 @@ def write_page(
     return path
 
 
-def _header(cells: Sequence[Cell], sweep: Sweep | None) -> list[list[str]]:
+def _header(cells: Sequence[CellRecord], sweep: SweepPlan | None) -> list[list[str]]:
     """Return the settings and the origin of a sweep, as names and values."""
     done = [cell for cell in cells if cell.state == "done"]
     found: dict[str, str] = {}
@@ -168,7 +168,7 @@ def _unplanned(views: Sequence[View]) -> list[str]:
     ]
 
 
-def _counts(cells: Sequence[Cell], missing: Sequence[str]) -> dict[str, int]:
+def _counts(cells: Sequence[CellRecord], missing: Sequence[str]) -> dict[str, int]:
     """Return how many cells are in which state, finished ones first."""
     states = Counter(cell.state for cell in cells)
     states["missing"] += len(missing)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stitching.report.limits import Limits
+from stitching.results.commands import python
 from stitching.results.formats import with_interval
 from stitching.results.output import CLAIMS, Output
 
@@ -15,7 +16,7 @@ def read_claims(folder: Path, limits: Limits) -> tuple[list[dict[str, Any]], str
     """Return one entry per claim, with numbers as texts; and why there is none, or ""."""
     paths = Output(folder).found(CLAIMS[1])
     if not paths:
-        return [], f"not answered yet: `python -m stitching.claims {folder}`"
+        return [], f"not answered yet: `{python('-m', 'stitching.claims', str(folder))}`"
     try:
         (path,) = paths
         claims = json.loads(path.read_text(encoding="utf-8"))["claims"]

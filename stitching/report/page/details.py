@@ -10,10 +10,10 @@ from typing import Any
 from stitching.report.limits import Limits
 from stitching.report.page.packing import Chunks, rounded
 from stitching.report.page.payload import Facts
-from stitching.report.page.views import View
 from stitching.report.tables import cell_texts
+from stitching.results.cell import CellRecord
 from stitching.results.measures import Measure, measure_of
-from stitching.results.reading import Cell
+from stitching.results.variants import View
 
 #: Files of curves, and the columns that the page draws, as far as a file has them.
 CURVES = {
@@ -49,7 +49,9 @@ def add_details(
     return left_out
 
 
-def _details(cell: Cell, known: frozenset[str], facts: Facts, limits: Limits) -> dict[str, Any]:
+def _details(
+    cell: CellRecord, known: frozenset[str], facts: Facts, limits: Limits
+) -> dict[str, Any]:
     if cell.state != "done":
         return {"traceback": _end_of(cell.path / "error.txt", limits.traceback)}
     curves = {name: _curve(cell.path / f"{name}.csv", keys) for name, keys in CURVES.items()}
@@ -60,7 +62,7 @@ def _details(cell: Cell, known: frozenset[str], facts: Facts, limits: Limits) ->
     }
 
 
-def _attributes(cell: Cell, known: frozenset[str]) -> dict[str, dict[str, list[str]]]:
+def _attributes(cell: CellRecord, known: frozenset[str]) -> dict[str, dict[str, list[str]]]:
     """Return measure to attribute to its text and the ends of its interval."""
     found: dict[str, dict[str, list[str]]] = {}
     for measure in _by_attribute(tuple(cell.values), known):

@@ -8,17 +8,17 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
-from stitching.records.plan import Sweep
+from stitching.records.plan import SweepPlan
 from stitching.report import tables
 from stitching.report.limits import Limits
-from stitching.report.page.configs import Configs
 from stitching.report.page.packing import href, rounded
-from stitching.report.page.views import View
 from stitching.results import formats
+from stitching.results.cell import CellRecord
 from stitching.results.commands import command_of
+from stitching.results.configs import Configs
 from stitching.results.marks import BEST, BIAS, FLOOR, TIE, legend
 from stitching.results.measures import MEASURES, Measure, headline
-from stitching.results.reading import Cell
+from stitching.results.variants import View
 
 
 def measures_of(views: Sequence[View]) -> list[Measure]:
@@ -61,7 +61,7 @@ def meanings() -> dict[str, str]:
 
 
 def columns(
-    view: View, measures: Sequence[Measure], sweep: Sweep | None, configs: Configs, page: Path,
+    view: View, measures: Sequence[Measure], sweep: SweepPlan | None, configs: Configs, page: Path,
     limits: Limits,
 ) -> dict[str, Any]:  # fmt: skip
     """Return one grid as columns, each with one entry per pair: row by row, as in the table.
@@ -116,19 +116,19 @@ def _column(view: View, measure: Measure, once: Sequence[bool], limits: Limits) 
     }
 
 
-def _folder(cell: Cell, page: Path) -> str:
+def _folder(cell: CellRecord, page: Path) -> str:
     """Return the link to a cell's folder; "" where it was not started."""
     return "" if cell.state == "missing" else href(cell.path, page)
 
 
-def _reason(cell: Cell) -> str:
+def _reason(cell: CellRecord) -> str:
     """Return why a cell has no result, without its own folder, so that equal reasons are equal."""
     return cell.reason.removesuffix(f" (see {cell.path / 'error.txt'})")
 
 
-def grouped(cells: Sequence[Cell], page: Path) -> list[dict[str, Any]]:
+def grouped(cells: Sequence[CellRecord], page: Path) -> list[dict[str, Any]]:
     """Return the cells that have not finished, those with one reason together, most first."""
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str], list[CellRecord]] = {}
     for cell in cells:
         if cell.state != "done":
             groups.setdefault((cell.state, _reason(cell)), []).append(cell)
@@ -149,19 +149,19 @@ class Facts:
         common: Those of the first finished cell.
     """
 
-    def __init__(self, cells: Sequence[Cell], measures: Sequence[Measure]) -> None:
+    def __init__(self, cells: Sequence[CellRecord], measures: Sequence[Measure]) -> None:
         self._measured = {measure.key for measure in measures}
         self._names: dict[tuple[str, ...], list[str]] = {}
         first = next((cell for cell in cells if cell.state == "done"), None)
         self.common: dict[str, object] = self._facts(first) if first else {}
 
-    def of(self, cell: Cell) -> dict[str, object]:
+    def of(self, cell: CellRecord) -> dict[str, object]:
         """Return the facts of a cell that differ from `common`; None for a key that it lacks."""
         own = self._facts(cell)
         gone: dict[str, object] = dict.fromkeys(key for key in self.common if key not in own)
         return gone | {k: v for k, v in own.items() if k not in self.common or self.common[k] != v}
 
-    def _facts(self, cell: Cell) -> dict[str, object]:
+    def _facts(self, cell: CellRecord) -> dict[str, object]:
         keys = tuple(cell.values)
         if keys not in self._names:
             self._names[keys] = [key for key in keys if self._is_fact(key)]

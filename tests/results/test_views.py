@@ -1,6 +1,6 @@
-from stitching.report.page.configs import Configs
-from stitching.report.page.views import axes_of, views_of
+from stitching.results.configs import Configs
 from stitching.results.reading import read_cells
+from stitching.results.variants import axes_of, views_of
 from tests.report.made import make_cell
 from tests.report.page.made import cell, failed, read
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stitching.results.values import Packer, decoded, frame_of
+from stitching.results.frame import Packer, decoded, frame_of
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text() | st.floats()
 
