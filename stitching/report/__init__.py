@@ -21,8 +21,8 @@ from stitching.report.command import main, report_sweeps
 from stitching.report.drawing.pictures import render_reconstructions
 from stitching.report.summary import summary_lines, summary_of
 from stitching.report.tables import print_table
-from stitching.results.cell import CellRecord
-from stitching.results.differences import Difference, difference
+from stitching.results.cell import CellRecord, difference
+from stitching.results.differences import Difference
 from stitching.results.grid import Grid, collect, pivot, read_grid
 from stitching.results.measures import MEASURES, Measure
 

@@ -19,10 +19,10 @@ from stitching.report.page import write_page
 from stitching.report.protocol_tables import markdown, raw, summary
 from stitching.report.summary import summary_of
 from stitching.results.cell import CellRecord
-from stitching.results.frame import Raw
 from stitching.results.grid import Grid, grid_of, read_grid
 from stitching.results.output import CLAIMS, PROTOCOLS, VARIANTS, Output
 from stitching.results.protocols import Comparison
+from stitching.results.raw import Raw
 from stitching.results.reading import read_cells
 from stitching.results.variants import Variant, split
 

@@ -17,9 +17,9 @@ from stitching.report.heatmaps import heatmap
 from stitching.report.latex import latex
 from stitching.report.limits import LARGEST_SIDE
 from stitching.results.configs import swept_setting
-from stitching.results.frame import Raw
 from stitching.results.grid import Grid
 from stitching.results.output import Output, picture_name
+from stitching.results.raw import Raw
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stitching.report.tables import caveats, cell_texts
-from stitching.results.differences import difference
+from stitching.results.cell import difference
 from stitching.results.formats import aligned, direction, markdown_table, setting, with_interval
 from stitching.results.grid import Pair
 from stitching.results.measures import Measure, headline

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from stitching.results.configs import merged, read_blocks
-from stitching.results.differences import Numbers, Quantity
+from stitching.results.blocks import merged, read_blocks
+from stitching.results.differences import Difference, Numbers, Quantity, mean_difference
 
 #: Models that are no trained generative models: a floor or a ceiling of a table.
 BASELINES = ("random", "mean", "pixels", "pca", "untrained")
@@ -141,6 +141,11 @@ class CellRecord:
             return None
         found = _opened(path, path.stat().st_mtime_ns)
         return found[key].astype(np.float64) if key in found else None
+
+
+def difference(first: CellRecord, second: CellRecord, key: str) -> Difference:
+    """Return a measure of the first finished cell minus that of the second."""
+    return mean_difference([first.quantity(key)], [second.quantity(key)])
 
 
 @lru_cache(maxsize=64)  # a grid's: to open a file takes longer than to read 30 measures from it

@@ -1,50 +1,20 @@
-"""Configurations of cells, and which settings a sweep went over besides its models.
-
-To parse ten thousand files of YAML takes a minute. Those of one sweep consist of the same few
-blocks, one for each top-level key, so each distinct block is parsed once.
-"""
+"""Configurations of cells, and which settings a sweep went over besides its models."""
 
 from __future__ import annotations
 
 import json
-import re
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from stitching.results.cell import CellRecord
+from stitching.results.blocks import settings_of
+from stitching.results.cell import CellRecord
 
 #: Parts of a configuration that differ between the cells of any grid, or change no result.
 _ROLES = ("encoder", "decoder", "tracker", "cache", "device", "batch_size")
-
-# In a block mapping a line that starts with a letter starts the next key.
-_NEXT_KEY = re.compile(r"\n(?=[A-Za-z_])")
-
-
-def read_blocks(path: Path) -> tuple[str, ...]:
-    """Return the text of a file of settings in blocks that can be parsed one by one.
-
-    Returns:
-        One block for each top-level key; the whole text where blocks may depend on each other;
-        nothing where there is no file.
-    """
-    try:
-        text = path.read_bytes().decode()
-    except FileNotFoundError:
-        return ()
-    if "&" in text or "*" in text:  # an anchor may be used in another block
-        return (text,)
-    return tuple(map(sys.intern, _NEXT_KEY.split(text.removesuffix("\n"))))
-
-
-def merged(blocks: tuple[str, ...]) -> dict[str, Any]:
-    """Return settings of all blocks; what lies below the top is shared, and never changed."""
-    return {key: value for block in blocks for key, value in _parsed(block).items()}
 
 
 def swept_setting(cells: Sequence[CellRecord]) -> tuple[str, list[float]] | None:
@@ -98,7 +68,7 @@ class Configs:
             self.of[cell.path] = known[blocks]
         self.texts = list(places)
         self.leaves = [
-            {name: _plain(value) for name, value in _settings(block).items()}
+            {name: _plain(value) for name, value in settings_of(block).items()}
             for block in self.texts
         ]
 
@@ -126,41 +96,16 @@ class Configs:
         return {name: value for x in places for name, value in self.leaves[x].items()}
 
 
-@lru_cache(maxsize=8192)  # blocks of a large sweep: two for each model, few others
-def _parsed(block: str) -> dict[str, Any]:
-    """Return the content of a block; empty if it is no mapping, or no YAML."""
-    import yaml
-
-    try:
-        found = yaml.load(block, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-@lru_cache(maxsize=8192)
-def _settings(block: str) -> dict[str, Any]:
-    return dict(_flat(_parsed(block)))
-
-
 @lru_cache(maxsize=8192)
 def _of_result(block: str) -> dict[str, Any]:
     """Return the settings of a block besides `_ROLES`."""
-    settings = _settings(block).items()
+    settings = settings_of(block).items()
     return {k: v for k, v in settings if k.partition(".")[0] not in _ROLES and v != {}}
 
 
 @lru_cache(maxsize=8192)
 def _seeds(block: str) -> dict[str, object]:
     return {k: v for k, v in _of_result(block).items() if k.rpartition(".")[2] == "seed"}
-
-
-def _flat(node: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _plain(value: object) -> object:

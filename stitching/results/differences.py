@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stitching.compute.intervals import COVERAGE, percentile_interval
-
-if TYPE_CHECKING:
-    from stitching.results.cell import CellRecord
 
 Numbers = NDArray[np.float64]
 
@@ -72,11 +69,6 @@ class Difference(NamedTuple):
     def resolved(self) -> bool:
         """Whether the interval leaves out 0."""
         return self.ends is not None and not self.ends[0] <= 0 <= self.ends[1]
-
-
-def difference(first: CellRecord, second: CellRecord, key: str) -> Difference:
-    """Return a measure of the first finished cell minus that of the second."""
-    return mean_difference([first.quantity(key)], [second.quantity(key)])
 
 
 def mean_difference(first: Sequence[Quantity], second: Sequence[Quantity]) -> Difference:

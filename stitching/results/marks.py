@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stitching.results.cell import CellRecord
-from stitching.results.differences import difference
+from stitching.results.cell import CellRecord, difference
 from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure
 

@@ -3,7 +3,8 @@
 import pytest
 import yaml
 
-from stitching.results.configs import Configs, merged, read_blocks
+from stitching.results.blocks import merged, read_blocks
+from stitching.results.configs import Configs
 from stitching.results.reading import read_cells
 from tests.report.page.made import cell
 

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from stitching.report import main, read_grid
-from stitching.results import frame, reading
-from stitching.results.frame import Raw
+from stitching.results import raw, reading
+from stitching.results.raw import Raw
 from tests.report.made import make_cell, rows_of
 
 
@@ -31,7 +31,7 @@ def mixed(tmp_path):
 @pytest.mark.parametrize("many", [False, True])
 def test_the_csv_is_what_pandas_writes_of_the_table(mixed, monkeypatch, many):
     if many:
-        monkeypatch.setattr(frame, "_MANY", 1)
+        monkeypatch.setattr(raw, "_MANY", 1)
     grid = read_grid(mixed)
     expected = grid.frame.to_csv(index=False, lineterminator="\n")
     if many:  # 1e-7 for 1e-07
