@@ -63,7 +63,7 @@ def check_model(
     elif model.can_encode and model.can_decode:
         yield guarded("round trip", lambda: ranges.quality(x, ranges.round_trip(model, x)))
         if broken:
-            text = "says nothing of a model whose passes differ: repair that first"
+            text = "not meaningful for a model whose passes differ: repair that first"
             yield Finding("other ranges", Level.SKIPPED, text)
             return
         found = guarded("other ranges", lambda: ranges.other_ranges(model, x[:FEW]))

@@ -10,7 +10,7 @@ from types import FrameType
 class Stop:
     """Whether a signal has come."""
 
-    asked = False
+    requested = False
 
 
 @contextmanager
@@ -30,7 +30,7 @@ def stopping() -> Iterator[Stop]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         del frame
-        stop.asked = True
+        stop.requested = True
         signal.signal(number, before[signal.Signals(number)])
 
     for number in before:

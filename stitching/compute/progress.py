@@ -30,7 +30,7 @@ class Bar:
             self.done += n
             _now.draw(self, n)
 
-    def say(self, text: str) -> None:
+    def describe(self, text: str) -> None:
         """Change the description of the work."""
         with _now.lock:
             self.text = text

@@ -210,7 +210,7 @@ class Fitting:
             if factorises:
                 basis = self.factorisations.of(source, self.chunk, self.place)
                 steps.update()
-            steps.say(f"fits {fitted.name} from {' to '.join(names)}")
+            steps.describe(f"fits {fitted.name} from {' to '.join(names)}")
             # Only a spectral map is streamed, and takes other rows than tensors.
             rows = [cast(Tensor, _on(space.train, self.place)) for space in (source, target)]
             fitted = fitted.fit(rows[0], rows[1], basis)

@@ -279,7 +279,7 @@ class ProbeSuite:
                 bar.update(len(mine))
                 controls: dict[str, FittedProbe] = {}
                 if not plain:
-                    bar.say(f"fits control {text}")
+                    bar.describe(f"fits control {text}")
                     controls = kind.fit_controls(seen, mine, fitted, self.seed)
                     bar.update(len(mine))
             for name in mine:

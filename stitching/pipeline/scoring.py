@@ -128,7 +128,7 @@ def image_scores(
     seen: dict[str, Tensor] = {}
     with progress.bar(len(metrics), "scores images", "measure", even=False) as bar:
         for key, metric in metrics.items():
-            bar.say(f"scores images by {key}")
+            bar.describe(f"scores images by {key}")
             try:
                 space = metric.space
                 reference = _reference_features(space, test, cache, batch_size, counts)

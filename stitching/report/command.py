@@ -31,7 +31,7 @@ _NOTES = 30
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Report one or more sweeps, and open their pages if asked to.
+    """Report one or more sweeps, and open their pages with `--open`.
 
     Args:
         argv: Command line arguments without the program's name; None takes those of the process.

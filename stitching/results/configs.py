@@ -109,7 +109,7 @@ def _seeds(block: str) -> dict[str, object]:
 
 
 def _plain(value: object) -> object:
-    """Return a value that JSON knows; a list, a date or a float as text."""
+    """Return a value as JSON has it; a list, a date or a float as text."""
     if value is None or isinstance(value, (str, int)):
         return value
     return json.dumps(value, ensure_ascii=False, default=str)

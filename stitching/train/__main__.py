@@ -94,7 +94,7 @@ def train(
     text, logged = f"train {trainer.model.name}", 0
     begun = min(100 * trainer.progress, 100.0)
     with stopping() as stop, progress.bar(100, text, "%", begun=begun) as bar:
-        while trainer.progress < 1 and not stop.asked:
+        while trainer.progress < 1 and not stop.requested:
             figures = trainer.advance(pixels)
             write_due()
             percent = min(100 * trainer.progress, 100.0)
@@ -104,7 +104,7 @@ def train(
                 last_log = now
                 figures["images_seen"] = trainer.images_seen
                 shown = ", ".join(f"{k} {v:.4g}" for k, v in figures.items() if k != "lr")
-                bar.say(f"{text}: {shown}")
+                bar.describe(f"{text}: {shown}")
                 passed = int(percent / _LOGGED_PERCENT + 1e-6)  # but for rounding
                 if passed > logged and not progress.shown():
                     log.info("%s: %.0f %%, %s", text, percent, shown)

@@ -110,7 +110,7 @@ def bench(path):
             f"{one['seconds']:.2f} s, {one['error']:.0e} from the float64 solution.\n"
         )
     else:
-        text += "A CUDA device was not at hand: `maps.py cuda` measures the same on one.\n"
+        text += "No CUDA device was available: `maps.py cuda` measures the same on one.\n"
     replace(ROOT / "docs" / "BENCHMARKS.md", "bench", text)
 
 

@@ -22,7 +22,7 @@ with heartbeat.follow(Path(sys.argv[1])):
                 logging.info("half of it")
     with progress.stage("score"), progress.bar(2, "scores", "measure", even=False) as outer:
         for name in ("lpips", "fid"):
-            outer.say(f"scores by {name}")
+            outer.describe(f"scores by {name}")
             with progress.bar(3, f"features for {name}", "image") as bar:
                 for _ in range(3):
                     time.sleep(0.05)

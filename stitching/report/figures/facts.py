@@ -17,7 +17,7 @@ def map_pairs(grid: Grid) -> list[CellRecord]:
 
 
 def probe_setting(grid: Grid, cells: Iterable[CellRecord], *, maps: bool = True) -> str:
-    """Return what cells have in common, with the number of items that probes are asked about.
+    """Return what cells have in common, with the number of items that probes are scored on.
 
     Args:
         grid: Finished cells.
@@ -28,7 +28,7 @@ def probe_setting(grid: Grid, cells: Iterable[CellRecord], *, maps: bool = True)
     text = setting(grid.frame if maps else grid.frame.drop(columns="map", errors="ignore"))
     if counts and counts != [grid.frame["n_test"].iloc[0]]:
         items = f"{counts[0]:g}" if len(counts) == 1 else f"{counts[0]:g} to {counts[-1]:g}"
-        text += f"; probes are asked about {items} items"
+        text += f"; probes are scored on {items} items"
         text += " by attribute" if len(counts) > 1 else ""
     return text
 

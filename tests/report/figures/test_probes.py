@@ -161,7 +161,7 @@ def test_the_number_of_items_that_probes_are_asked_about_is_told_where_it_differ
     grid = make_grid(tmp_path, **counts)
     text = probe_setting(grid, grid.cells.values())
     assert text.endswith(
-        "20 to test, seed 0; probes are asked about 88 to 1750 items by attribute"
+        "20 to test, seed 0; probes are scored on 88 to 1750 items by attribute"
     )
 
 
