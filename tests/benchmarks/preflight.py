@@ -1,10 +1,12 @@
-"""What the check at a sweep's start costs: `python tests/benchmarks/preflight.py`.
+"""What the check at a sweep's start costs: `python tests/benchmarks/preflight.py [--out P.json]`.
 
 The demo's 20 cells, and 10,000 cells of 100 x 100 models of a user's folder: seconds of
-`preflight.check_sweep` alone, after imports, and the number of jobs that are composed.
+`preflight.check_sweep` alone: the first includes imports that cells need anyway.
 """
 
+import argparse
 import itertools
+import json
 import statistics
 import sys
 import tempfile
@@ -38,13 +40,14 @@ def seconds(folder, encoders, decoders, *shared):
 
 
 def main():
-    """Print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("preflight.json"))
+    out = parser.parse_args().out
     configuration.register_roles()
+    found = []
     with tempfile.TemporaryDirectory() as name:
         names = [f"m{k:03d}" for k in range(100)]
         folder = write_models(Path(name), **{model: 4 + k for k, model in enumerate(names)})
-        print("| cells | distinct models | seconds, first and median of the next three |")
-        print("|---:|---:|---:|")
         for models, shared in (
             (DEMO, ["tracker=none"]),
             ((names, names), ["data.n_train=32", "data.n_test=8", "tracker=none"]),
@@ -52,7 +55,9 @@ def main():
             first, *others = (seconds(folder, *models, *shared) for _ in range(1 + REPEATS))
             cells = len(models[0]) * len(models[1])
             distinct = len({*models[0], *models[1]})
-            print(f"| {cells:,} | {distinct} | {first:.2f}, {statistics.median(others):.2f} |")
+            found.append([cells, distinct, first, statistics.median(others)])
+    out.write_text(json.dumps(found) + "\n")
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

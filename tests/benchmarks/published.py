@@ -6,6 +6,7 @@ python tests/benchmarks/published.py bench B.json    # docs/BENCHMARKS.md, from 
 python tests/benchmarks/published.py measures M.json # docs/BENCHMARKS.md, of measures.py
 python tests/benchmarks/published.py protocols SWEEP # docs/MEASURES.md, from experiment=protocols
 python tests/benchmarks/published.py sweeps S.json   # docs/SWEEPS.md, from benchmarks/sweeps.py
+python tests/benchmarks/published.py preflight P.json # docs/SWEEPS.md, from preflight.py
 """
 
 import json
@@ -246,6 +247,16 @@ def sweeps(path):
     replace(ROOT / "docs" / "SWEEPS.md", "sweeps", text)
 
 
+def preflight(file):
+    """Seconds of the check before the first cell."""
+    rows = [
+        [f"{cells:,}", models, f"{first:.1f}", f"{later:.1f}"]
+        for cells, models, first, later in json.loads(file.read_text())
+    ]
+    head = ["cells", "distinct models", "seconds, first", "seconds, median of the next three"]
+    replace(ROOT / "docs" / "SWEEPS.md", "preflight", table(head, rows, ["---:"] * 4))
+
+
 if __name__ == "__main__":
     {
         "grid": grid,
@@ -254,4 +265,5 @@ if __name__ == "__main__":
         "measures": measures,
         "protocols": protocols,
         "sweeps": sweeps,
+        "preflight": preflight,
     }[sys.argv[1]](Path(sys.argv[2]))

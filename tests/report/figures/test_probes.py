@@ -160,9 +160,7 @@ def test_the_number_of_items_that_probes_are_asked_about_is_told_where_it_differ
     counts = {"probe__n_test__Male": 88, "probe__n_test__No_Beard": 1750, "probe__n_test": None}
     grid = make_grid(tmp_path, **counts)
     text = probe_setting(grid, grid.cells.values())
-    assert text.endswith(
-        "20 to test, seed 0; probes are scored on 88 to 1750 items by attribute"
-    )
+    assert text.endswith("20 to test, seed 0; probes are scored on 88 to 1750 items by attribute")
 
 
 def test_maps_are_not_told_of_where_they_take_no_part(tmp_path):
