@@ -24,6 +24,18 @@ def test_imports_have_no_circle_not_even_for_types():
     TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
+def test_hydra_and_wandb_are_imported_by_their_rooms_alone():
+    graph = grimp.build_graph("stitching", include_external_packages=True, cache_dir=None)
+    users = {
+        module
+        for package in ("hydra", "omegaconf", "wandb")
+        for module in graph.find_modules_that_directly_import(package)
+    }
+    rooms = {module.split(".")[1] for module in users}
+    assert rooms == {"config", "sweeps", "train", "check", "encode", "tracking", "dashboard"}
+    assert "stitching.tracking.weights_and_biases" in users
+
+
 def test_no_file_is_longer_than_a_reader_takes_in():
     lines = {
         path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")
