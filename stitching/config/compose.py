@@ -112,7 +112,9 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ValueError(f"configuration is incomplete: {error}") from error
+        first = str(error).partition("\n")[0]  # the key is in it, or named here
+        where = "" if not error.full_key or error.full_key in first else f"{error.full_key}: "
+        raise ValueError(f"configuration is incomplete: {where}{first}") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 

@@ -29,6 +29,7 @@ _ROUNDING = 1e-9
 _HEIGHTS = (0.34, 0.2)  # inches, of a row with and without intervals
 
 _COLUMN, _WIDTH = 0.65, 3.5  # inches, least width of a column and of a heatmap
+_WIDEST = 1.3  # inches, of a column that fills the least width
 
 
 def heatmap(grid: Grid, measure: Measure) -> bytes:
@@ -47,6 +48,10 @@ def heatmap(grid: Grid, measure: Measure) -> bytes:
         column = max(_COLUMN, widest + 3 * GAP)
         title = formats.direction(measure)
         panel = measure_panel(grid, measure, column, title=title, signs=True)
+        room = (_WIDTH - 0.1 - panel.label) / len(grid.decoders)
+        if room > column:
+            column = max(column, min(room, _WIDEST))
+            panel = measure_panel(grid, measure, column, title=title, signs=True)
         sheet = Sheet(max(_WIDTH, 0.1 + panel.label + column * len(grid.decoders)))
         sheet.title(measure.label, tables.setting_of(grid))
         sheet.y = panel.draw(sheet) + 0.08

@@ -69,7 +69,7 @@ def resumed(command: Sequence[str], folder: Path) -> list[str]:
     """Return the words of a sweep's command that continue it in its folder."""
     place = str(folder.absolute())
     if not _PLAIN.fullmatch(place):  # Hydra gives a meaning to spaces, commas and brackets
-        place = "'{}'".format(place.replace("\\", "\\\\").replace("'", "\\'"))
+        place = '"{}"'.format(place.replace("\\", "\\\\").replace('"', '\\"'))
     return [*(x for x in command if not x.startswith(_OF_START)), f"hydra.sweep.dir={place}"]
 
 

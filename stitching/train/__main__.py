@@ -36,6 +36,11 @@ from stitching.weights.roles import naming_role
 
 log = logging.getLogger(__name__)
 
+UNTRAINABLE = (
+    "model {} has no training objective in this project: choose one of conf/model with a section "
+    "`training`"
+)
+
 #: Percent between lines of a log file, which stand in for the progress bar of a terminal.
 _LOGGED_PERCENT = 5
 #: Seconds to the first training state; the interval doubles up to `checkpoint_every_s`.
@@ -132,10 +137,7 @@ def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings
         ValueError: An option is out of range.
     """
     if not isinstance(model, Trainable):
-        raise TypeError(
-            f"model {model.name} has no training objective in this project: choose one of "
-            "conf/model with a section `training`"
-        )
+        raise TypeError(UNTRAINABLE.format(model.name))
     if isinstance(model, GAN):
         return AdversarialTrainer(model, AdversarialRecipe(**training), **settings)
     return Trainer(model, Recipe(**training), **settings)
@@ -143,6 +145,8 @@ def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings
 
 def run(cfg: DictConfig) -> Path:
     """Train as configured and return the path of the weights."""
+    if isinstance(cfg.model, DictConfig) and "training" not in cfg.model:
+        raise ValueError(UNTRAINABLE.format(cfg.model.get("name")))
     plain = config.resolve(cfg, "train").settings
     if plain["threads"]:
         torch.set_num_threads(plain["threads"])

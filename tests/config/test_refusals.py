@@ -124,3 +124,8 @@ def test_drawn_faces_have_the_papers_attributes():
 def test_names_in_a_protocol_are_of_what_there_is(override, message):
     with pytest.raises(ValueError, match=message):
         assemble.build_cell(composed(override))
+
+
+def test_a_failed_interpolation_is_one_line_with_its_key():
+    with pytest.raises(ValueError, match=r"seed: Interpolation key 'nothing\.here' not found$"):
+        composed("seed=${nothing.here}")

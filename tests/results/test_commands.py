@@ -80,8 +80,7 @@ def test_a_folder_that_hydra_would_take_apart_is_quoted_for_it(tmp_path):
     plan = SweepPlan("s", command=("launch.py", "-m", "hydra.sweep.dir=old"), cwd="/w")
     make, again = to_resume(folder, plan)
     assert shlex.split(make) == ["make", "resume", f"DIR={folder}"]
-    quoted = str(folder).replace("'", "\\'")
-    words = ["python", "launch.py", "-m", f"hydra.sweep.dir='{quoted}'"]
+    words = ["python", "launch.py", "-m", f'hydra.sweep.dir="{folder}"']
     assert shlex.split(again) == ["cd", "/w", "&&", *words]
 
 

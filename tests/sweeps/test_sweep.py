@@ -189,8 +189,7 @@ def test_resuming_repeats_the_command_in_the_same_folder(tmp_path):
     write_json(folder / "sweep.json", {"command": command, "cwd": str(tmp_path)})
     arguments, cwd = resume.command(folder, ["hydra/launcher=joblib"])
     assert cwd == tmp_path
-    quoted = str(folder).replace("'", "\\'")
-    added = [f"hydra.sweep.dir='{quoted}'", "hydra/launcher=joblib"]
+    added = [f'hydra.sweep.dir="{folder}"', "hydra/launcher=joblib"]
     assert arguments == ["launch.py", "-m", "encoder=vae,nf", *added]
 
 

@@ -3,10 +3,12 @@ import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors import safe_open
 
 from stitching.models.flow import Glow
 from stitching.tracking import NoTracker
+from stitching.train import __main__ as command
 from stitching.train.__main__ import load_pixels, make_trainer, train
 from stitching.train.files import TrainingFiles
 from stitching.train.trainer import Recipe, Trainer
@@ -151,6 +153,10 @@ def test_impossible_recipes_are_refused(recipe, message):
 def test_a_model_that_is_not_trainable_is_refused():
     with pytest.raises(TypeError, match="model pixels has no training objective"):
         make_trainer(Pixels(), RECIPE, seed=0)
+    with pytest.raises(ValueError, match="model pixels has no training objective"):
+        command.run(
+            OmegaConf.create({"model": {"name": "pixels"}, "training": "${model.training}"})
+        )
 
 
 def test_the_objective_is_described_in_words():
