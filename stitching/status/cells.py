@@ -198,9 +198,9 @@ class Entry:
         if started is not None and finished is not None:
             return started, finished
         total = read_json(self.path / "resources.json").get("time/total_s")
-        if not self.written:
-            return None, None
         written = self.written / 1e9
+        if not written:
+            return None, None
         return (written - total if isinstance(total, (int, float)) else None), written
 
     def _heartbeat(self, machine: Machine) -> tuple[Mapping[str, Any] | None, float | None]:
