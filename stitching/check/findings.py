@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from stitching.records.text import first_line
+
 
 class Level(StrEnum):
     """Outcome of a check: `FAIL` breaks the contract, `skipped` means not applicable."""
@@ -37,5 +39,4 @@ def guarded(check: str, function: Callable[[], Finding]) -> Finding:
     try:
         return function()
     except Exception as error:  # a user's model may raise anything
-        text = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return Finding(check, Level.FAIL, f"{type(error).__name__}: {text}")
+        return Finding(check, Level.FAIL, first_line(error))

@@ -80,7 +80,10 @@ def compose_config(overrides: list[str], config_name: str = "config") -> Compose
 
 
 def resolve(
-    cfg: DictConfig, config_name: str = "config", choices: Mapping[str, Any] | None = None
+    cfg: DictConfig,
+    config_name: str = "config",
+    choices: Mapping[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
 ) -> Composed:
     """Check the keys of a composed configuration, label its models, and make it plain.
 
@@ -88,14 +91,16 @@ def resolve(
         cfg: What Hydra composed; the models of a cell are labelled in place.
         config_name: The primary configuration that the program starts from.
         choices: The option chosen for each group; None takes those of the running Hydra.
+        settings: The plain values, if the models are labelled and these were made before.
 
     Raises:
         ValueError: A key is not used, a value is missing, or a model is unknown.
     """
     check_keys(cfg, config_name)
-    if config_name == "config":
-        label_models(cfg, choices)
-    settings = to_plain(cfg)
+    if settings is None:
+        if config_name == "config":
+            label_models(cfg, choices)
+        settings = to_plain(cfg)
     if config_name == "encode" and settings["models"] is not None:
         return Composed(settings, _listed_models(cfg, settings["models"]))
     roles = [role for role in ROLES if role in settings]

@@ -17,6 +17,12 @@ def as_utf8(text: str) -> bytes:
     return found.decode("utf-8", "backslashreplace").encode()
 
 
+def first_line(error: BaseException) -> str:
+    """Return type and first line of an error, as in `status.json`."""
+    text = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{type(error).__name__}: {text}"
+
+
 def make_printable() -> None:
     """Let this process print any text: characters that a terminal lacks become escapes."""
     for stream in (sys.stdout, sys.stderr):

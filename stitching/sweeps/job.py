@@ -26,7 +26,7 @@ from stitching.records import status
 from stitching.records.ledger import ForeignFilesError
 from stitching.records.plan import read_manifest
 from stitching.records.status import CellFolder
-from stitching.records.text import as_utf8
+from stitching.records.text import as_utf8, first_line
 from stitching.sweeps import outputs
 from stitching.sweeps.folders import hydra_files
 from stitching.sweeps.heartbeat import follow
@@ -101,8 +101,7 @@ def _fail(record: CellFolder, error: BaseException) -> None:
     """Record why a cell has failed; log it if that cannot be written."""
     if isinstance(error, ForeignFilesError):
         return  # the folder is not this project's
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    text = as_utf8(f"{type(error).__name__}: {text}").decode()
+    text = as_utf8(first_line(error)).decode()
     trace = as_utf8(traceback.format_exc())
     state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
@@ -131,7 +130,7 @@ def _run(cfg: DictConfig, record: CellFolder, group: str) -> str:
                 record.note_run(tracker.place)
 
         try:
-            cell = assemble.build_cell(config.resolve(cfg))
+            cell = assemble.build_cell(config.resolve(cfg, settings=plain))
             key = cell_identity(plain, cell)
         except BaseException:
             if not status.holds_finished(folder):

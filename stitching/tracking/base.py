@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from stitching.records.text import first_line
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -219,12 +221,6 @@ def check_tags(tags: Sequence[str], what: str) -> None:
             )
     if len(tags) > MAX_TAGS:
         raise ValueError(f"{what} must be {MAX_TAGS} at most, got {len(tags)}: leave some out")
-
-
-def first_line(error: BaseException) -> str:
-    """Return type and first line of an error, as in `status.json`."""
-    text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{type(error).__name__}: {text}"
 
 
 def _check_plain(value: object, path: str) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+from stitching.records.text import first_line
 from stitching.tracking import environment
 from stitching.tracking.base import (
     MAX_TAG_LENGTH,
@@ -23,7 +24,6 @@ from stitching.tracking.base import (
     Start,
     Tracker,
     check_tags,
-    first_line,
 )
 from stitching.tracking.stored import HEAD_BYTES, file_of, records_in
 

@@ -132,7 +132,7 @@ def fake(composed, monkeypatch, tmp_path):
     monkeypatch.setattr(
         config, "to_plain", lambda _: settings | {"export_map": current.folder.export}
     )
-    monkeypatch.setattr(config, "resolve", lambda _: None)
+    monkeypatch.setattr(config, "resolve", lambda _, settings: None)
     monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # as it was, afterwards
     monkeypatch.setattr(config, "cache_root", lambda _: tmp_path / "cache")
     monkeypatch.setattr("stitching.sweeps.cell_key.cell_identity", lambda *_: current.folder.key)
