@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 from stitching.report import tables
@@ -51,7 +52,7 @@ def heatmap(grid: Grid, measure: Measure) -> bytes:
         room = (_WIDTH - 0.1 - panel.label) / len(grid.decoders)
         if room > column:
             column = max(column, min(room, _WIDEST))
-            panel = measure_panel(grid, measure, column, title=title, signs=True)
+            panel = replace(panel, width=column)
         sheet = Sheet(max(_WIDTH, 0.1 + panel.label + column * len(grid.decoders)))
         sheet.title(measure.label, tables.setting_of(grid))
         sheet.y = panel.draw(sheet) + 0.08
