@@ -6,7 +6,6 @@ Nothing heavy is imported until one of the names below is used; `__init__.pyi` t
 from importlib import import_module
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_images", "load_map", "load_model"]
 
 #: Modules of the public names, imported on first use.
 _HOMES = {
@@ -14,6 +13,7 @@ _HOMES = {
     "load_map": "stitching.maps",
     "load_model": "stitching.api",
 }
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> object:
