@@ -1,12 +1,17 @@
 """What all test files share: a cache of the tests' own, one thread, the same examples."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
 
 # Processes that tests start would else use all cores each, beside each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell starts what runs in its background with Ctrl-C ignored, which processes of tests inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A run that failed fails again: examples depend on the test alone.
 settings.register_profile("repeatable", derandomize=True)

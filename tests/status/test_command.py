@@ -110,7 +110,7 @@ def test_watching_draws_no_more_lines_than_the_terminal_has(tmp_path):
     )  # fmt: skip
     first = written.split("\x1b[H\x1b[J")[1]
     assert first.count("\n") < 6
-    assert status == 130
+    assert status == 130, written
 
 
 def test_ctrl_c_ends_watching_without_a_traceback(tmp_path):
@@ -118,7 +118,7 @@ def test_ctrl_c_ends_watching_without_a_traceback(tmp_path):
     status, written = in_terminal(
         "-m", "stitching.status", str(tmp_path), "--watch", "5", after=("1 running", interrupt)
     )
-    assert status == 130
+    assert status == 130, written
     assert "Traceback" not in written
 
 
