@@ -21,7 +21,9 @@ def percentile_interval(
 
     Args:
         draws: Values on resamples, shape (R,), NaN or infinite where undefined.
-        coverage: Share of the draws between the ends. Above 95 %, where less than one draw would
+        coverage: Share of new draws to expect between the ends: the end below k of R draws leaves
+            out k / (R + 1) of them, which of 100 draws is 6 % further out than the percentile of
+            these draws themselves. Above 95 %, where less than one draw would
             lie beyond each end, the ends are those of a normal distribution with the mean and
             the standard deviation of the draws.
 
@@ -35,5 +37,5 @@ def percentile_interval(
     if coverage > COVERAGE and tail * len(known) < 1:
         width = NormalDist().inv_cdf(1 - tail) * float(known.std())
         return float(known.mean()) - width, float(known.mean()) + width
-    low, high = np.percentile(known, [100 * tail, 100 * (1 - tail)])
+    low, high = np.percentile(known, [100 * tail, 100 * (1 - tail)], method="weibull")
     return float(low), float(high)
