@@ -36,10 +36,11 @@ def latent_scores(true: Tensor, mapped: Tensor, resamples: Resamples | None = No
     - ``latent/nmse``: each dimension's mean squared error divided by that dimension's own
       unbiased variance over these items, averaged over the dimensions that vary by more than the
       rounding of their dtype (``latent/nmse_dims`` of them). Every dimension counts alike: 0 is
-      perfect, 1 a predictor that has the true mean, and there is no upper bound. It is (n - 1) / n
-      times 1 less scikit-learn's ``r2_score(multioutput="uniform_average")``. (Divided by the
-      pooled variance it would only repeat R2.) High beside a high R2: only wide dimensions are
-      mapped.
+      perfect, 1 a predictor that has the true mean, and there is no upper bound. The bias of each
+      ratio in order 1 / n is taken off (`ratio_weights`): over many dimensions it would exceed
+      the spread. Without that it is (n - 1) / n times 1 less scikit-learn's
+      ``r2_score(multioutput="uniform_average")``. (Divided by the pooled variance it would only
+      repeat R2.) High beside a high R2: only wide dimensions are mapped.
     - ``latent/cosine``: mean over items of the cosine between z - mean z and z_hat - mean z, in
       [-1, 1], about the mean of the true latents of all test items. Direction only: blind to
       shrinkage, which every regularised map causes.
@@ -162,15 +163,36 @@ class _Sums:
         return cls(items, spread, n_varying, gram)
 
 
+def ratio_weights(square: Tensor, variance: Tensor) -> Tensor:
+    """Return weights by which squared errors make unbiased ratios of mean error to variance.
+
+    The mean over items of weighted errors is E/V less its bias in order 1 / n, which is
+    (E var(V) / V - cov(E, V)) / V^2 by the expansion of the ratio.
+
+    Args:
+        square: Squares about the mean of the items, shape (n, d).
+        variance: Unbiased, shape (d,); infinite for dimensions of weight 0.
+
+    Returns:
+        Shape (n, d).
+    """
+    n = len(square)
+    unbiased = n / max(1, n - 1)
+    fourth = square.square().mean(dim=0) * unbiased**2
+    both = square * (unbiased / n / variance.square())
+    return both.add_(1 / variance - fourth / variance**3 / n)
+
+
 def _parts(error: Tensor, square: Tensor, variance: Tensor) -> Tensor:
     """Return each item's part in the sum over dimensions of mean error / variance, (n,).
 
     The mean of the parts is that sum. Their mean on a resample follows it to first order:
     E'/V' ~ E/V + (E' - E)/V - (E/V) (V' - V)/V.
     """
+    n = len(square)
     ratio = error.mean(dim=0) / variance
-    unbiased = len(square) / max(1, len(square) - 1)
-    return error @ (1 / variance) - unbiased * (square @ (ratio / variance)) + ratio.sum()
+    total = (error * ratio_weights(square, variance)).sum() / n
+    return error @ (1 / variance) - n / max(1, n - 1) * (square @ (ratio / variance)) + total
 
 
 def _r2(sums: _Sums, resamples: Resamples) -> Estimate:

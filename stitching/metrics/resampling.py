@@ -211,10 +211,15 @@ class Resamples:
         value = _number(function(torch.ones(1, self.n_items, dtype=torch.float64))[0])
         if not self.n_halves or self.n_items < 2:
             return Estimate(value, method=HALVES)
-        return self._around(value, function(self.halves.double()).double().numpy())
+        return self.around(value, function(self.halves.double()).double().numpy())
 
-    def _around(self, value: float | None, draws: NDArray[np.float64]) -> Estimate:
-        """Put the spread of half-samples around the value from all items."""
+    def around(self, value: float | None, draws: NDArray[np.float64]) -> Estimate:
+        """Return an estimate with the spread of half-samples around the value from all items.
+
+        Args:
+            value: From all items.
+            draws: On each of `halves`, NaN where undefined.
+        """
         if value is None:
             return Estimate(value, method=HALVES)
         known = draws[np.isfinite(draws)]

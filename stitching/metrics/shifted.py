@@ -10,7 +10,7 @@ from torch import Tensor
 
 from stitching.compute.threads import one_thread_each
 from stitching.metrics.gram import centred
-from stitching.metrics.latent import r2_of
+from stitching.metrics.latent import r2_of, ratio_weights
 
 #: Dimensions of one block. Fixed, so that sums do not depend on the number of threads.
 _COLUMNS = 2048
@@ -37,7 +37,7 @@ class ShiftedScores:
         with one_thread_each() as pool:
             self._blocks = list(pool.map(lambda pair: _Block.of(*pair), pairs))
         self._spread = sum(float(b.spread) for b in self._blocks)
-        self._n_varying = sum(int((b.inverse > 0).sum()) for b in self._blocks)
+        self._n_varying = sum(b.n_varying for b in self._blocks)
         self._rows: Tensor = reduce(torch.add, (b.rows for b in self._blocks))
         self._normalised = sum(float(b.normalised) for b in self._blocks)
 
@@ -74,16 +74,18 @@ class _Block:
         c: Shape (n, d), in the precision of the change.
         h: Likewise.
         twice_error: 2 (c - h).
-        inverse: 1 / variance of each dimension, 0 where it does not vary, float64.
+        weights: Of squared errors in the sum over dimensions, (n, d), see `ratio_weights`.
+        n_varying: Dimensions that vary.
         rows: Shape (4, n), by item |c - h|^2, |c|^2, |h|^2 and c h, float64.
         spread: Sum of |c|^2.
-        normalised: Sum of squared errors over variance.
+        normalised: Sum of weighted squared errors.
     """
 
     c: Tensor
     h: Tensor
     twice_error: Tensor
-    inverse: Tensor
+    weights: Tensor
+    n_varying: int
     rows: Tensor
     spread: float
     normalised: float
@@ -96,23 +98,24 @@ class _Block:
         squares = c.square()
         variance = squares.sum(0) / max(1, len(c) - 1)
         varying = variance.sqrt() > torch.finfo(true.dtype).eps * true.abs().amax(0)
-        inverse = torch.where(varying, 1 / variance, 0.0)
+        weights = ratio_weights(squares, torch.where(varying, variance, torch.inf))
         vecdot = torch.linalg.vecdot
         rows = torch.stack([vecdot(error, error), squares.sum(1), vecdot(h, h), vecdot(c, h)])
         return cls(
             c.to(mapped),
             h.to(mapped),
             (2 * error).to(mapped),
-            inverse,
+            weights.to(mapped),
+            int(varying.sum()),
             rows,
             float(squares.sum()),
-            float(error.square().sum(0) @ inverse),
+            float((error.square() * weights).sum()),
         )
 
     def of_change(self, change: Tensor) -> tuple[Tensor, float]:
         """Return c change, h change and the change of the error, (3, n); and that of nmse."""
         quadratic = (change - self.twice_error).mul_(change)
-        by_item = quadratic.sum(1), quadratic.sum(0)
         vecdot = torch.linalg.vecdot
-        rows = torch.stack([vecdot(self.c, change), vecdot(self.h, change), by_item[0]])
-        return rows.double(), float(by_item[1].double() @ self.inverse)
+        by_item = quadratic.sum(1)
+        rows = torch.stack([vecdot(self.c, change), vecdot(self.h, change), by_item])
+        return rows.double(), float(vecdot(quadratic, self.weights).double().sum())
