@@ -39,7 +39,7 @@ def test_a_sweep_over_sizes_has_curves_with_limits_in_files_and_on_the_page(tmp_
 
 
 def test_a_sweep_over_another_setting_has_no_learning_curves(tmp_path):
-    for number, a in enumerate((1.0, 2.0)):
+    for number, alpha in enumerate((1.0, 2.0)):
         make_cell(
             tmp_path, "vae", "nf", number, config={"map": {"alpha": alpha}}, image__rmse=alpha
         )
