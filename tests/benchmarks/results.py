@@ -101,7 +101,7 @@ def of_sweep(grid):
             "decoders": part.decoders,
             "controls": [x for x in part.encoders if part.kinds[x] in BASELINES],
             "own": ["-to-".join(pair) for pair in part.cells if pair in part.own],
-            "same_weights": ["-to-".join(x.pair) for x in part.cells.values() if one_model(x)],
+            "same_weights": ["-to-".join(x.pair) for x in part.cells.values() if x.same_weights],
             "flat": ["-to-".join(x.pair) for x in part.cells.values() if x.values.get("map/flat")],
             "measures": {} if curves else measures_of(part),
             "curves": curves,
@@ -116,12 +116,6 @@ def measures_of(grid):
         if cells:
             found[key] = cells
     return found
-
-
-def one_model(cell):
-    """Whether one set of weights encodes and decodes, under whatever options."""
-    hashes = [cell.values.get(f"weights/{role}") for role in ("encoder", "decoder")]
-    return hashes[0] is not None and hashes[0] == hashes[1]
 
 
 def plain(curve):
@@ -211,21 +205,28 @@ def facts(part):
     failed = f", {part['failed']} failed or missing" if part["failed"] else ""
     minutes, seconds = divmod(part["seconds"], 60)
     n_train, n_test = (", ".join(f"{n:,}" for n in part[key]) for key in ("n_train", "n_test"))
+    date = f"{part['date']}: " if part["date"] else ""
     return (
-        f"{part['date']}: {part['data']}{size}, {n_train} images to fit, {n_test} to test, map "
+        f"{date}{part['data']}{size}, {n_train} images to fit, {n_test} to test, map "
         f"{part['map']}, protocol {part['protocol'] or 'unnamed'}; {part['cells']} cells{failed} "
         f"in {minutes} min {seconds} s"
     )
 
 
 def foreign(part, cells):
-    """Pairs of different trained models."""
-    left_out = {*part["own"], *part["same_weights"]}
+    """Pairs of different trained models; two trainings of one model are no such pair."""
+    left_out = {*part["own"], *part["same_weights"], *(name for name in cells if twins(name))}
     return {
         name: values
         for name, values in cells.items()
         if name not in left_out and name.partition("-to-")[0] not in part["controls"]
     }
+
+
+def twins(pair):
+    """Whether a pair is of one model and its second training, such as vae and vae-2."""
+    encoder, _, decoder = pair.partition("-to-")
+    return f"{encoder}-2" == decoder or encoder == f"{decoder}-2"
 
 
 def sentences(part):
@@ -243,11 +244,13 @@ def sentences(part):
             f"{len(pairs) - len(above) - len(below)} cannot be told from it. "
             f"The largest is {text(key, pairs[best])}, {best.replace('-to-', ' to ')}."
         )
-    for name, values in foreign(part, part["measures"].get("latent/r2", {})).items():
-        encoder, _, decoder = name.partition("-to-")
-        if f"{encoder}-2" == decoder or encoder == f"{decoder}-2":
+    for name, values in part["measures"].get("latent/r2", {}).items():
+        if twins(name):
+            more = part["measures"].get("latent/r2_beyond_pixels", {}).get(name)
+            beyond = f", beyond pixels {text('latent/r2_beyond_pixels', more)}" if more else ""
+            pair = name.replace("-to-", " to ")
             r2 = text("latent/r2", values)
-            found.append(f"Two trainings of one model, {encoder} to {decoder}: R2 {r2}.")
+            found.append(f"Two trainings of one model, {pair}: R2 {r2}{beyond}.")
     if part["flat"]:
         found.append(
             f"The penalty is flat (two minima that give different maps) in {len(part['flat'])} of "
@@ -311,14 +314,9 @@ def claim_lines(records, before):
     if not columns:
         return []
     texts = {id_: one["text"] for column in columns.values() for id_, one in column.items()}
-    ids = sorted(texts)
     rows = [
-        [
-            id_,
-            texts[id_],
-            *(", ".join(verdict_words(column.get(id_))) for column in columns.values()),
-        ]
-        for id_ in ids
+        [id_, texts[id_], *(", ".join(words(column.get(id_))) for column in columns.values())]
+        for id_ in sorted(texts)
     ]
     lines = [
         "",
@@ -337,7 +335,7 @@ def claim_lines(records, before):
     return lines
 
 
-def verdict_words(claim):
+def words(claim):
     return dict.fromkeys(answer["verdict"] for answer in claim["answers"]) if claim else ["-"]
 
 
