@@ -54,7 +54,7 @@ class C2(Claim):
         narrow, width = _at_one_width(evidence, rows)
         lacking, decisive = [], []
         if narrow:
-            decisive += self._contrasts(evidence, narrow, f"{width} latents, ")
+            decisive += self._contrasts(evidence, narrow, f"{width:g} latents, ")
         else:
             lacking.append("the four encoders at one width (encoder.width=512)")
         limit = at_limit(evidence)
@@ -170,8 +170,10 @@ class C3(Claim):
             for cell, control in itertools.product(known, ("pca", "untrained")):
                 found = list(_gains(evidence, cell, control, measure.key, sign))
                 decisive += found
-                if not found:
+                if not found and evidence.controls(control):
                     absent[f"{control}-to-{cell.decoder}, {measure.key}"] = None
+                elif not found:
+                    absent[f"`{control}` as encoder"] = None
         if not decisive:
             raise NotRun("needs `pca` and `untrained` as encoders in the columns of the decoders")
         verdict = judge(decisive, Region(low=0))

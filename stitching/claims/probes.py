@@ -46,7 +46,8 @@ class C4(Claim):
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there are probes on mapped latents of a trained model."""
-        return any(cell.attributes("probe/kappa") for cell in evidence.cells)
+        keys = ("probe/kappa", _AGREEMENT)
+        return any(cell.attributes(key) for cell in evidence.cells for key in keys)
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge both attributes against every other."""

@@ -63,7 +63,12 @@ def test_a_fragile_answer_has_the_verdicts_at_both_penalties(tmp_path):
 
 def test_the_meaning_of_a_verdict_is_there_where_the_verdict_is(tmp_path):
     verdicts = {"supported": "all inside", "fragile": "by penalty"}
-    claim = {"id": "C1", "text": "t", "rule": "r", "answers": [{"verdict": "fragile", "reason": ""}]}
+    claim = {
+        "id": "C1",
+        "text": "t",
+        "rule": "r",
+        "answers": [{"verdict": "fragile", "reason": ""}],
+    }
     text = json.dumps({"claims": [claim], "introduction": "First.", "verdicts": verdicts})
     Output(tmp_path).write({"claims.json": text})
     found, _ = read_claims(tmp_path, Limits())
