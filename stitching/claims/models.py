@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stitching.results.cell import BASELINES, CellRecord, family
 from stitching.results.grid import Grid
@@ -72,7 +72,16 @@ def models_of(grid: Grid) -> dict[str, Model]:
         for (role, width), name in zip(_ROLES, cell.pair, strict=True):
             if found[name].recipe[1] is None:
                 found[name] = _model(cell, role, width, name, grid.kinds[name])
-    return found
+    return {name: replace(x, cut=_is_cut(x, found.values())) for name, x in found.items()}
+
+
+def _is_cut(model: Model, others: Iterable[Model]) -> bool:
+    """Whether a model that has an option `width` is a cut one, and not another network.
+
+    The option is also that of networks, such as `nf`, whose weights then differ.
+    """
+    wider = [x for x in others if (x.recipe[1] or 0) > (model.recipe[1] or 0)]
+    return model.cut and (model.weights is None or any(model.same_weights(x) for x in wider))
 
 
 def _model(cell: CellRecord, role: str, width: str, name: str, kind: str) -> Model:
