@@ -94,13 +94,18 @@ def _model(cell: CellRecord, role: str, width: str, name: str, kind: str) -> Mod
         cut=kind not in BASELINES and cell.values.get(f"{role}/width") is not None,
         weights=None if weights is None else str(weights),
         seen=seen,
-        checkpoint=cell.values.get(f"{role}/checkpoint") is not None or _is_due(name, seen),
+        checkpoint=_is_checkpoint(name, seen),
         changed=tuple(_changed(cell, role)),
     )
 
 
-def _is_due(name: str, seen: float | None) -> bool:
-    """Whether a name ends in about as many images as a model has seen: `nf-5000`, not `nf-2`."""
+def _is_checkpoint(name: str, seen: float | None) -> bool:
+    """Whether a name is that of a checkpoint: `nf[checkpoint=5000]`, or `nf-5000`, not `nf-2`.
+
+    The second form ends in about as many images as the model has seen.
+    """
+    if re.search(r"[\[,]checkpoint=\d", name):
+        return True
     number = re.search(r"-(\d+)$", name)
     return number is not None and seen is not None and 0 <= seen - int(number[1]) < _LARGEST_BATCH
 
