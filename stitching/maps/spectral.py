@@ -188,7 +188,7 @@ class SpectralMap(AffineMap):
             cv_mse=choice.score,
             interpolates=int(spare <= INTERPOLATION_SHARE * (n - 1)),
             at_edge=choice.at_edge,
-            flat=choice.other is not None if choice.examined else None,
+            flat=int(choice.other is not None) if choice.examined else None,
             **{f"flat_{key}": value for key, value in other.items()},
         )
 
