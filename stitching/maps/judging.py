@@ -59,7 +59,9 @@ def candidates(scores: Tensor) -> Tensor:
     near = (scores <= _PLAUSIBLE * scores.min()).nonzero()[:, 0]
     low, high = int(near[0]), int(near[-1])
     steps = torch.linspace(low, high, min(_TRIED, high - low + 1), dtype=torch.float64)
-    return torch.unique(torch.cat([steps.round().long().to(near), scores.argmin()[None]]))
+    places = torch.cat([steps.round().long().to(near), scores.argmin()[None]])
+    found: Tensor = places.sort().values.unique_consecutive()
+    return found
 
 
 def judged_scores(problem: Problem, alphas: Tensor, judge: Judge) -> Tensor:

@@ -189,7 +189,7 @@ class Ridge(SpectralMap):
         alphas, table = self.alphas_, self.scores_
         means = table.mean(1) if table.ndim == 2 else table
         chosen = (alphas[:, None] == self.alpha_).sum(1)
-        flat = alphas == (self._facts["flat_alpha"] or 0.0)  # penalties of the grid are > 0
+        flat = alphas.eq(float(self._facts["flat_alpha"] or 0.0))  # penalties of the grid are > 0
         curve = {
             "alpha": alphas.tolist(),
             "dof": self._restored().degrees_of_freedom(alphas).tolist(),

@@ -17,7 +17,7 @@ _CHARACTERS = str.maketrans({
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     # After a line break LaTeX takes these for its options.
     "[": "{[}", "*": "{*}",
-    TIE: r"\ensuremath{\approx}", BIAS: r"\textdagger{}", FLAT: r"\textdaggerdbl{}",
+    TIE: r"\ensuremath{\approx}", BIAS: r"\textdagger{}", FLAT: r"\S{}",
     "²": r"\textsuperscript{2}", "≤": r"\ensuremath{\leq}", "\n": " ",
 })  # fmt: skip
 

@@ -8,7 +8,7 @@ from stitching.results.cell import BASELINES, CellRecord, difference
 from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure
 
-BEST, TIE, BIAS, FLAT = "*", "≈", "†", "‡"
+BEST, TIE, BIAS, FLAT = "*", "≈", "†", "§"
 
 #: All of them, in the order of the legend.
 SIGNS = (BEST, TIE, BIAS, FLAT)

@@ -219,5 +219,5 @@ def test_both_values_are_told_where_the_penalty_is_not_determined(tmp_path, caps
     note = "enalty not determined: a to d 0.542 at penalty 269, 0.535 at 3.9"
     for text in (markdown(grid), print_table(grid)):
         assert note in text
-        assert "0.542‡" in text or "0.542 ‡" in text
-        assert "‡ penalty of the map not determined" in text
+        assert "0.542§" in text or "0.542 §" in text
+        assert "§ penalty of the map not determined" in text

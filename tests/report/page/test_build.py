@@ -56,11 +56,11 @@ def test_details_hold_the_measures_at_the_other_penalty(tmp_path):
     cell(tmp_path, "a", "b", 0, **flat)
     cell(tmp_path, "b", "a", 1)
     page = read(tmp_path)
-    found = page.chunks["detail-0-0"][1]["flat"]
+    found = page.chunks["detail-0-0"][0]["flat"]
     assert (found["alpha"], found["other"], found["gap"]) == (269, 3.9, 0.00779)
     assert found["measures"] == {"image/rmse": ["0.0553", "0.0530, 0.0580"]}
-    assert "flat" not in page.chunks["detail-0-1"][0]
-    assert "‡" in page.index["meanings"]
+    assert "flat" not in page.chunks["detail-0-1"][1]
+    assert "§" in page.index["meanings"]
 
 
 def test_each_finished_cell_has_its_picture(page):
