@@ -155,7 +155,8 @@ def build_model(
             torch.manual_seed(seed or 0)
             model: GenerativeModel = build(options, role)
         model.options = options
-        if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
+        fixed = not model.learned or next(model.parameters(), None) is None
+        if seed is not None and (model.needs_fit or fixed):
             raise ValueError(
                 f"{model.name}: there are no weights to leave untrained; use it as it is"
             )
