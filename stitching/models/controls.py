@@ -117,7 +117,8 @@ class RandomProjection(GenerativeModel):
     def _gram_factor(self) -> Tensor:
         """Cholesky factor of R R' in float64, computed when an image is decoded first."""
         rows = self.projection.detach().double()
-        return torch.linalg.cholesky(rows @ rows.T)
+        factor: Tensor = torch.linalg.cholesky(rows @ rows.T)
+        return factor
 
     def _prior(self, noise: Tensor) -> Tensor:
         raise TypeError(f"model {self.name} has no prior to draw images from")
