@@ -76,15 +76,37 @@ async function savePng(url, name, button) {
   }
 }
 
+/** Curves against the number of fit images, with their limits; no section where there are none. */
+async function drawLearning(variant) {
+  const body = byId("learning-body");
+  if (!body || body.dataset.variant === variant) return;
+  body.dataset.variant = variant;
+  const there = index.learning.filter((entry) => !entry.variant || entry.variant === variant);
+  const parts = await Promise.all(there.map(async (entry) => {
+    const found = entry.chunk ? await chunk(entry.chunk) : null;
+    const links = entry.hrefs.flatMap((link) => [make("a", { href: link }, link.split("/").pop()), " "]);
+    if (!found) return make("p", { class: "soft" }, "Not in this page: it holds no more figures. ", links);
+    const heads = ["pair", "images", "value", "95 % interval", "N → ∞", "95 % interval", "p", ""];
+    const tables = found.tables.map(({ label, rows }) => make("details", {}, make("summary", {}, label),
+      plainTable(label, heads, rows.map(([pair, ...rest]) => make("tr", {}, make("th", { scope: "row" }, pair), rest.map((text) => make("td", {}, text)))))));
+    return make("figure", { class: "learning" },
+      make("figcaption", { class: "soft" }, "Value = y + c N^-p; at the right end y, with its interval: hollow where the sizes leave p open or y is far. Controls are grey."),
+      make("img", { src: found.url, alt: "Measures against the number of fit images, and their limits" }),
+      tables, lines(Object.entries(entry.signs).map(([sign, text]) => `${sign} : ${text}`)), links);
+  }));
+  if (body.dataset.variant === variant) body.replaceChildren(...parts);
+}
+
 async function drawClaims() {
-  const claims = (await chunk("claims")) || [];
+  const { introduction = "", verdicts = {}, claims = [] } = (await chunk("claims")) || {};
   if (!claims.length) {
     byId("claims-body").replaceChildren(make("p", { class: "soft" }, rich(index.unasked || "No claim was answered.")));
     return;
   }
   const places = [...new Set(claims.flatMap((claim) => claim.answers.map((answer) => answer.where)))].filter((where) => where !== "anywhere");
   byId("claims-body").replaceChildren(
-    make("p", { class: "soft" }, "Intervals hold 95 % of resamples of the test images. They do not cover other models, or the same ones trained again."),
+    make("p", {}, rich(introduction)),
+    make("dl", { class: "verdicts" }, ...Object.entries(verdicts).flatMap(([word, text]) => [make("dt", {}, verdict(word)), make("dd", { class: "soft" }, text)])),
     places.length > 1 ? verdictTable(claims, places) : "",
     ...claims.map((claim) => make("article", { class: "claim", id: `claim-${claim.id}` }, make("h3", {}, `${claim.id}  `, rich(claim.text)),
       places.length > 1 ? "" : claim.answers.map(drawAnswer),
@@ -113,6 +135,7 @@ function drawAnswer(answer) {
   return make("div", { class: "answer" },
     verdict(answer.verdict),
     make("div", {}, make("div", {}, make("span", { class: "soft" }, `${answer.where}: `), rich(answer.reason)),
+      answer.scope ? make("div", { class: "soft" }, answer.scope) : "",
       more.length ? make("details", {}, make("summary", {}, rows.length ? `${rows.length} numbers` : "Notes"), more) : "",
       answer.run.length ? make("pre", { class: "wrap", tabindex: "0", "aria-label": "To run" }, answer.run.join("\n")) : ""));
 }
