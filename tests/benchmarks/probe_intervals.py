@@ -52,7 +52,8 @@ class Case:
         for t, o, m in itertools.product((0, 1), repeat=3):
             side = (1 - self.yes, self.yes)
             wrong, different = (
-                share / (2 * side[given]) for share, given in ((self.wrong, t), (self.different, o))
+                share / (2 * side[given])
+                for share, given in ((self.wrong, t), (self.different, o))
             )
             found[t, o, m] = (
                 side[t] * (wrong if o != t else 1 - wrong)
