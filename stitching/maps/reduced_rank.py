@@ -44,6 +44,8 @@ class ReducedRank(Ridge):
     """
 
     name = "reduced_rank"
+    #: Its directions depend on the training targets.
+    linear_smoother = False
     #: One penalty, as the directions are common to all targets.
     alpha_per_target = False
 
@@ -56,8 +58,11 @@ class ReducedRank(Ridge):
         selection: Selection = "gcv",
         n_folds: int = 5,
         chunk: int | None = None,
+        flat_tolerance: float = 0.02,
     ) -> None:
-        super().__init__(alpha, alphas, n_alphas, selection, n_folds, chunk=chunk)
+        super().__init__(
+            alpha, alphas, n_alphas, selection, n_folds, chunk=chunk, flat_tolerance=flat_tolerance
+        )
         del self.alpha_per_target  # no setting here
         if rank is not None and rank < 1:
             raise ValueError(f"map.rank must be >= 1, or null for full rank, got {rank}")

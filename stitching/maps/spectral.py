@@ -2,7 +2,8 @@
 
 import warnings
 from abc import abstractmethod
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from stitching.maps.base import AffineMap, dtype_carrier
 from stitching.maps.factorisation import Factorisation, factorise
 from stitching.maps.facts import Summary, training_facts
+from stitching.maps.flatness import OtherPenalty
+from stitching.maps.groups import leave_groups_out
 from stitching.maps.matrix import Rows, blocks, centred
 from stitching.maps.selection import Problem
 
@@ -30,6 +33,8 @@ class Choice(NamedTuple):
         how: How they were chosen, "fixed" without a choice.
         at_edge: The `at_edge` flag of `Map.summary`.
         curve: Tensors `alphas`, `scores` and `edges` of the grid; empty without a choice.
+        other: A penalty that scores as well with another map; None without one.
+        examined: Whether such a penalty was looked for.
     """
 
     alpha: Tensor
@@ -37,6 +42,8 @@ class Choice(NamedTuple):
     how: str
     at_edge: int | None
     curve: dict[str, Tensor]
+    other: OtherPenalty | None = None
+    examined: bool = False
 
 
 class SpectralMap(AffineMap):
@@ -54,6 +61,9 @@ class SpectralMap(AffineMap):
     """
 
     uses_factorisation = True
+
+    #: Whether predictions are linear in the training targets, so that `without_groups` holds.
+    linear_smoother: ClassVar[bool] = True
 
     def __init__(self, chunk: int | None = None) -> None:
         super().__init__()
@@ -107,6 +117,33 @@ class SpectralMap(AffineMap):
 
     def _predict_rows(self, source: Tensor) -> Tensor:
         return self._expand(self._coordinates(source), self._tensors["coefficients"])
+
+    def without_groups(
+        self, source: Tensor, target: Tensor, latents: Tensor, groups: Tensor
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the change of predictions when the map is refitted without each group of items.
+
+        The penalty is that of the fit. See `groups.leave_groups_out`.
+
+        Args:
+            source: Training latents of the fit, shape (N, D_s).
+            target: Targets of the fit, shape (N, D_t).
+            latents: Latents to predict from, shape (n, D_s).
+            groups: Group of each training item, shape (N,), int64.
+
+        Yields:
+            The group, and the change of the predictions, shape (n, D_t).
+
+        Raises:
+            ValueError: The map is not linear in its targets, not fitted, or streams latents; or
+                `leave_groups_out` fails.
+        """
+        if not self.linear_smoother:
+            raise ValueError(f"refits of map={self.name} have no closed form: fit it again")
+        return leave_groups_out(
+            self._restored(), self.alpha_, source, target, latents, groups,
+            self._tensors["coefficients"],
+        )  # fmt: skip
 
     def _coordinates(self, source: Tensor) -> Tensor:
         """Latents in the singular basis of the source, shape (n, K), in the dtype of products."""
@@ -169,6 +206,7 @@ class SpectralMap(AffineMap):
         n, width = basis.n_train, problem.total.shape[0]
         dof, sum_of_squares = basis.degrees_of_freedom(alpha), float(problem.total.sum())
         spare = float((n - 1 - dof).min())
+        other = choice.other._asdict() if choice.other else {}
         return training_facts(
             self.name,
             (n, basis.width, width),
@@ -182,6 +220,8 @@ class SpectralMap(AffineMap):
             cv_mse=choice.score,
             interpolates=int(spare <= INTERPOLATION_SHARE * (n - 1)),
             at_edge=choice.at_edge,
+            flat=int(choice.other is not None) if choice.examined else None,
+            **{f"flat_{key}": value for key, value in other.items()},
         )
 
 

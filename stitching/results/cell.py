@@ -14,10 +14,11 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from stitching.results.blocks import merged, read_blocks
+from stitching.results.controls import CONTROLS
 from stitching.results.differences import Difference, Numbers, Quantity, mean_difference
 
-#: Models that are no trained generative models: a floor or a ceiling of a table.
-BASELINES = ("random", "mean", "pixels", "pca", "untrained")
+#: Models that are no trained generative models: controls of a table.
+BASELINES = tuple(CONTROLS)
 
 _PROBED = ("probe/", "factor/", "class/")
 
@@ -98,6 +99,10 @@ class CellRecord:
     def config(self) -> dict[str, Any]:
         """Contents of `config.yaml`, not to be changed; empty where there is none."""
         return merged(self.blocks)
+
+    def flat(self, key: str) -> float | None:
+        """Return a measure at the penalty that scores as well with another map, if any."""
+        return self.number(f"flat/{key}") if self.values.get("map/flat") else None
 
     def number(self, key: str) -> float | None:
         """Return a finite number; None for all else."""

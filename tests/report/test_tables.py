@@ -153,7 +153,8 @@ def test_markdown_has_intervals_and_explains_its_signs(tmp_path):
     line = next(line for line in text.splitlines() if line.startswith("| c |"))
     assert line.startswith("| c | 0.300 [0.2")
     assert line.endswith("] \\* |")
-    assert "\\* best of its column, own reconstructions aside; ≈ not distinguishable" in text
+    assert "\\* best of its column, own reconstructions and controls aside" in text
+    assert "; ≈ not distinguishable" in text
 
 
 def test_the_csv_has_the_ends_of_intervals_beside_the_value(tmp_path):
@@ -166,7 +167,7 @@ def test_the_csv_has_the_ends_of_intervals_beside_the_value(tmp_path):
 def test_the_floor_of_a_distance_is_told(tmp_path):
     make_cell(tmp_path, "a", "b", image__fid=9.0, image__fid_floor=4.25)
     text = print_table(read_grid(tmp_path))
-    assert "two halves of the test images are 4.25 apart: the floor of this measure" in text
+    assert "two disjoint halves of the test images are 4.25 apart" in text
 
 
 def test_likeness_within_chance_is_counted(tmp_path):
@@ -208,3 +209,15 @@ def test_a_users_own_measure_of_images_is_shown_without_a_direction(tmp_path):
 )
 def test_the_good_end_of_a_measure_is_told(key, text):
     assert direction(measure_of(key)) == text
+
+
+def test_both_values_are_told_where_the_penalty_is_not_determined(tmp_path, capsys):
+    flat = {"map__flat": 1, "map__flat_alpha": 3.9, "alpha": 268.8}
+    make_cell(tmp_path, "a", "d", 0, latent__r2=0.542, flat__latent__r2=0.535, **flat)
+    make_cell(tmp_path, "b", "d", 1, latent__r2=0.6)
+    grid = read_grid(tmp_path)
+    note = "enalty not determined: a to d 0.542 at penalty 269, 0.535 at 3.9"
+    for text in (markdown(grid), print_table(grid)):
+        assert note in text
+        assert "0.542§" in text or "0.542 §" in text
+        assert "§ penalty of the map not determined" in text
