@@ -45,7 +45,7 @@ class C2(Claim):
 
     def commands(self, options: Sequence[str]) -> list[str]:
         """Return the command line of the learning curve, which is at both widths."""
-        return [python("launch.py", "experiment=learning-curve", *options)]
+        return [python("launch.py", "experiment=learning", *options)]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge four contrasts in two measures, at one width and in the limit."""
@@ -66,9 +66,8 @@ class C2(Claim):
         facts = plain if narrow else []
         facts = [*facts, *self._levels(evidence, rows)]
         verdict = judge(decisive or plain, Region(low=0))
-        run = self.commands(()) if lacking else ()
         lacking += evidence.lacking(evidence.pairs())
-        return Answer(*verdict, decisive or plain, facts, notes, run, lacking)
+        return Answer(*verdict, decisive or plain, facts, notes, lacking=lacking)
 
     def _contrasts(self, evidence: Evidence, rows: Mapping[str, str], how: str) -> list[Number]:
         found = []
