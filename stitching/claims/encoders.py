@@ -44,8 +44,9 @@ class C2(Claim):
         return len(kinds & {*self.better, *self.worse}) > 1
 
     def commands(self, options: Sequence[str]) -> list[str]:
-        """Return the command line of the learning curve, which is at both widths."""
-        return [python("launch.py", "experiment=learning", *options)]
+        """Return the command line of learning curves at both widths, of all that it compares."""
+        rows, columns = "encoder=random,vae,nf,vqvae,dm", "decoder=vae,nf,vqvae,dm"
+        return [python("launch.py", "experiment=learning", rows, columns, *options)]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge four contrasts in two measures, at one width and in the limit."""
@@ -146,9 +147,8 @@ class C3(Claim):
         return bool(evidence.cells)
 
     def commands(self, options: Sequence[str]) -> list[str]:
-        """Return the command line of a grid with both controls."""
-        encoders = "encoder=pca,untrained,vae,nf,vqvae,dm"
-        return [python("launch.py", "experiment=grid", encoders, *options)]
+        """Return the command line of the grid with all controls."""
+        return [python("launch.py", "experiment=controls", *options)]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge every encoder in every column by every measure."""

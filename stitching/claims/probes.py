@@ -82,7 +82,9 @@ class C4(Claim):
         notes += [f"left out, undefined in some pair: {', '.join(left)}"] if left else []
         notes += [f"left out, without an interval in some pair: {', '.join(rare)}"] if rare else []
         if not evidence.controls(_ORACLE):
-            notes.append(f"what the labels alone reach is not known without encoder={_ORACLE}")
+            notes.append(
+                f"what the labels alone reach is not known without encoder={_ORACLE} (experiment=controls)"
+            )
         lacking = evidence.lacking([cell.pair for cell in cells])
         verdict = judge(decisive, Region(low=0))
         return Answer(*verdict, decisive, facts, notes, lacking=lacking)

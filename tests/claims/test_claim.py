@@ -50,6 +50,16 @@ def test_two_trainings_of_a_model_are_the_ceiling_and_no_pair(tmp_path):
     assert not any(note.startswith("no model is here in two trainings") for note in found.notes)
 
 
+def test_a_second_training_has_a_file_of_its_own(tmp_path):
+    root = make_grid(tmp_path, models=("vae", "vae-2", "vae-celeba64"))
+    for cell in root.glob("*-to-*"):
+        encoder, _, decoder = cell.name.partition("_")[0].partition("-to-")
+        rewrite(cell, encoder__model=encoder, decoder__model=decoder)
+    (evidence,) = read_evidence([root])
+    assert {x.pair for x in evidence.retrained} == {("vae", "vae-2"), ("vae-2", "vae")}
+    assert len(evidence.cells) == 4  # with published weights of another network
+
+
 def test_without_a_second_training_the_ceiling_is_not_known(tmp_path):
     found = answer(C1(), make_grid(tmp_path))
     assert any(note.startswith("no model is here in two trainings") for note in found.notes)

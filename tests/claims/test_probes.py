@@ -57,7 +57,7 @@ def test_c4_gives_what_the_labels_alone_reach(tmp_path):
     assert found.verdict == "supported"
     assert values(found.facts)["labels: Smiling"] == pytest.approx(0.99)
     other = answer(C4(), make_grid(tmp_path / "none", extra=agreement(ATTRIBUTES), **KAPPA))
-    assert "what the labels alone reach is not known without encoder=labels" in other.notes
+    assert any("is not known without encoder=labels" in note for note in other.notes)
 
 
 def test_c4_needs_agreement_relative_to_that_of_two_probes(tmp_path):
