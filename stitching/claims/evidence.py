@@ -291,7 +291,7 @@ def _size(cell: CellRecord) -> int | None:
     planned = (cell.config.get("data") or {}).get("n_train")
     words = [x for x in cell.overrides if x.startswith("data.n_train=")]
     found = planned or (words[-1].partition("=")[2] if words else cell.number("n_train"))
-    return int(found) if found else None
+    return int(float(found)) if found else None
 
 
 def ratio(part: Numbers, whole: Numbers) -> Numbers:

@@ -83,8 +83,15 @@ class C4(Claim):
         notes += [f"left out, without an interval in some pair: {', '.join(rare)}"] if rare else []
         if not evidence.controls(_ORACLE):
             notes.append(
-                f"what the labels alone reach is not known without encoder={_ORACLE} (experiment=controls)"
+                f"what the labels alone reach is not known without encoder={_ORACLE}: "
+                "experiment=controls has it"
             )
+        one = [
+            "-to-".join(cell.pair)
+            for cell in cells
+            if cell.values.get("map/flat") and f"flat/{_AGREEMENT}/{MALE}" not in cell.values
+        ]
+        notes += [f"not measured at the other penalty: {', '.join(one)}"] if one else []
         lacking = evidence.lacking([cell.pair for cell in cells])
         verdict = judge(decisive, Region(low=0))
         return Answer(*verdict, decisive, facts, notes, lacking=lacking)
