@@ -59,6 +59,16 @@ class C4(Claim):
             if all(cell.number(f"{_AGREEMENT}/{name}") is not None for cell in cells)
         ]
         missing = [name for name in self.first if name not in known]
+        undefined = [
+            f"{'-to-'.join(cell.pair)} ({cell.values.get(f'{_AGREEMENT}_missing/{name}')})"
+            for name in missing
+            for cell in cells
+            if name in cell.attributes(_AGREEMENT) and cell.number(f"{_AGREEMENT}/{name}") is None
+        ]
+        if undefined:
+            reason = f"{_AGREEMENT} of {' and '.join(missing)} is undefined in {undefined[0]}"
+            more = f", and {len(undefined) - 1} more pairs" if len(undefined) > 1 else ""
+            return Answer(CANNOT_TELL, reason + more)
         if missing:
             raise NotRun(f"needs {_AGREEMENT} of {' and '.join(missing)} in every pair of models")
         rare = [name for name in known if name not in self.first and _rare(cells, name)]

@@ -103,6 +103,14 @@ def test_c4_needs_both_attributes_in_every_pair(tmp_path, name):
     assert found.reason == f"needs probe/kappa_relative of {name} in every pair of models"
 
 
+def test_c4_cannot_tell_where_two_probes_of_a_model_agree_by_chance(tmp_path):
+    facts = {"probe__kappa_relative__Male": None, "probe__kappa_relative_missing__Male": "chance"}
+    rest = {name: level for name, level in ATTRIBUTES.items() if name != "Male"}
+    found = answer(C4(), make_grid(tmp_path, extra=agreement(rest), **KAPPA, **facts))
+    assert found.verdict == "cannot tell"
+    assert "probe/kappa_relative of Male is undefined in vae-to-vqvae (chance)" in found.reason
+
+
 def test_c4_needs_something_to_compare_with(tmp_path):
     extra = agreement({"Male": 0.9, "Heavy_Makeup": 0.9})
     found = answer(C4(), make_grid(tmp_path, extra=extra, **KAPPA))
