@@ -10,16 +10,20 @@ log = logging.getLogger(__name__)
 #: Prefix of these measures.
 PREFIX = "flat/"
 
+#: The measure of single attributes that claims rest on; others would add hundreds of numbers.
+_OF_ATTRIBUTES = "probe/kappa_relative/"
+
 
 def at_other_penalty(scores: Scores) -> Scores:
-    """Return the estimates among scores, named `flat/KEY`; those of single attributes left out.
+    """Return the estimates among scores, named `flat/KEY`.
 
-    Counts of images that are not finite keep their names.
+    Those of single attributes are left out, but for `probe/kappa_relative/ATTRIBUTE`. Counts of
+    images that are not finite keep their names.
     """
     return {
         f"{PREFIX}{key}": score
         for key, score in scores.items()
-        if isinstance(score, Estimate) and key.count("/") == 1
+        if isinstance(score, Estimate) and (key.count("/") == 1 or key.startswith(_OF_ATTRIBUTES))
     } | {key: count for key, count in scores.items() if key.startswith("invalid/")}
 
 
