@@ -110,7 +110,8 @@ def _notes(compared: Comparison, measure: Measure) -> list[str]:
 
 
 def _effects(compared: Comparison, names: list[str]) -> list[str]:
-    lines = ["", "## What each switch alone moves", ""]
+    what = "another map" if compared.reference_map else "each switch alone"
+    lines = ["", f"## What {what} moves", ""]
     lines += [
         f"Mean over cells of two different models of the difference to {names[0]}, cell by cell; "
         "percentages differ by points. Bold: the interval leaves out 0. Both sides rest on the "
