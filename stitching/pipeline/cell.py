@@ -140,9 +140,10 @@ class Cell:
         excluded: dict[str, int] = {}
         if self.protocol.invalid == "exclude":
             train, spaces, excluded = exclude_invalid(train, spaces)
-        source, target, *others = spaces
 
         with self._stage("fit"):
+            spaces[0] = self.fitting.narrowed(spaces[0], test.fingerprint)
+            source, target, *others = spaces
             fitted = self.fitting.fit(source, target)
         with self._stage("map"):
             mapping = partial(self.fitting.apply, fitted)

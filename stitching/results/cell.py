@@ -14,10 +14,11 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from stitching.results.blocks import merged, read_blocks
+from stitching.results.controls import CONTROLS
 from stitching.results.differences import Difference, Numbers, Quantity, mean_difference
 
-#: Models that are no trained generative models: a floor or a ceiling of a table.
-BASELINES = ("random", "mean", "pixels", "pca", "untrained")
+#: Models that are no trained generative models: controls of a table.
+BASELINES = tuple(CONTROLS)
 
 _PROBED = ("probe/", "factor/", "class/")
 
@@ -79,6 +80,12 @@ class CellRecord:
         two there is a map.
         """
         return self.encoder == self.decoder and self.values.get("map") in (None, "identity")
+
+    @property
+    def same_weights(self) -> bool:
+        """Whether one set of weights encodes and decodes, under whatever options."""
+        encoder, decoder = (self.values.get(f"weights/{x}") for x in ("encoder", "decoder"))
+        return encoder is not None and encoder == decoder
 
     @property
     def kinds(self) -> tuple[str, str]:
