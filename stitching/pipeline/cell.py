@@ -34,7 +34,7 @@ from stitching.pipeline.encoding import (
 )
 from stitching.pipeline.finite import finite_rows, where_finite
 from stitching.pipeline.fitting import Fitting, Space, exclude_invalid, ranks_of
-from stitching.pipeline.flat import at_other_penalty, warn_of_flat
+from stitching.pipeline.flat import at_other_penalty, gains_at_other_penalty, warn_of_flat
 from stitching.pipeline.probing import ProbeInputs, ProbeSuite
 from stitching.pipeline.protocol import Protocol
 from stitching.pipeline.provenance import PeakMemory, of_data, of_options, of_weights, versions
@@ -190,7 +190,9 @@ class Cell:
                 metrics |= self.fitting.through(source, space, target, items.resamples)
         with self._stage("flat"):
             if fitted.summary().get("flat"):
-                metrics |= self._flat_scores(fitted, train, source, target, items)
+                scores = self._flat_scores(fitted, train, source, target, items)
+                gains = gains_at_other_penalty(metrics, scores)
+                metrics |= at_other_penalty(scores | gains)
         if self.validation is not None:
             with self._stage("validation"):
                 metrics["latent/validation_r2"] = validation_r2(
@@ -244,7 +246,7 @@ class Cell:
     def _flat_scores(
         self, fitted: Map, train: ImageSet, source: Space, target: Space, items: TestItems
     ) -> Scores:
-        """Measure the cell at the penalty that scores as well with another map, `flat/KEY`."""
+        """Measure the cell at the penalty that scores as well with another map."""
         alpha = float(fitted.summary()["flat_alpha"] or 0.0)
         warn_of_flat(fitted.summary(), self.encoder.model.name, self.decoder.model.name)
         other = self.fitting.fit_at(alpha, source, target)
@@ -259,7 +261,7 @@ class Cell:
             map_fit_images = partial(self._fit_images, other, source)
             inputs = ProbeInputs(train, target, mapped, map_fit_images, items)
             scores |= self.probe_suite.scores(inputs)
-        return at_other_penalty(scores)
+        return scores
 
     def _rank_curve(
         self, reduced: ReducedRank, source: Space, target: Space, items: TestItems
