@@ -23,7 +23,7 @@ from stitching.metrics.base import FeatureSpace
 from stitching.metrics.factors import FactorPredictions, factor_scores
 from stitching.metrics.frechet import FrechetDistance, SmallSampleWarning
 from stitching.metrics.geometry import geometry_scores
-from stitching.metrics.jackknife import groups_of, vary
+from stitching.metrics.jackknife import groups_of, noise, vary
 from stitching.metrics.kernel import KernelDistance
 from stitching.metrics.latent import latent_scores
 from stitching.metrics.resampling import Estimate, Resamples
@@ -113,8 +113,12 @@ def ridge(n):
         alone = latent_scores(y_test, mapped, rows)["latent/r2"]
         shifted = ShiftedScores(y_test, mapped)
         changes = fitted.without_groups(x, y, x_test, groups)
-        without = {group: shifted.values(change)["latent/r2"] for group, change in changes}
-        return {"both": vary(alone, without, sizes, N_GROUPS)[0], "test": alone}
+        before = shifted.items(torch.zeros_like(mapped))["latent/mse"].numpy()
+        items = {group: shifted.items(change) for group, change in changes}
+        without = {group: shifted.of_items(rows)["latent/r2"] for group, rows in items.items()}
+        errors = {group: rows["latent/mse"].numpy() for group, rows in items.items()}
+        chance = noise(before, errors, sizes)
+        return {"both": vary(alone, without, sizes, N_GROUPS, chance)[0], "test": alone}
 
     mean = lambda: float(np.mean(truths))  # noqa: E731
     return draw, {"both": mean, "test": mean}
