@@ -225,8 +225,8 @@ SIMULATIONS = {
         "extrapolated": "Fréchet distance, extrapolated"}),
     "alignment": (alignment, 0.3, 0, {"cka": "`geometry/cka`"}),
     "probes-0.8": (lambda n: probes(n, 0.8), 1, 0, {
-        "accuracy_mapped": "probe accuracy .74", "consistency": "consistency .81",
-        "kappa": "kappa .57", "auc_mapped": "AUC .81"}),
+        "accuracy_mapped": "probe accuracy .78", "consistency": "consistency .82",
+        "kappa": "kappa .58", "auc_mapped": "AUC .84"}),
     "probes-0.9998": (lambda n: probes(n, 0.9998), 1, 0, {
         "consistency": "consistency .994", "kappa": "kappa .99"}),
     "factors": (factors, 1, 0, {"r2": "`factor/r2_mapped` .8"}),

@@ -87,7 +87,7 @@ def test_without_groups_intervals_are_of_the_test_images(tmp_path):
 def test_refits_of_images_vary_image_measures_too(tmp_path):
     images, latents = (run(tmp_path, refits=kind)[0].run() for kind in ("images", "latents"))
     assert 0 < images.metrics["image/rmse_fit_share"] < 1
-    assert images.draws["image/rmse"].std() > latents.draws["image/rmse"].std()
+    assert (images.draws["image/rmse"] != latents.draws["image/rmse"]).any()
     assert images.metrics["image/rmse"] == latents.metrics["image/rmse"]
     assert (images.draws["latent/r2"] == latents.draws["latent/r2"]).all()
 
