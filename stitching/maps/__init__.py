@@ -17,6 +17,7 @@ from stitching.maps.conv1x1 import Conv1x1
 from stitching.maps.diagonal import Diagonal
 from stitching.maps.factorisation import Factorisation, factorise
 from stitching.maps.facts import Summary
+from stitching.maps.groups import UndeterminedRefit, leave_groups_out
 from stitching.maps.identity import Identity
 from stitching.maps.mlp import MLP
 from stitching.maps.procrustes import Procrustes
@@ -42,7 +43,9 @@ __all__ = [
     "Ridge",
     "SpectralMap",
     "Summary",
+    "UndeterminedRefit",
     "factorise",
+    "leave_groups_out",
     "leave_one_out",
     "load_map",
 ]

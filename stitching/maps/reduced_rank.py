@@ -44,6 +44,8 @@ class ReducedRank(Ridge):
     """
 
     name = "reduced_rank"
+    #: Its directions depend on the training targets.
+    linear_smoother = False
     #: One penalty, as the directions are common to all targets.
     alpha_per_target = False
 

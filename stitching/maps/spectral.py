@@ -2,7 +2,8 @@
 
 import warnings
 from abc import abstractmethod
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from stitching.maps.base import AffineMap, dtype_carrier
 from stitching.maps.factorisation import Factorisation, factorise
 from stitching.maps.facts import Summary, training_facts
+from stitching.maps.groups import leave_groups_out
 from stitching.maps.matrix import Rows, blocks, centred
 from stitching.maps.selection import Problem
 
@@ -54,6 +56,9 @@ class SpectralMap(AffineMap):
     """
 
     uses_factorisation = True
+
+    #: Whether predictions are linear in the training targets, so that `without_groups` holds.
+    linear_smoother: ClassVar[bool] = True
 
     def __init__(self, chunk: int | None = None) -> None:
         super().__init__()
@@ -107,6 +112,33 @@ class SpectralMap(AffineMap):
 
     def _predict_rows(self, source: Tensor) -> Tensor:
         return self._expand(self._coordinates(source), self._tensors["coefficients"])
+
+    def without_groups(
+        self, source: Tensor, target: Tensor, latents: Tensor, groups: Tensor
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield the change of predictions when the map is refitted without each group of items.
+
+        The penalty is that of the fit. See `groups.leave_groups_out`.
+
+        Args:
+            source: Training latents of the fit, shape (N, D_s).
+            target: Targets of the fit, shape (N, D_t).
+            latents: Latents to predict from, shape (n, D_s).
+            groups: Group of each training item, shape (N,), int64.
+
+        Yields:
+            The group, and the change of the predictions, shape (n, D_t).
+
+        Raises:
+            ValueError: The map is not linear in its targets, not fitted, or streams latents; or
+                `leave_groups_out` fails.
+        """
+        if not self.linear_smoother:
+            raise ValueError(f"refits of map={self.name} have no closed form: fit it again")
+        return leave_groups_out(
+            self._restored(), self.alpha_, source, target, latents, groups,
+            self._tensors["coefficients"],
+        )  # fmt: skip
 
     def _coordinates(self, source: Tensor) -> Tensor:
         """Latents in the singular basis of the source, shape (n, K), in the dtype of products."""

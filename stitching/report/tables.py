@@ -139,7 +139,7 @@ def _caveats(grid: Grid, measure: Measure) -> list[str]:
     floor = _range(frame, f"{key}_floor")
     if floor:
         ends = " to ".join(dict.fromkeys(format_value(end, measure) for end in floor))
-        notes.append(f"two halves of the test images are {ends} apart: the floor of this measure")
+        notes.append(f"two disjoint halves of the test images are {ends} apart")
     if f"{key}_note" in frame:
         notes += [str(note) for note in dict.fromkeys(frame[f"{key}_note"].dropna())]
     attributes, constant = _range(frame, "probe/n_attributes"), _range(frame, "probe/n_constant")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from stitching.results.cell import CellRecord, difference
+from stitching.results.cell import BASELINES, CellRecord, difference
 from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure
 
-BEST, TIE, BIAS, FLOOR = "*", "≈", "†", "‡"
+BEST, TIE, BIAS = "*", "≈", "†"
+
+#: Encoders without information about the image: what is not told from them is no best.
+FLOORS = ("random", "mean")
 
 _MEANING = {
-    BEST: "best of its column, own reconstructions aside",
-    TIE: "not distinguishable from the best: the 95 % interval of the difference contains 0 "
-    "(each on its own, not corrected for their number)",
+    BEST: "best of its column, own reconstructions and controls aside; none where it is not "
+    "distinguishable from `random` or `mean`",
+    TIE: "not distinguishable from the best: the paired 95 % interval of the difference contains "
+    "0 (each on its own, not corrected for their number)",
     BIAS: "no more images than features: mostly estimation bias, small gaps mean nothing",
-    FLOOR: "nearer to the best than two halves of the test images are to each other",
 }
 
 
@@ -23,8 +26,10 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
     """Return the signs of each pair of models, for one measure.
 
     Encoders are compared within a column, without its diagonal, which is the decoder's own
-    reconstruction and no competitor. Nothing is compared if cells have no resamples, or if
-    `grid.compared` is false.
+    reconstruction and no competitor. The best is one of the models; a control is the best only
+    of a column of controls. Nothing is compared if cells have no resamples, or if
+    `grid.compared` is false, and a column has no best where this is not resolved from `random`
+    or `mean`.
     """
     found = dict.fromkeys(grid.cells, "")
     if grid.compared and measure.good == "better" and not measure.of_decoder:
@@ -40,17 +45,16 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
 
 def _compare(rivals: list[CellRecord], measure: Measure, found: dict[Pair, str]) -> None:
     sign = 1 if measure.lower_is_better else -1
-    best = min(rivals, key=lambda cell: sign * (cell.number(measure.key) or 0.0))
+    models = [cell for cell in rivals if cell.kinds[0] not in BASELINES] or rivals
+    best = min(models, key=lambda cell: sign * (cell.number(measure.key) or 0.0))
+    gaps = {cell.pair: difference(cell, best, measure.key) for cell in rivals if cell is not best}
+    floors = [gaps.get(cell.pair) for cell in rivals if cell.kinds[0] in FLOORS]
+    if any(gap is None or not gap.resolved or sign * (gap.value or 0) < 0 for gap in floors):
+        return  # the best is a floor, is not told from one, or is worse than it
     found[best.pair] += BEST
-    for cell in rivals:
-        if cell is best:
-            continue
-        gap = difference(cell, best, measure.key)
+    for pair, gap in gaps.items():
         if gap.ends is not None and not gap.resolved:
-            found[cell.pair] += TIE
-        floor = cell.number(f"{measure.key}_floor")
-        if floor is not None and gap.value is not None and abs(gap.value) < floor:
-            found[cell.pair] += FLOOR
+            found[pair] += TIE
 
 
 def _mostly_bias(cell: CellRecord, key: str) -> bool:

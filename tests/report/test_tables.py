@@ -153,7 +153,8 @@ def test_markdown_has_intervals_and_explains_its_signs(tmp_path):
     line = next(line for line in text.splitlines() if line.startswith("| c |"))
     assert line.startswith("| c | 0.300 [0.2")
     assert line.endswith("] \\* |")
-    assert "\\* best of its column, own reconstructions aside; ≈ not distinguishable" in text
+    assert "\\* best of its column, own reconstructions and controls aside" in text
+    assert "; ≈ not distinguishable" in text
 
 
 def test_the_csv_has_the_ends_of_intervals_beside_the_value(tmp_path):
@@ -166,7 +167,7 @@ def test_the_csv_has_the_ends_of_intervals_beside_the_value(tmp_path):
 def test_the_floor_of_a_distance_is_told(tmp_path):
     make_cell(tmp_path, "a", "b", image__fid=9.0, image__fid_floor=4.25)
     text = print_table(read_grid(tmp_path))
-    assert "two halves of the test images are 4.25 apart: the floor of this measure" in text
+    assert "two disjoint halves of the test images are 4.25 apart" in text
 
 
 def test_likeness_within_chance_is_counted(tmp_path):

@@ -1,9 +1,9 @@
-"""Signs beside numbers: ties with the best, bias, the floor."""
+"""Signs beside numbers: the best, ties with it, bias."""
 
 import pytest
 
 from stitching.report import Measure, read_grid
-from stitching.results.marks import BEST, BIAS, FLOOR, TIE, legend, marks
+from stitching.results.marks import BEST, BIAS, TIE, legend, marks
 from stitching.results.measures import measure_of
 from tests.report.made import drawn, make_cell, scores
 
@@ -73,15 +73,41 @@ def test_a_biased_distance_of_few_images_is_marked(tmp_path, key, sign, n, few):
     assert signs(tmp_path, measure_of(key)) == {"a": sign if few else ""}
 
 
-def test_gaps_below_the_floor_are_marked(tmp_path):
-    column(
-        tmp_path,
-        {"a": 34.9, "b": 30.0, "c": 35.1},
-        key="image/fid",
-        own=0.01,
-        image__fid_floor=5.0,
-    )
-    assert signs(tmp_path, measure_of("image/fid")) == {"a": FLOOR, "b": BEST, "c": ""}
+def test_a_distance_is_a_tie_by_paired_half_samples_whatever_its_unpaired_floor(tmp_path):
+    levels = {"a": 30.4, "b": 30.0, "c": 35.1}
+    column(tmp_path, levels, key="image/fid", own=0.01, image__fid_floor=50.0)
+    assert signs(tmp_path, measure_of("image/fid")) == {"a": "", "b": BEST, "c": ""}
+
+
+@pytest.mark.parametrize("floor", ["random", "mean"])
+def test_no_best_where_it_cannot_be_told_from_a_floor(tmp_path, floor):
+    column(tmp_path, {floor: 0.301, "a": 0.30, "b": 0.50})
+    assert signs(tmp_path) == {floor: "", "a": "", "b": ""}
+
+
+def test_no_best_among_equals_of_a_floor_without_any_spread(tmp_path):
+    column(tmp_path, {"random": 0.0, "a": 0.0, "b": 0.0}, key="image/precision", own=0.0)
+    assert set(signs(tmp_path, measure_of("image/precision")).values()) == {""}
+
+
+def test_a_floor_that_is_better_than_all_models_leaves_no_best(tmp_path):
+    column(tmp_path, {"random": 0.1, "a": 0.30, "b": 0.50})
+    assert set(signs(tmp_path).values()) == {""}
+
+
+def test_a_column_far_from_its_floor_has_a_best(tmp_path):
+    column(tmp_path, {"random": 0.9, "mean": 0.8, "a": 0.30, "b": 0.50})
+    assert signs(tmp_path) == {"random": "", "mean": "", "a": BEST, "b": ""}
+
+
+def test_controls_are_no_best_model_but_may_tie_with_it(tmp_path):
+    column(tmp_path, {"pixels": 0.10, "pca": 0.302, "a": 0.30, "b": 0.50})
+    assert signs(tmp_path) == {"pixels": "", "pca": TIE, "a": BEST, "b": ""}
+
+
+def test_controls_among_themselves_have_a_best(tmp_path):
+    column(tmp_path, {"pixels": 0.10, "pca": 0.30})
+    assert signs(tmp_path) == {"pixels": BEST, "pca": ""}
 
 
 def test_the_legend_explains_the_signs_that_occur():
