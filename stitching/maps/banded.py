@@ -14,14 +14,14 @@ Source: Nunez-Elizalde, Huth and Gallant (2019), doi:10.1016/j.neuroimage.2019.0
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from stitching.maps.factorisation import Factorisation, factorise
+from stitching.maps.factorisation import Factorisation
+from stitching.maps.groups import leave_groups_out
 from stitching.maps.matrix import Rows, centred, column_moments
 from stitching.maps.ridge import Ridge
 from stitching.maps.selection import Problem, gcv_scores
@@ -66,84 +66,81 @@ class Features:
         lengths = torch.stack([centred(x[None], basis.mean).square().sum() for x in test])
         return cls(torch.cat(left), inside, (lengths - inside.square().sum(1)).clamp(0))
 
-
-@dataclass(frozen=True, eq=False)
-class Banded:
-    """Features of the source side, factorised.
-
-    Attributes:
-        basis: Factorisation of the features, without a copy of them.
-        features: The features.
-        coordinates: Of the test items in the basis, shape (n, K), float64.
-    """
-
-    basis: Factorisation
-    features: Features
-    coordinates: Tensor
-
-    @classmethod
-    def of(cls, features: Features) -> Self:
-        """Factorise one block, or two that were `joined`."""
-        basis = factorise(features.train, features.chunk)
-        source = features.train if isinstance(features.train, Tensor) else None
-        coordinates = basis.coordinates(features.test, source)
-        slim = Factorisation.from_tensors(basis.to_tensors(), basis.chunk)
-        return cls(slim, features, coordinates)
+    def errors(self, predicted: Tensor) -> Tensor:
+        """Return the squared error of each test item, (n,), of predictions (n, K)."""
+        found = (self.test.to(predicted) - predicted).square().sum(1)
+        return found if self.left_out is None else found + self.left_out
 
 
 @dataclass(frozen=True, eq=False)
 class BandedFit:
-    """The best of some candidates with its penalty, for one target.
+    """A ridge map from features, with the penalty of the best score, for one target.
 
     Attributes:
-        place: Of the candidate.
-        alpha: The penalty, in units of the features.
+        basis: Factorisation of the features.
+        features: The features.
+        target: The target.
+        alpha: The penalty, in units of the features, shape (1,).
         score: Cross-validation score per element.
         errors: Squared error of each test item, summed over the target's dimensions, (n,).
     """
 
-    place: int
-    alpha: float
+    basis: Factorisation
+    features: Features
+    target: Features
+    alpha: Tensor
     score: float
     errors: Tensor
 
+    def errors_without(self, groups: Tensor) -> Tensor:
+        """Return `errors` of the map refitted without each group of fit items, shape (G, n).
 
-def fit_banded(candidates: Iterable[Banded], target: Features) -> BandedFit:
-    """Choose candidate and penalty by generalised cross-validation, pooled over the target.
+        Args:
+            groups: Group of each fit item, shape (N,), see `leave_groups_out`.
+        """
+        source, target = self.features.train, self.target.train
+        assert isinstance(source, Tensor)  # not streamed
+        assert isinstance(target, Tensor)
+        predicted = _predicted(self.basis, self.features, Problem.of(*self._problem()), self.alpha)
+        changes = leave_groups_out(
+            self.basis, self.alpha, source, target, self.features.test, groups
+        )
+        return torch.stack([self.target.errors(predicted + change) for _, change in changes])
+
+    def _problem(self) -> tuple[Factorisation, Rows, Rows]:
+        return self.basis, self.features.train, self.target.train
+
+
+def fit_banded(basis: Factorisation, features: Features, target: Features) -> BandedFit:
+    """Choose the penalty by generalised cross-validation, pooled over the target's dimensions.
 
     Args:
-        candidates: Factorised features; of equal scores the first wins.
+        basis: Factorisation of `features.train`: one block, or two that were `joined`.
+        features: The source side.
         target: Of the same items.
-
-    Raises:
-        ValueError: There is no candidate.
 
     Example:
         >>> pixels, latents, target = (Features.of(*x) for x in (first, second, third))
-        >>> alone = fit_banded([Banded.of(pixels)], target)
-        >>> both = (Banded.of(joined(pixels, latents, share)) for share in SHARES)
-        >>> joint = min(alone, fit_banded(both, target), key=lambda fit: fit.score)
-        >>> 1 - joint.errors.sum() / alone.errors.sum()  # share of what pixels leave
+        >>> both = [pixels, *(joined(pixels, latents, share) for share in SHARES)]
+        >>> fits = [fit_banded(factorise(x.train), x, target) for x in both]
+        >>> best = min(fits, key=lambda fit: fit.score)
+        >>> 1 - best.errors.sum() / fits[0].errors.sum()  # share of what pixels leave
     """
-    fits = (_fit(place, banded, target) for place, banded in enumerate(candidates))
-    best = min(fits, key=lambda fit: fit.score, default=None)
-    if best is None:
-        raise ValueError("banded ridge needs at least one block of features")
-    return best
-
-
-def _fit(place: int, banded: Banded, target: Features) -> BandedFit:
-    basis = banded.basis
-    problem = Problem.of(basis, banded.features.train, target.train)
+    problem = Problem.of(basis, features.train, target.train)
     alphas = Ridge().grid(basis)
     scored = gcv_scores(problem, alphas, pooled=True)[:, 0]
     best = len(alphas) - 1 - int(scored.flip(0).argmin())  # of equals the largest, as `Ridge`
-    weights = problem.rotated.double() * basis.shrinkage(alphas[[best]])
-    predicted = banded.coordinates @ weights + problem.mean
-    errors = (target.test.to(predicted) - predicted).square().sum(1)
-    if target.left_out is not None:
-        errors += target.left_out
-    return BandedFit(place, float(alphas[best]), float(scored[best]), errors)
+    alpha = alphas[[best]]
+    errors = target.errors(_predicted(basis, features, problem, alpha))
+    return BandedFit(basis, features, target, alpha, float(scored[best]), errors)
+
+
+def _predicted(
+    basis: Factorisation, features: Features, problem: Problem, alpha: Tensor
+) -> Tensor:
+    source = features.train if isinstance(features.train, Tensor) else None
+    coordinates = basis.coordinates(features.test, source)
+    return coordinates @ (problem.rotated.double() * basis.shrinkage(alpha)) + problem.mean
 
 
 def joined(first: Features, second: Features, share: float) -> Features:
