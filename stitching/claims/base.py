@@ -1,33 +1,42 @@
-"""Claims, answers, and how intervals decide.
+"""Verdicts, and how intervals decide.
 
 Every claim is put as numbers that must lie in a region. It is supported if the 95 % interval of
 each of them lies inside: as all have to, chance cannot make it so more often for many numbers than
 for one. It is not supported if the interval of any of them lies outside; as one is enough, these
 intervals are made wider by their number (Bonferroni), so that chance makes it so in 5 % of cases
-at most. Else the data do not resolve it.
+at most. Else the data cannot tell.
 
-Intervals are of the test images alone. Other models, or the same ones trained again, could give
-other answers.
+Intervals are of the images alone. Other models, or the same ones trained again, could give other
+answers.
 """
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
-from stitching.claims.evidence import Evidence, NotRun
 from stitching.compute.intervals import COVERAGE
-from stitching.results.commands import options_of, python
 from stitching.results.differences import Quantity
 from stitching.results.formats import with_interval
 
 SUPPORTED = "supported"
 NOT_SUPPORTED = "not supported"
-NOT_RESOLVED = "not resolved"
+EXPLAINED = "explained by pixels"
+FRAGILE = "fragile"
+CANNOT_TELL = "cannot tell"
 NOT_RUN = "not run"
+
+#: Every verdict, with its meaning.
+VERDICTS = {
+    SUPPORTED: "all numbers lie where the claim has them, with their intervals",
+    NOT_SUPPORTED: "at least one number lies elsewhere, with an interval widened for their count",
+    EXPLAINED: "what the claim describes is there, and a linear view of the pixels gives it too",
+    FRAGILE: "the verdict depends on which of two equally good penalties a map has",
+    CANNOT_TELL: "too few models or images, cells that failed, or intervals that are too wide",
+    NOT_RUN: "cells are missing; the answer gives the command",
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,11 @@ class Number:
         return (
             ("undefined", "") if value is None else with_interval(value, self.quantity.interval())
         )
+
+
+def exact(name: str, value: float | None) -> Number:
+    """Return a number without uncertainty, such as a count."""
+    return Number(name, Quantity(value, exact=value is not None))
 
 
 @dataclass(frozen=True)
@@ -87,17 +101,40 @@ class Region:
         return min(ends[0] - self.low, self.high - ends[1])
 
 
+class Judgement(NamedTuple):
+    """Verdict and reason of an `Answer`."""
+
+    verdict: str
+    reason: str
+
+
+class Other(NamedTuple):
+    """A verdict with other penalties.
+
+    Attributes:
+        cells: The maps that have them, in words.
+        verdict: The verdict.
+        reason: What decided.
+    """
+
+    cells: str
+    verdict: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Answer:
     """A verdict on a claim, with its evidence.
 
     Attributes:
-        verdict: "supported", "not supported", "not resolved" or "not run".
+        verdict: One of `VERDICTS`.
         reason: What decided, in one line.
         decisive: The numbers that had to lie in the region.
         facts: Other numbers that help to read the answer.
         notes: What was left out, and what the answer does not cover.
         run: Commands that compute the cells it lacks; empty where it lacks none.
+        lacking: Cells or controls that the claim covers and that are not measured.
+        others: Verdicts with the other penalty of maps that have two equally good ones.
     """
 
     verdict: str
@@ -106,56 +143,8 @@ class Answer:
     facts: Sequence[Number] = ()
     notes: Sequence[str] = ()
     run: Sequence[str] = ()
-
-
-class Judgement(NamedTuple):
-    """Verdict and reason of an `Answer`."""
-
-    verdict: str
-    reason: str
-
-
-class Claim(ABC):
-    """A claim of the paper, with the rule that decides it.
-
-    Attributes:
-        id: Its number in the list of claims.
-        text: The claim in words.
-        rule: The rule that decides, in words.
-        about: The cells that it applies to.
-    """
-
-    id: ClassVar[str]
-    text: ClassVar[str]
-    rule: ClassVar[str]
-    about: ClassVar[str]
-
-    @abstractmethod
-    def applies(self, evidence: Evidence) -> bool:
-        """Whether the claim is about cells of this kind."""
-
-    @abstractmethod
-    def answer(self, evidence: Evidence) -> Answer:
-        """Answer the claim.
-
-        Raises:
-            NotRun: Cells that it needs are missing.
-        """
-
-    def commands(self, options: Sequence[str]) -> list[str]:
-        """Return the command lines that compute the cells it needs, by default those of the grid.
-
-        Args:
-            options: Options that select data set and protocol; empty for the default.
-        """
-        return [python("launch.py", "experiment=grid", *options)]
-
-    def assess(self, evidence: Evidence) -> Answer:
-        """Return `answer`, or what to run where cells are missing."""
-        try:
-            return self.answer(evidence)
-        except NotRun as missing:
-            return Answer(NOT_RUN, str(missing), run=self.commands(options_of(evidence.first)))
+    lacking: Sequence[str] = ()
+    others: Sequence[Other] = ()
 
 
 def judge(numbers: Sequence[Number], region: Region) -> Judgement:
@@ -175,11 +164,10 @@ def judge(numbers: Sequence[Number], region: Region) -> Judgement:
         return Judgement(NOT_SUPPORTED, f"not {region}: {_nearest(out, region)}{more}")
     blind = _where(numbers, [x is None for x in ends])
     if blind:
-        return Judgement(NOT_RESOLVED, f"{len(blind)} of {n} without interval, as {blind[0]}")
+        return Judgement(CANNOT_TELL, f"{len(blind)} of {n} without interval, as {blind[0]}")
     open_ = _where(numbers, [x is not None and not region.inside(x) for x in ends])
-    which = f"{len(open_)} of {n} are" if n > 1 else "it is"
-    nearest = _nearest(open_, region)
-    return Judgement(NOT_RESOLVED, f"{which} not resolved to be {region}: {nearest}")
+    which = f"{len(open_)} of {n} may be elsewhere" if n > 1 else "it may be elsewhere"
+    return Judgement(CANNOT_TELL, f"must be {region}, {which}: {_nearest(open_, region)}")
 
 
 def _where(numbers: Sequence[Number], chosen: Sequence[bool]) -> list[Number]:
@@ -197,14 +185,3 @@ def _nearest(numbers: Sequence[Number], region: Region) -> Number:
         return margin / width if width > 0 else math.copysign(math.inf, margin)
 
     return min(numbers, key=depth)
-
-
-def of_all(judgement: Judgement, missing: Sequence[tuple[str, str]]) -> Judgement:
-    """Return a judgement on all pairs of models, where some were not measured.
-
-    What was not measured cannot be supported; it may still be refuted.
-    """
-    if not missing or judgement.verdict != SUPPORTED:
-        return judgement
-    names = ", ".join("-to-".join(pair) for pair in missing)
-    return Judgement(NOT_RESOLVED, f"not all pairs are measured: without {names}")

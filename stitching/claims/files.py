@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stitching.claims.base import NOT_RUN, Answer, Claim, Number
+from stitching.claims.base import FRAGILE, NOT_RUN, VERDICTS, Answer, Number, Other
+from stitching.claims.claim import Claim
+from stitching.claims.encoders import C2, C3
 from stitching.claims.evidence import Evidence, read_evidence
-from stitching.claims.maps import C1, C2, C3, C7
+from stitching.claims.maps import C1, C7
 from stitching.claims.probes import C4, C9
 from stitching.claims.spaces import C8
 from stitching.claims.training import C5, C6
@@ -20,6 +22,14 @@ from stitching.results.output import CLAIMS as FILES
 from stitching.results.output import Output
 
 CLAIMS: tuple[Claim, ...] = (C1(), C2(), C3(), C4(), C5(), C6(), C7(), C8(), C9())
+
+#: What a reader must know before the verdicts.
+INTRODUCTION = (
+    "A claim counts as supported only if trained models do what a linear view of the pixels, or a "
+    "network that nobody trained, does not. The verdicts hold for these models on these images: "
+    "intervals, in brackets, hold 95 % of resamples of the images and cover no other training. "
+    "Where too few models or images were measured, or a cell failed, the answer is `cannot tell`."
+)
 
 #: Columns of the console that a reason may take before it is broken.
 _WIDTH = 110
@@ -128,15 +138,16 @@ def console(found: dict[Claim, list[Assessment]]) -> str:
 def markdown(found: dict[Claim, list[Assessment]]) -> str:
     """Return all answers with their numbers as Markdown."""
     places = dict.fromkeys(x.where for answers in found.values() for x in answers if x.where)
-    lines = ["# Claims", "", "Intervals, in brackets, hold 95 % of resamples of the test images. "]
-    lines[-1] += "They do not cover other models, or the same ones trained again."
+    lines = ["# Claims", "", INTRODUCTION]
     table = []
     for claim, answers in found.items():
         verdicts = {x.where: x.answer.verdict for x in answers}
         nowhere = NOT_RUN if "" in verdicts else "-"
         table.append([claim.id, claim.text, *(verdicts.get(x, nowhere) for x in places)])
     lines += ["", *markdown_table(["", "claim", *places], table, left=2 + len(places))]
-    lines += ["", "- : cells of another kind than the claim is about."]
+    used = {x.answer.verdict for answers in found.values() for x in answers}
+    lines += ["", *(f"- *{word}*: {text}" for word, text in VERDICTS.items() if word in used)]
+    lines += ["- `-`: cells of another kind than the claim is about"]
     for claim, answers in found.items():
         lines += ["", f"## {claim.id}", "", claim.text, "", f"Rule: {claim.rule}"]
         for assessed in answers:
@@ -159,10 +170,19 @@ def _section(assessed: Assessment) -> list[str]:
     if len(answer.decisive) > _LISTED:
         more = len(answer.decisive) - _LISTED
         lines += ["", f"{more} more numbers of those that decided are in `claims.json`."]
-    lines += ["", *(f"- {note}" for note in answer.notes)] if answer.notes else []
+    notes = [
+        f"{x.verdict} with {x.cells}: {x.reason}" for x in answer.others if _differs(x, answer)
+    ]
+    notes += answer.notes
+    lines += ["", *(f"- {note}" for note in notes)] if notes else []
     if answer.run:
         lines += ["", "To run:", "", "```", *answer.run, "```"]
     return lines
+
+
+def _differs(other: Other, answer: Answer) -> bool:
+    """Whether a verdict at other penalties is news beside the answer's own."""
+    return answer.verdict == FRAGILE or other.verdict != answer.verdict
 
 
 def as_json(found: dict[Claim, list[Assessment]]) -> str:
@@ -176,7 +196,8 @@ def as_json(found: dict[Claim, list[Assessment]]) -> str:
         }
         for claim, answers in found.items()
     ]
-    return json.dumps({"claims": claims}, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    plain = {"claims": claims, "introduction": INTRODUCTION, "verdicts": VERDICTS}
+    return json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _plain(assessed: Assessment) -> dict[str, object]:
@@ -186,8 +207,11 @@ def _plain(assessed: Assessment) -> dict[str, object]:
         "data": evidence.data if evidence else None,
         "protocol": evidence.variant.protocol if evidence else None,
         "seeds": dict(evidence.variant.seeds) if evidence else {},
+        "images": evidence.images if evidence else None,
+        "changed": evidence.changed if evidence else [],
         "verdict": answer.verdict,
         "reason": answer.reason,
+        "other_penalties": [other._asdict() for other in answer.others],
         "decisive": [_number(number) for number in answer.decisive],
         "facts": [_number(number) for number in answer.facts],
         "notes": list(answer.notes),

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stitching.claims import base
-from stitching.claims.base import Answer, Claim, Number, Region, judge
+from stitching.claims.base import (
+    CANNOT_TELL,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    Answer,
+    Number,
+    Region,
+    exact,
+    judge,
+)
+from stitching.claims.claim import Claim
 from stitching.claims.evidence import Evidence, NotRun
+from stitching.claims.samples import FILE, read_samples
 from stitching.results.commands import python
 from stitching.results.differences import Numbers, Quantity, combine, mean
 from stitching.results.grid import Pair
 
-#: Fewest pairs of models that a rank correlation is taken of.
-MIN_PAIRS = 6
+#: Fewest models: of four, 8 % of their orders always do as well as the best (two of 4!).
+MIN_MODELS = 5
 
 #: Largest probability, with models put to expressiveness at random, of a correlation as high.
 LEVEL = 0.05
@@ -34,12 +43,13 @@ class C8(Claim):
     text = "Expressive models are more alike than weak ones, those of similar architecture most."
     rule = (
         "Over unordered pairs of trained models, the rank correlation (Spearman) of likeness and "
-        "expressiveness must be above 0. Expressiveness of a pair: LPIPS of the own "
-        "reconstructions of the worse of the two, negated; likeness: linear CKA. Resamples of "
-        "test images do not cover other models, and pairs share models, so the correlation must "
-        "also be higher than with models put in another order, of which at most "
+        "expressiveness must be above 0. Expressiveness of a pair: the distance of samples of the "
+        f"worse of the two to real images, negated (`{FILE}` in the folder); not its "
+        "reconstructions, which a flow has perfect whatever it has learnt. Likeness: linear CKA. "
+        "Resamples of test images do not cover other models, and pairs share models, so the "
+        "correlation must also be higher than with models put in another order, of which at most "
         f"{LEVEL:.0%} may do as well; for the opposite, at most {LEVEL:.0%} as badly. At "
-        f"least {MIN_PAIRS} pairs."
+        f"least {MIN_MODELS} models that draw samples; two trainings of one model are one."
     )
 
     def applies(self, evidence: Evidence) -> bool:
@@ -47,56 +57,70 @@ class C8(Claim):
         return any(cell.number("geometry/cka") is not None for cell in evidence.cells)
 
     def commands(self, options: Sequence[str]) -> list[str]:
-        """Return the command line of a grid with five models."""
-        return [python("launch.py", "experiment=grid-gan")]
+        """Return the command lines of a grid and of its samples."""
+        return [
+            python("launch.py", "experiment=grid-gan"),
+            python("tests/benchmarks/samples.py", "DIR"),
+        ]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge the correlation, over test images and over models."""
-        own = {
-            name: cell.quantity("image/lpips")
+        measure, samples = read_samples(evidence.grid.folder)
+        quality = {
+            name: samples[weights]
             for name in evidence.trained
-            if (cell := evidence.cell(name, name)) and cell.number("image/lpips") is not None
+            if (weights := evidence.models[name].weights or "") in samples
         }
+        models = {evidence.models[name].recipe for name in quality}
+        if not quality:
+            raise NotRun(
+                f"needs the quality of samples of each model ({FILE} in the folder of the sweep)"
+            )
         likeness = {
             pair: found
-            for pair in itertools.combinations(own, 2)
-            if (found := _likeness(evidence, pair)).value is not None
+            for pair in itertools.combinations(quality, 2)
+            if not evidence.one_model(*pair)
+            and (found := _likeness(evidence, pair)).value is not None
         }
-        if len(likeness) < MIN_PAIRS:
-            raise NotRun(
-                f"needs at least {MIN_PAIRS} pairs of trained models with geometry/cka and own "
-                f"reconstructions, found {len(likeness)}"
+        facts = [exact(f"samples, {measure}, {name}", x) for name, x in quality.items()]
+        facts += [Number(f"CKA, {' and '.join(pair)}", found) for pair, found in likeness.items()]
+        notes = [
+            "not tested: whether similar architectures are most alike (cells do not record them)",
+            "the interval is of test images; that of the samples is not part of it",
+        ]
+        if len(models) < MIN_MODELS:
+            reason = (
+                f"needs {MIN_MODELS} models that draw samples, here are {len(models)} with a "
+                f"number in {FILE} ({', '.join(quality)})"
             )
-        names = [name for name in own if any(name in pair for pair in likeness)]
+            run = self.commands(())
+            return Answer(CANNOT_TELL, reason, (), facts, notes, run)
+        names = [name for name in quality if any(name in pair for pair in likeness)]
         places = np.array([[names.index(name) for name in pair] for pair in likeness])
         k = len(names)
 
         def correlation(x: Numbers) -> Numbers:
             return _spearman(-x[:k][places].max(axis=1), x[k:])
 
-        parts = [*(own[name] for name in names), *likeness.values()]
+        own = [Quantity(quality[name], exact=True) for name in names]
+        parts = [*own, *likeness.values()]
         decisive = [
             Number(f"rank correlation of {len(likeness)} pairs", combine(correlation, parts))
         ]
-        as_well, as_badly, least = _chance([part.value or 0.0 for part in parts], places, k)
+        as_well, as_badly = _chance([part.value or 0.0 for part in parts], places, k)
         facts = [
-            Number(f"share of orders of the {k} models that do as well", _exact(as_well)),
-            Number(f"share of orders of the {k} models that do as badly", _exact(as_badly)),
-            *(Number(f"own LPIPS, {name}", own[name]) for name in names),
-            *(Number(f"CKA, {' and '.join(pair)}", found) for pair, found in likeness.items()),
-        ]
-        notes = [
-            "not tested: whether similar architectures are most alike (cells do not record them)"
+            exact(f"share of orders of the {k} models that do as well", as_well),
+            exact(f"share of orders of the {k} models that do as badly", as_badly),
+            *facts,
         ]
         verdict = judge(decisive, Region(low=0))
-        tails = {base.SUPPORTED: (as_well, "as well"), base.NOT_SUPPORTED: (as_badly, "as badly")}
+        tails = {SUPPORTED: (as_well, "as well"), NOT_SUPPORTED: (as_badly, "as badly")}
         chance, how = tails.get(verdict.verdict, (0.0, ""))
+        lacking = evidence.lacking(evidence.pairs())
         if chance > LEVEL:
             reason = f"{decisive[0]}, but {chance:.0%} of the orders of the models do {how}"
-            if least > LEVEL:
-                reason += f"; of {k} models at least {least:.0%} always do: add models"
-            return Answer(base.NOT_RESOLVED, reason, decisive, facts, notes)
-        return Answer(*verdict, decisive, facts, notes)
+            return Answer(CANNOT_TELL, reason, decisive, facts, notes, lacking=lacking)
+        return Answer(*verdict, decisive, facts, notes, lacking=lacking)
 
 
 def _likeness(evidence: Evidence, pair: Pair) -> Quantity:
@@ -118,8 +142,8 @@ def _spearman(a: Numbers, b: Numbers) -> Numbers:
     return result
 
 
-def _chance(values: list[float], places: NDArray[np.int64], k: int) -> tuple[float, float, float]:
-    """Return shares of orders of models: as high a correlation, as low, and the fewest possible.
+def _chance(values: list[float], places: NDArray[np.int64], k: int) -> tuple[float, float]:
+    """Return shares of orders of models: with as high a correlation, and with as low a one.
 
     The order of expressiveness among models is exchanged, while pairs keep their likeness: pairs
     that share a model stay together, which an exchange among pairs would not respect.
@@ -136,9 +160,4 @@ def _chance(values: list[float], places: NDArray[np.int64], k: int) -> tuple[flo
     tolerance = 1e-9  # of the same correlation, summed in another order
     high = float((found >= found[0] - tolerance).mean())
     low = float((found <= found[0] + tolerance).mean())
-    # The worse of two does not depend on which of the two best models is the better one.
-    return high, low, 2 / math.factorial(k)
-
-
-def _exact(value: float) -> Quantity:
-    return Quantity(value, exact=True)
+    return high, low

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stitching.claims.base import Answer, Claim, Number, Region, judge
+import numpy as np
+
+from stitching.claims.base import CANNOT_TELL, Answer, Judgement, Number, Region, exact, judge
+from stitching.claims.claim import Claim
 from stitching.claims.evidence import Evidence, NotRun
 from stitching.compute.attributes import GENDER, SMILING
 from stitching.results.cell import CellRecord
@@ -36,11 +39,20 @@ EARLY = 0.1
 #: lies between guessing and being always right.
 ATTRIBUTE_MARGIN = 0.05
 
+#: Fewest test images: with 128 a change of balanced accuracy below about 0.05 is not seen, and
+#: of an attribute that one image in ten has, none below 0.1.
+MIN_TEST = 1000
+
 _KEY = "probe/balanced_accuracy_own"
+
+_RESOLVED = f"There must be {MIN_TEST:,} test images; the smallest change that they resolve, half "
+_RESOLVED += "the width of the interval of the change, is printed."
 
 
 class _OfTraining(Claim):
     """A claim on the checkpoints of one training."""
+
+    of_pairs = False
 
     def applies(self, evidence: Evidence) -> bool:
         """Whether there are several checkpoints of the model."""
@@ -51,7 +63,34 @@ class _OfTraining(Claim):
         train = train_with_checkpoints([x for x in options if x.startswith("data")])
         words = ["zoo=mine", "encoder=random", f"decoder={MODEL}", f"decoder.checkpoint={AT}"]
         words.append(f"decoder.name={MODEL}-${{.checkpoint}}")
-        return [train, python("launch.py", "-m", *(options or ["data=faces"]), *words)]
+        data = [*(options or ["data=faces"]), f"data.n_test={MIN_TEST}"]
+        return [train, python("launch.py", "-m", *data, *words)]
+
+    def judged(
+        self,
+        course: dict[int, CellRecord],
+        changes: Sequence[Number],
+        margin: float,
+        facts: Sequence[Number],
+        notes: Sequence[str] = (),
+    ) -> Answer:
+        """Judge changes, none of which may be larger than a margin, by enough test images."""
+        ends = [found for x in changes if (found := x.quantity.interval())]
+        widths = [(high - low) / 2 for low, high in ends]
+        seen = [
+            exact("smallest change that is resolved, of the least clear", max(widths)),
+            exact("smallest change that is resolved, median", float(np.median(widths))),
+        ]
+        verdict = judge(changes, Region(-margin, margin))
+        n = min(int(x.number("probe/n_test") or x.number("n_test") or 0) for x in course.values())
+        if n < MIN_TEST:
+            smallest = f", changes below {max(widths):.2g} are not resolved" if widths else ""
+            verdict = Judgement(
+                CANNOT_TELL,
+                f"{n} test images{smallest}: needs {MIN_TEST:,}. With these it would be "
+                f"{verdict.verdict}: {verdict.reason}",
+            )
+        return Answer(*verdict, changes, [*(seen if widths else []), *facts], notes)
 
     def course(self, evidence: Evidence) -> dict[int, CellRecord]:
         """Return a cell for each number of images seen, ascending.
@@ -79,7 +118,7 @@ class C5(_OfTraining):
         f"Balanced accuracy of the probes on own latents of `{MODEL}`, mean over attributes: the "
         f"last checkpoint minus every one from {PLATEAU:.0%} of the images on must lie within "
         f"{PLATEAU_MARGIN:g} of 0. There must be {MIN_CHECKPOINTS} checkpoints, one of them "
-        f"between {PLATEAU:.0%} and {PLATEAU_SEEN_BY:.0%}."
+        f"between {PLATEAU:.0%} and {PLATEAU_SEEN_BY:.0%}. {_RESOLVED}"
     )
 
     def answer(self, evidence: Evidence) -> Answer:
@@ -96,9 +135,8 @@ class C5(_OfTraining):
             Number(f"{last} - {seen} images", _change(course[seen], course[last], _KEY))
             for seen in plateau
         ]
-        verdict = judge(decisive, Region(-PLATEAU_MARGIN, PLATEAU_MARGIN))
         facts = [Number(f"after {x} images", cell.quantity(_KEY)) for x, cell in course.items()]
-        return Answer(*verdict, decisive, facts)
+        return self.judged(course, decisive, PLATEAU_MARGIN, facts)
 
 
 class C6(_OfTraining):
@@ -114,7 +152,8 @@ class C6(_OfTraining):
         f"Balanced accuracy of the probes on own latents of `{MODEL}` for "
         f"{', '.join(GENDER)} (those that go with gender in CelebA) and {SMILING}: every later "
         "checkpoint minus the first one after more than 0 images must lie within "
-        f"{ATTRIBUTE_MARGIN:g} of 0. The first must lie in the first {EARLY:.0%} of the training."
+        f"{ATTRIBUTE_MARGIN:g} of 0. The first must lie in the first {EARLY:.0%} of the training. "
+        f"{_RESOLVED}"
     )
 
     def answer(self, evidence: Evidence) -> Answer:
@@ -142,7 +181,6 @@ class C6(_OfTraining):
             for name in names
             for seen in later
         ]
-        verdict = judge(decisive, Region(-ATTRIBUTE_MARGIN, ATTRIBUTE_MARGIN))
         facts = [
             Number(f"{name}, {later[-1]} - {first} images", change)
             for name in course[first].attributes(_KEY)
@@ -150,7 +188,8 @@ class C6(_OfTraining):
             and (change := _change(course[first], course[later[-1]], f"{_KEY}/{name}")).value
             is not None
         ]
-        return Answer(*verdict, decisive, facts, ["facts are the other attributes"])
+        notes = ["facts are the other attributes"]
+        return self.judged(course, decisive, ATTRIBUTE_MARGIN, facts, notes)
 
 
 def _change(first: CellRecord, last: CellRecord, key: str) -> Quantity:

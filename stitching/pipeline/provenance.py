@@ -41,13 +41,17 @@ def of_options(**frozen_models: FrozenModel) -> Facts:
 def of_weights(**models: GenerativeModel) -> Facts:
     """Return hashes of models' weights, keys `weights/ROLE`.
 
-    `weights/ROLE_images_seen` is the number of training images, where the weight file has it.
+    `weights/ROLE_images_seen` is the number of training images, and `weights/ROLE_objective` the
+    objective of the training, such as "own + 50 gain of the inverse", where the weight file has
+    them.
     """
     facts: Facts = {f"weights/{role}": model.weights_hash for role, model in models.items()}
     for role, model in models.items():
         seen = model.card.get("images_seen", "")
         if seen.isdecimal():
             facts[f"weights/{role}_images_seen"] = int(seen)
+        if objective := model.card.get("objective", ""):
+            facts[f"weights/{role}_objective"] = objective
     return facts
 
 

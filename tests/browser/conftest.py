@@ -33,7 +33,7 @@ CLAIM = {
         "folder": "x", "data": "faces", "protocol": "strict", "seeds": {}, "verdict": verdict,
         "reason": "above 0.5", "decisive": [{"name": "n", "value": 0.7, "low": 0.6, "high": 0.8}],
         "facts": [], "notes": ["a note"], "run": ["python launch.py experiment=grid"],
-    } for verdict in ("supported", "not supported", "not resolved", "not run")],
+    } for verdict in ("supported", "explained by pixels", "cannot tell", "not run")],
 }  # fmt: skip
 
 

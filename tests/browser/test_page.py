@@ -126,7 +126,7 @@ def test_a_figure_is_saved_as_png_three_times_as_large(plain, visit, tmp_path):
 
 def test_claims_show_verdicts_and_what_to_run(plain, visit):
     text = visit(plain).inner_text("#claims")
-    assert all(x in text for x in ("supported", "not resolved", "experiment=grid", "above 0.5"))
+    assert all(x in text for x in ("supported", "cannot tell", "experiment=grid", "above 0.5"))
 
 
 def test_failures_are_grouped_and_inert(plain, visit):

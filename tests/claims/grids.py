@@ -11,23 +11,34 @@ FLOOR, OWN = 0.08, 0.02
 
 
 def make_grid(
-    root, models=MODELS, share=0.8, noise=0.002, shared=0.005, floor=True, extra=None, **facts
+    root,
+    models=MODELS,
+    share=0.8,
+    gain=0.1,
+    beyond=0.2,
+    noise=0.002,
+    shared=0.005,
+    rows=("random",),
+    extra=None,
+    **facts,
 ):
-    """Cells of models, `random` and the diagonal, of which a share of the image comes through.
+    """Cells of models, rows of controls and the diagonal, of which a share comes through.
 
     Args:
         root: Folder.
         models: Names.
         share: Recovered share of off-diagonal pairs: a number, or a function of (encoder,
             decoder) that may return None for a cell that is not there.
+        gain: Gain over both controls, as a share of their error; or such a function.
+        beyond: R2 beyond pixels, or such a function.
         noise: Standard deviation over items that a cell does not share with others.
         shared: The same, shared by all cells.
-        floor: Whether there is the encoder `random`.
+        rows: Encoders besides the models.
         extra: Function of (encoder, decoder) that returns more draws for a cell.
         facts: Of every cell.
     """
     root.mkdir(parents=True, exist_ok=True)
-    pairs = [(e, d) for e in ([*(["random"] if floor else []), *models]) for d in models]
+    pairs = [(e, d) for e in (*rows, *models) for d in models]
     for number, (encoder, decoder) in enumerate(pairs):
         kept: float | None = {"random": 0.0, decoder: 1.0}.get(encoder)
         if kept is None:
@@ -37,13 +48,30 @@ def make_grid(
         level = FLOOR - kept * (FLOOR - OWN)
         items = scores(level, shared=shared, own=noise, seed=number + 1)
         draws = {"image/rmse": drawn(items, np.sqrt), "image/lpips": drawn(items)}
+        if encoder != decoder:
+            values = [x(encoder, decoder) if callable(x) else x for x in (gain, beyond)]
+            draws |= contrasts(draws, *values, noise, number)
         draws |= extra(encoder, decoder) if extra else {}
-        make_cell(root, encoder, decoder, number, draws=draws, **widths(encoder, decoder), **facts)
+        make_cell(
+            root, encoder, decoder, number, draws=draws, **(widths(encoder, decoder) | facts)
+        )
     return root
 
 
+def contrasts(draws, gain, beyond, noise, seed):
+    """Gains over the controls, of whose error they are a share, and what is beyond pixels."""
+    found = {"latent/r2_beyond_pixels": drawn(scores(beyond, own=10 * noise, seed=seed + 50))}
+    for key in ("image/rmse", "image/lpips"):
+        error = draws[key][0]
+        for place, end in enumerate(("", "_pca")):
+            mean, seeds = gain / (1 - gain) * error, seed + 100 * (place + 1)
+            found[f"{key}_gain{end}"] = drawn(scores(mean, own=noise, seed=seeds))
+    return found
+
+
 def widths(encoder, decoder):
-    return {"d_source": WIDTHS.get(encoder, 512), "d_target": WIDTHS.get(decoder, 512)}
+    ends = [WIDTHS.get(name.removesuffix("-2"), 512) for name in (encoder, decoder)]
+    return dict(zip(("d_source", "d_target"), ends, strict=True))
 
 
 def answer(claim, *roots):

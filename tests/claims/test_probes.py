@@ -12,7 +12,7 @@ KAPPA = {"protocol__measures": "image/lpips,probe/kappa"}
 ATTRIBUTES = {"Male": 0.9, "Heavy_Makeup": 0.85, "Bald": 0.6, "Smiling": 0.5}
 
 
-def agreement(attributes, key="probe/kappa", own=0.02, without=()):
+def agreement(attributes, key="probe/kappa_relative", own=0.02, without=()):
     """Draws of the agreement on each attribute, equal in all pairs but for noise."""
 
     def extra(encoder, decoder):
@@ -33,7 +33,7 @@ def agreement(attributes, key="probe/kappa", own=0.02, without=()):
         ({"Heavy_Makeup": 0.95}, "supported"),
         ({"Bald": 0.95}, "not supported"),
         ({"Bald": 0.87}, "not supported"),  # one of the two is enough
-        ({"Bald": 0.8495}, "not resolved"),
+        ({"Bald": 0.8495}, "cannot tell"),
     ],
 )
 def test_c4(tmp_path, changed, verdict):
@@ -44,20 +44,27 @@ def test_c4(tmp_path, changed, verdict):
 def test_c4_gives_the_ranking(tmp_path):
     found = answer(C4(), make_grid(tmp_path, extra=agreement(ATTRIBUTES), **KAPPA))
     assert list(values(found.facts)) == ["1. Male", "2. Heavy_Makeup", "3. Bald", "4. Smiling"]
-    assert "probe/kappa, mean over 12 pairs of models" in found.notes
+    assert "probe/kappa_relative, mean over 12 pairs of models" in found.notes
 
 
-def test_c4_goes_by_consistency_where_the_protocol_does(tmp_path):
-    extra = agreement(ATTRIBUTES, "probe/consistency")
-    measures = {"protocol__measures": "image/lpips,probe/consistency"}
-    found = answer(C4(), make_grid(tmp_path, extra=extra, **measures))
+def test_c4_gives_what_the_labels_alone_reach(tmp_path):
+    def extra(encoder, decoder):
+        levels = ATTRIBUTES if encoder != "labels" else dict.fromkeys(ATTRIBUTES, 0.99)
+        return agreement(levels)(encoder, decoder)
+
+    root = make_grid(tmp_path, extra=extra, rows=("random", "labels"), **KAPPA)
+    found = answer(C4(), root)
     assert found.verdict == "supported"
-    assert found.notes[0].startswith("probe/consistency")
+    assert values(found.facts)["labels: Smiling"] == pytest.approx(0.99)
+    other = answer(C4(), make_grid(tmp_path / "none", extra=agreement(ATTRIBUTES), **KAPPA))
+    assert "what the labels alone reach is not known without encoder=labels" in other.notes
 
 
-def test_c4_goes_by_kappa_where_no_protocol_is_named(tmp_path):
-    found = answer(C4(), make_grid(tmp_path, extra=agreement(ATTRIBUTES)))
-    assert found.notes[0].startswith("probe/kappa")
+def test_c4_needs_agreement_relative_to_that_of_two_probes(tmp_path):
+    extra = agreement(ATTRIBUTES, "probe/kappa")
+    found = answer(C4(), make_grid(tmp_path, extra=extra, **KAPPA))
+    assert found.verdict == "not run"
+    assert found.reason.startswith("needs probe/kappa_relative of Male and Heavy_Makeup")
 
 
 def test_c4_asks_only_about_pairs_of_trained_models(tmp_path):
@@ -79,8 +86,8 @@ def test_c4_leaves_out_what_is_undefined_in_some_pair(tmp_path):
 def test_c4_leaves_out_what_hardly_a_test_image_has(tmp_path):
     def extra(encoder, decoder):
         found = agreement(ATTRIBUTES)(encoder, decoder)
-        value, draws = found["probe/kappa/Bald"]
-        return found | {"probe/kappa/Bald": (value, np.full_like(draws, np.nan))}
+        value, draws = found["probe/kappa_relative/Bald"]
+        return found | {"probe/kappa_relative/Bald": (value, np.full_like(draws, np.nan))}
 
     found = answer(C4(), make_grid(tmp_path, extra=extra, **KAPPA))
     assert found.verdict == "supported"
@@ -93,7 +100,7 @@ def test_c4_needs_both_attributes_in_every_pair(tmp_path, name):
     extra = agreement(ATTRIBUTES, without=[("vae", "nf", name)])
     found = answer(C4(), make_grid(tmp_path, extra=extra, **KAPPA))
     assert found.verdict == "not run"
-    assert found.reason == f"needs probe/kappa of {name} in every pair of models"
+    assert found.reason == f"needs probe/kappa_relative of {name} in every pair of models"
 
 
 def test_c4_needs_something_to_compare_with(tmp_path):
@@ -127,13 +134,18 @@ def classes(kept, own=0.9, majority=0.4, noise=0.05, with_draws=False):
     return extra
 
 
-def asked(root, kept, share=0.9, **options):
+FOLDERS = {"data": {"name": "folder", "classes": "folders"}}
+
+
+def asked(root, kept, share=0.9, config=FOLDERS, **options):
     facts = {} if options.get("with_draws") else {"class__majority": options.get("majority", 0.4)}
-    return answer(C9(), make_grid(root, share=share, extra=classes(kept, **options), **facts))
+    return answer(
+        C9(), make_grid(root, share=share, extra=classes(kept, **options), config=config, **facts)
+    )
 
 
 @pytest.mark.parametrize(
-    ("kept", "verdict"), [(0.2, "supported"), (0.8, "not supported"), (0.5, "not resolved")]
+    ("kept", "verdict"), [(0.2, "supported"), (0.8, "not supported"), (0.5, "cannot tell")]
 )
 @pytest.mark.parametrize("with_draws", [False, True])
 def test_c9(tmp_path, kept, verdict, with_draws):
@@ -145,14 +157,15 @@ def test_c9(tmp_path, kept, verdict, with_draws):
 
 def test_c9_does_not_blame_classes_for_maps_that_lose_the_image(tmp_path):
     found = asked(tmp_path, 0.2, share=0.2)
-    assert found.verdict == "not resolved"
+    assert found.verdict == "cannot tell"
     assert found.reason.startswith("classes are lost, but so may be the images")
 
 
 def test_c9_without_floor_cannot_tell_whether_the_image_is_kept(tmp_path):
-    root = make_grid(tmp_path, extra=classes(0.2), floor=False, class__majority=0.4)
+    options = {"config": FOLDERS, "class__majority": 0.4}
+    root = make_grid(tmp_path, extra=classes(0.2), rows=(), **options)
     found = answer(C9(), root)
-    assert found.verdict == "not resolved"
+    assert found.verdict == "cannot tell"
     assert "needs `random` and the decoders themselves as encoders" in found.reason
 
 
@@ -161,7 +174,8 @@ def test_c9_leaves_out_decoders_that_tell_no_classes(tmp_path):
         own = 0.4 if decoder == "nf" else 0.9
         return classes(0.2, own=own, noise=0.001)(encoder, decoder)
 
-    found = answer(C9(), make_grid(tmp_path, extra=extra, share=0.9, class__majority=0.4))
+    options = {"config": FOLDERS, "class__majority": 0.4}
+    found = answer(C9(), make_grid(tmp_path, extra=extra, share=0.9, **options))
     assert "median kept share of 9 pairs" in values(found.decisive)
     left = "left out, own latents do not predict the classes: vae-to-nf, vqvae-to-nf, dm-to-nf"
     assert left in found.notes
@@ -177,3 +191,21 @@ def test_c9_does_not_apply_without_classes(tmp_path):
     make_cell(tmp_path, "vae", "nf", 0)
     (evidence,) = read_evidence([tmp_path])
     assert not C9().applies(evidence)
+
+
+@pytest.mark.parametrize(
+    "data", [{"name": "faces"}, {"name": "folder", "classes": None, "attributes": "table.csv"}]
+)
+def test_c9_does_not_apply_where_classes_are_a_property_among_others(tmp_path, data):
+    root = make_grid(tmp_path, extra=classes(0.2), config={"data": data}, class__majority=0.4)
+    (evidence,) = read_evidence([root])
+    assert not C9().applies(evidence)
+
+
+def test_c9_gives_the_share_that_pixels_keep(tmp_path):
+    root = make_grid(
+        tmp_path, extra=classes(0.2), config=FOLDERS, class__majority=0.4,
+        rows=("random", "pixels"),
+    )  # fmt: skip
+    found = answer(C9(), root)
+    assert values(found.facts)["pixels-to-nf, kept share"] == pytest.approx(0.2)

@@ -1,6 +1,7 @@
 """C8: whether expressive models are more alike."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -12,55 +13,76 @@ from tests.claims.grids import answer, values
 from tests.report.made import drawn, make_cell, scores
 
 FIVE = ("a", "b", "c", "d", "e")
-OWN = dict(zip(FIVE, (0.01, 0.03, 0.05, 0.07, 0.09), strict=True))  # ever less expressive
+QUALITY = dict(zip(FIVE, (1.0, 3.0, 5.0, 7.0, 9.0), strict=True))  # of samples, ever worse
 
 
-def make_spaces(root, likeness, models=FIVE, noise=0.001, both=True):
-    """Models with own LPIPS, and CKA of each pair as a function of the worse one's LPIPS."""
+def make_spaces(root, likeness, models=FIVE, noise=0.001, both=True, samples=QUALITY, **options):
+    """Models with samples, and CKA of each pair as a function of the worse one's distance."""
     for number, (encoder, decoder) in enumerate(itertools.product(models, models)):
-        worse = max(OWN[encoder], OWN[decoder])
-        draws = {
-            "image/lpips": drawn(scores(OWN[decoder], own=noise, seed=ord(decoder))),
-            "geometry/cka": drawn(scores(likeness(worse), own=noise, seed=number + 1)),
-        }
+        worse = max(QUALITY.get(encoder, 9.0), QUALITY.get(decoder, 9.0))
+        # A flow: perfect reconstructions, whatever its samples are.
+        draws = {"image/lpips": drawn(scores(0.0))} if encoder == decoder else {}
+        draws["geometry/cka"] = drawn(scores(likeness(worse), own=noise, seed=number + 1))
         if encoder > decoder and not both:
             continue
-        make_cell(root, encoder, decoder, number, draws=draws)
+        weights = {"weights__encoder": f"hash {encoder}", "weights__decoder": f"hash {decoder}"}
+        make_cell(root, encoder, decoder, number, draws=draws, **weights, **options)
+    found = [{"name": x, "weights": f"hash {x}", "value": y} for x, y in samples.items()]
+    if samples:
+        text = json.dumps({"measure": "kd_effnet", "n": 512, "models": found})
+        (root / "samples.json").write_text(text)
     return root
 
 
 @pytest.mark.parametrize(
     ("likeness", "noise", "verdict"),
     [
-        (lambda worse: 0.9 - 3 * worse, 0.001, "supported"),
-        (lambda worse: 0.3 + 3 * worse, 0.001, "not supported"),
-        (lambda worse: 0.5, 0.2, "not resolved"),
+        (lambda worse: 0.9 - 0.03 * worse, 0.001, "supported"),
+        (lambda worse: 0.3 + 0.03 * worse, 0.001, "not supported"),
+        (lambda worse: 0.5, 0.2, "cannot tell"),
     ],
 )
 def test_c8(tmp_path, likeness, noise, verdict):
     found = answer(C8(), make_spaces(tmp_path, likeness, noise=noise))
     assert found.verdict == verdict
+    assert values(found.facts)["samples, kd_effnet, c"] == 5.0
     assert any("not tested: whether similar architectures" in note for note in found.notes)
 
 
 def test_c8_counts_each_pair_once(tmp_path):
-    both = make_spaces(tmp_path / "a", lambda worse: 0.9 - worse)
-    one = make_spaces(tmp_path / "b", lambda worse: 0.9 - worse, both=False)
+    both = make_spaces(tmp_path / "a", lambda worse: 0.9 - worse / 100)
+    one = make_spaces(tmp_path / "b", lambda worse: 0.9 - worse / 100, both=False)
     for root in (both, one):
         assert "rank correlation of 10 pairs" in values(answer(C8(), root).decisive)
 
 
-def test_four_models_are_too_few_to_tell_from_chance(tmp_path):
-    found = answer(C8(), make_spaces(tmp_path, lambda worse: 0.9 - 3 * worse, models=FIVE[:4]))
-    assert values(found.decisive)["rank correlation of 6 pairs"] == pytest.approx(1.0, abs=0.2)
-    assert found.verdict == "not resolved"
-    assert "of 4 models at least 8% always do: add models" in found.reason
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"models": FIVE[:4]}, 4),
+        ({"samples": {x: QUALITY[x] for x in FIVE[:3]}}, 3),  # others draw none
+        ({"models": (*FIVE[:4], "a-2"), "samples": {**QUALITY, "a-2": 1.5}}, 4),  # trained twice
+    ],
+)
+def test_c8_needs_five_models_that_draw_samples(tmp_path, options, count):
+    found = answer(C8(), make_spaces(tmp_path, lambda worse: 0.9 - 0.03 * worse, **options))
+    assert found.verdict == "cannot tell"
+    assert f"here are {count} with a number" in found.reason
 
 
-def test_c8_needs_six_pairs(tmp_path):
-    found = answer(C8(), make_spaces(tmp_path, lambda worse: 0.9, models=FIVE[:3]))
+def test_c8_needs_samples(tmp_path):
+    found = answer(C8(), make_spaces(tmp_path, lambda worse: 0.9, samples={}))
     assert found.verdict == "not run"
-    assert "needs at least 6 pairs" in found.reason
+    assert "needs the quality of samples" in found.reason
+    assert "python tests/benchmarks/samples.py DIR" in found.run
+
+
+@pytest.mark.parametrize("text", ["{", '{"models": []}', '{"measure": "x", "models": [{}]}'])
+def test_a_damaged_file_of_samples_is_an_error(tmp_path, text):
+    root = make_spaces(tmp_path, lambda worse: 0.9)
+    (root / "samples.json").write_text(text)
+    with pytest.raises(ValueError, match=r"samples.json .* or remove it"):
+        answer(C8(), root)
 
 
 def test_c8_does_not_apply_where_spaces_were_not_compared(tmp_path):
@@ -85,7 +107,7 @@ def test_all_orders_of_five_models_are_tried():
     own = [0.1, 0.2, 0.3, 0.4, 0.5]
     likeness = [-max(own[i], own[j]) for i, j in places]
     # The two best may be exchanged without a change: 2 of 5! orders.
-    assert _chance([*own, *likeness], places, 5) == pytest.approx((2 / 120, 1, 2 / 120))
+    assert _chance([*own, *likeness], places, 5) == pytest.approx((2 / 120, 1))
 
 
 def test_random_orders_of_many_models_are_the_same_every_time():

@@ -97,13 +97,22 @@ def test_tables_figures_claims_and_page_are_written(tmp_path, capsys):
     assert f"page: {tmp_path / 'report.html'}" in shown
 
 
-def test_a_sweep_over_sizes_has_curves_and_a_page_and_no_claims(tmp_path, capsys):
+def test_a_sweep_over_sizes_has_curves_a_page_and_claims_of_the_largest(tmp_path):
     for number, n in enumerate((50, 100)):
         config = {"data": {"n_train": n}}
         make_cell(tmp_path, "vae", "nf", number, config=config, n_train=n, image__rmse=n / 1000)
     assert main([str(tmp_path)]) == 0
-    assert "no claims: " in capsys.readouterr().out
     assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "curve_image_rmse.png").is_file()
+    assert "; 100 to fit the maps" in (tmp_path / "claims.md").read_text()
+
+
+def test_a_sweep_over_another_setting_has_curves_and_a_page_and_no_claims(tmp_path, capsys):
+    for number, alpha in enumerate((50, 100)):
+        config = {"map": {"alpha": alpha}}
+        make_cell(tmp_path, "vae", "nf", number, config=config, image__rmse=alpha / 1000)
+    assert main([str(tmp_path)]) == 0
+    assert "no claims: " in capsys.readouterr().out
     assert (tmp_path / "curve_image_rmse.png").is_file()
     assert not (tmp_path / "claims.json").exists()
 

@@ -77,14 +77,15 @@ async function savePng(url, name, button) {
 }
 
 async function drawClaims() {
-  const claims = (await chunk("claims")) || [];
+  const { introduction = "", verdicts = {}, claims = [] } = (await chunk("claims")) || {};
   if (!claims.length) {
     byId("claims-body").replaceChildren(make("p", { class: "soft" }, rich(index.unasked || "No claim was answered.")));
     return;
   }
   const places = [...new Set(claims.flatMap((claim) => claim.answers.map((answer) => answer.where)))].filter((where) => where !== "anywhere");
   byId("claims-body").replaceChildren(
-    make("p", { class: "soft" }, "Intervals hold 95 % of resamples of the test images. They do not cover other models, or the same ones trained again."),
+    make("p", {}, rich(introduction)),
+    make("dl", { class: "verdicts" }, ...Object.entries(verdicts).flatMap(([word, text]) => [make("dt", {}, verdict(word)), make("dd", { class: "soft" }, text)])),
     places.length > 1 ? verdictTable(claims, places) : "",
     ...claims.map((claim) => make("article", { class: "claim", id: `claim-${claim.id}` }, make("h3", {}, `${claim.id}  `, rich(claim.text)),
       places.length > 1 ? "" : claim.answers.map(drawAnswer),
@@ -113,6 +114,7 @@ function drawAnswer(answer) {
   return make("div", { class: "answer" },
     verdict(answer.verdict),
     make("div", {}, make("div", {}, make("span", { class: "soft" }, `${answer.where}: `), rich(answer.reason)),
+      answer.scope ? make("div", { class: "soft" }, answer.scope) : "",
       more.length ? make("details", {}, make("summary", {}, rows.length ? `${rows.length} numbers` : "Notes"), more) : "",
       answer.run.length ? make("pre", { class: "wrap", tabindex: "0", "aria-label": "To run" }, answer.run.join("\n")) : ""));
 }
