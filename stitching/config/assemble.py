@@ -179,6 +179,7 @@ def build_cell(composed: Composed) -> "Cell":
             _factorisations(cache),
             setting.device,
             protocol.map_alpha if protocol.penalty == "by_hand" else None,
+            plain["batch_size"],
         ),
         protocol=protocol,
         metrics=setting.metrics,

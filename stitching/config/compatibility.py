@@ -154,6 +154,11 @@ def check_penalty(protocol: "Protocol", template: "Map") -> None:
             f"protocol.penalty=by_hand is for map=ridge, got map={template.name}: set "
             "protocol.penalty=chosen, or map=ridge"
         )
+    if protocol.penalty == "by_hand" and getattr(template, "selection", None) == "images":
+        raise ValueError(
+            "protocol.penalty=by_hand leaves nothing for map.selection=images to choose: set "
+            "protocol.penalty=chosen, or map.selection=gcv"
+        )
 
 
 @functools.lru_cache(maxsize=256)

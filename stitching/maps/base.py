@@ -122,7 +122,10 @@ class Map(ABC):
         cross-validation estimate of the squared error per element on a new item;
         `interpolates`, 1 when the map passes through every training item of a target, so that
         its training error means nothing; `at_edge`, 1 when a chosen penalty is an end of its
-        grid, None without a choice. Some maps add facts.
+        grid, None without a choice; `flat`, 1 when another penalty scores as well with another
+        map, None where none is looked for, and then `flat_alpha`, that penalty, `flat_gap`, how
+        much higher its score is, and `flat_change`, how much its held-out predictions differ,
+        both as shares of the lowest score. Some maps add facts.
         """
         self._require_fit()
         return dict(self._facts)

@@ -66,7 +66,9 @@ class Factorisation:
     chunk: int | None = None
     # Computed once and shared by every target.
     _rounded: dict[torch.dtype, Tensor] = field(default_factory=dict, init=False, repr=False)
-    _folds: dict[int, list["Factorisation"]] = field(default_factory=dict, init=False, repr=False)
+    _folds: dict[tuple[int, int], "Factorisation"] = field(
+        default_factory=dict, init=False, repr=False
+    )
     _source: list[Tensor] = field(default_factory=list, init=False, repr=False)
     _coordinates: Memo = field(default_factory=Memo, init=False, repr=False)
 
@@ -305,10 +307,14 @@ class Factorisation:
 
     def folds(self, source: Tensor, k: int) -> list["Factorisation"]:
         """Return the factorisations of the source without every k-th row, from row 0 to k - 1."""
-        if k not in self._folds:
-            fits = (fold_masks(self.n_train, k)[i] for i in range(k))
-            self._folds[k] = [factorise(source[mask.to(source.device)]) for mask in fits]
-        return self._folds[k]
+        return [self.fold(source, k, i) for i in range(k)]
+
+    def fold(self, source: Tensor, k: int, i: int) -> "Factorisation":
+        """Return the factorisation of the source without rows i, i + k, and so on."""
+        if (k, i) not in self._folds:
+            mask = fold_masks(self.n_train, k)[i]
+            self._folds[k, i] = factorise(source[mask.to(source.device)])
+        return self._folds[k, i]
 
     def inverse_root(self) -> Tensor:
         """Return 1 / s, shape (K,), 0 where s is 0."""

@@ -38,6 +38,10 @@ def training_facts(
         "cv_mse": None,
         "interpolates": 0,
         "at_edge": None,
+        "flat": None,
+        "flat_alpha": None,
+        "flat_gap": None,
+        "flat_change": None,
     } | own
 
 

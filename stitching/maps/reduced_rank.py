@@ -58,8 +58,11 @@ class ReducedRank(Ridge):
         selection: Selection = "gcv",
         n_folds: int = 5,
         chunk: int | None = None,
+        flat_tolerance: float = 0.02,
     ) -> None:
-        super().__init__(alpha, alphas, n_alphas, selection, n_folds, chunk=chunk)
+        super().__init__(
+            alpha, alphas, n_alphas, selection, n_folds, chunk=chunk, flat_tolerance=flat_tolerance
+        )
         del self.alpha_per_target  # no setting here
         if rank is not None and rank < 1:
             raise ValueError(f"map.rank must be >= 1, or null for full rank, got {rank}")

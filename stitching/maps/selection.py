@@ -23,8 +23,8 @@ from stitching.maps.matrix import (
 )
 from stitching.maps.scaling import EPS
 
-Selection = Literal["gcv", "loo", "kfold"]
-SELECTIONS: tuple[Selection, ...] = ("gcv", "loo", "kfold")
+Selection = Literal["gcv", "loo", "kfold", "images"]
+SELECTIONS: tuple[Selection, ...] = ("gcv", "loo", "kfold", "images")
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def scores(
     Raises:
         ValueError: Fewer items than folds need.
     """
+    assert selection != "images", "see stitching.maps.judging"
     if selection == "loo":
         return _leave_one_out_scores(problem, alphas, pooled=pooled)
     if selection == "kfold":

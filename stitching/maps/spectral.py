@@ -11,6 +11,7 @@ from torch import Tensor
 from stitching.maps.base import AffineMap, dtype_carrier
 from stitching.maps.factorisation import Factorisation, factorise
 from stitching.maps.facts import Summary, training_facts
+from stitching.maps.flatness import OtherPenalty
 from stitching.maps.groups import leave_groups_out
 from stitching.maps.matrix import Rows, blocks, centred
 from stitching.maps.selection import Problem
@@ -32,6 +33,8 @@ class Choice(NamedTuple):
         how: How they were chosen, "fixed" without a choice.
         at_edge: The `at_edge` flag of `Map.summary`.
         curve: Tensors `alphas`, `scores` and `edges` of the grid; empty without a choice.
+        other: A penalty that scores as well with another map; None without one.
+        examined: Whether such a penalty was looked for.
     """
 
     alpha: Tensor
@@ -39,6 +42,8 @@ class Choice(NamedTuple):
     how: str
     at_edge: int | None
     curve: dict[str, Tensor]
+    other: OtherPenalty | None = None
+    examined: bool = False
 
 
 class SpectralMap(AffineMap):
@@ -201,6 +206,7 @@ class SpectralMap(AffineMap):
         n, width = basis.n_train, problem.total.shape[0]
         dof, sum_of_squares = basis.degrees_of_freedom(alpha), float(problem.total.sum())
         spare = float((n - 1 - dof).min())
+        other = choice.other._asdict() if choice.other else {}
         return training_facts(
             self.name,
             (n, basis.width, width),
@@ -214,6 +220,8 @@ class SpectralMap(AffineMap):
             cv_mse=choice.score,
             interpolates=int(spare <= INTERPOLATION_SHARE * (n - 1)),
             at_edge=choice.at_edge,
+            flat=int(choice.other is not None) if choice.examined else None,
+            **{f"flat_{key}": value for key, value in other.items()},
         )
 
 

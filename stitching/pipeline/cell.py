@@ -36,6 +36,7 @@ from stitching.pipeline.encoding import (
 from stitching.pipeline.finite import finite_rows, where_finite
 from stitching.pipeline.fitting import Fitting, Space, exclude_invalid, ranks_of
 from stitching.pipeline.gains import Gains
+from stitching.pipeline.flat import at_other_penalty, warn_of_flat
 from stitching.pipeline.probing import ProbeInputs, ProbeSuite
 from stitching.pipeline.protocol import Protocol
 from stitching.pipeline.provenance import PeakMemory, of_data, of_options, of_weights, versions
@@ -189,6 +190,9 @@ class Cell:
                 metrics |= self.fitting.both_directions(source, target, mapped, items.resamples)
             for space in others:
                 metrics |= self.fitting.through(source, space, target, items.resamples)
+        with self._stage("flat"):
+            if fitted.summary().get("flat"):
+                metrics |= self._flat_scores(fitted, train, source, target, items)
         if self.validation is not None:
             with self._stage("validation"):
                 metrics["latent/validation_r2"] = validation_r2(
@@ -234,7 +238,7 @@ class Cell:
         encode = encode_split if self.fitting.chunk is None else latent_rows
         latents, n_train = encode(frozen, train, self.cache, self.batch_size, finite)
         held_out, n_test = encode_split(frozen, test, self.cache, self.batch_size, finite)
-        return Space(frozen, train.fingerprint, latents, held_out), n_train + n_test
+        return Space(frozen, train.fingerprint, latents, held_out, train), n_train + n_test
 
     def _against_pixels(
         self, source: Space, target: Space, scores: Scores, train: ImageSet, items: TestItems
@@ -261,6 +265,26 @@ class Cell:
 
     def _fit_images(self, fitted: Map, source: Space) -> Tensor:
         return self.fitting.apply(fitted, source.train[:])
+
+    def _flat_scores(
+        self, fitted: Map, train: ImageSet, source: Space, target: Space, items: TestItems
+    ) -> Scores:
+        """Measure the cell at the penalty that scores as well with another map, `flat/KEY`."""
+        alpha = float(fitted.summary()["flat_alpha"] or 0.0)
+        warn_of_flat(fitted.summary(), self.encoder.model.name, self.decoder.model.name)
+        other = self.fitting.fit_at(alpha, source, target)
+        mapped = self.fitting.apply(other, source.test)
+        stitched = self._decode(mapped)
+        bad = int((~finite_rows(stitched)).sum())
+        if bad:  # measured on all items or not at all
+            return {"invalid/flat_stitched": bad}
+        scores = latent_scores(target.test, mapped, items.resamples)
+        scores |= self._image_scores(items, stitched)
+        if self.probe_suite is not None:
+            map_fit_images = partial(self._fit_images, other, source)
+            inputs = ProbeInputs(train, target, mapped, map_fit_images, items)
+            scores |= self.probe_suite.scores(inputs)
+        return at_other_penalty(scores)
 
     def _rank_curve(
         self, reduced: ReducedRank, source: Space, target: Space, items: TestItems

@@ -27,6 +27,7 @@ from stitching.metrics.resampling import Resamples, Scores
 from stitching.pipeline.cache import Cache, content_key
 from stitching.pipeline.encoding import FrozenModel
 from stitching.pipeline.finite import finite_rows
+from stitching.pipeline.judging import image_judge
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +40,14 @@ class Space:
         train: Latents that maps are fitted on, shape (N, D); read from disk where `map.chunk` is
             set.
         test: Latents that maps are applied to, shape (n, D).
+        images: Those behind `train`, for a penalty that is chosen by images; or None.
     """
 
     frozen: FrozenModel
     fingerprint: str
     train: Rows
     test: Tensor
+    images: ImageSet | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +127,7 @@ def exclude_invalid(
         return rows[kept] if isinstance(rows, Tensor) else PickedRows(rows, places)
 
     spaces = [
-        replace(space, fingerprint=images.fingerprint, train=remaining(space.train))
+        replace(space, fingerprint=images.fingerprint, train=remaining(space.train), images=images)
         for space in spaces
     ]
     return images, spaces, counts
@@ -177,12 +180,14 @@ class Fitting:
         device: Device of fits, unless latents are streamed; see `place`.
         by_hand: Returns the ridge penalty for the names of the YAMLs of source and target, in
             place of the template's; None to use the template.
+        batch_size: Images per forward pass where the penalty is chosen by images.
     """
 
     template: Map
     factorisations: Factorisations
     device: torch.device
     by_hand: Callable[[str, str], float] | None = None
+    batch_size: int = 32
 
     @property
     def chunk(self) -> int | None:
@@ -195,14 +200,41 @@ class Fitting:
         """Device of maps: the CPU for streamed latents."""
         return torch.device("cpu") if self.chunk is not None else self.device
 
-    def fit(self, source: Space, target: Space) -> Map:
-        """Return the map from one space to another, the identity within one space."""
+    def fit(self, source: Space, target: Space, *, for_images: bool = True) -> Map:
+        """Return the map from one space to another, the identity within one space.
+
+        Args:
+            source: Space of the encoder.
+            target: Space of the decoder.
+            for_images: Whether mapped latents are decoded: only then is a penalty chosen by
+                images, else by generalised cross-validation.
+        """
         if source.frozen.identity() == target.frozen.identity():
             return Identity().fit(_on(source.train, self.place), _on(target.train, self.place))
         fitted = copy.deepcopy(self.template)
         if self.by_hand is not None:
             alpha = self.by_hand(source.frozen.model_name, target.frozen.model_name)
             fitted = Ridge(alpha=alpha, chunk=self.chunk)
+        elif isinstance(fitted, Ridge) and fitted.selection == "images":
+            if for_images:
+                assert target.images is not None
+                fitted.judged_by(image_judge(target.frozen, target.images, self.batch_size))
+            else:
+                fitted.selection = "gcv"
+        return self._fitted(fitted, source, target)
+
+    def fit_at(self, alpha: float, source: Space, target: Space) -> Map:
+        """Return the map with this penalty in place of the one that it would choose.
+
+        Raises:
+            TypeError: The map has no penalty.
+        """
+        if not isinstance(self.template, Ridge):
+            raise TypeError(f"map={self.template.name} has no penalty to set")
+        return self._fitted(self.template.at(alpha), source, target)
+
+    def _fitted(self, fitted: Map, source: Space, target: Space) -> Map:
+        """Fit a map from one space to another."""
         fitted.set_shapes(source.frozen.model.latent_shape, target.frozen.model.latent_shape)
         names = [space.frozen.model.name for space in (source, target)]
         factorises, basis = fitted.uses_factorisation, None
@@ -241,7 +273,7 @@ class Fitting:
         for name, latents in (("reverse", target.test), ("round_trip", mapped)):
             scores |= _named(name, source.test, self.apply(back, latents), resamples)
         facts = back.summary()
-        for key in ("alpha", "train_r2", "interpolates", "at_edge"):
+        for key in ("alpha", "train_r2", "interpolates", "at_edge", "flat"):
             scores[f"map/reverse_{key}"] = facts.get(key)
         return scores
 
@@ -264,7 +296,7 @@ class Fitting:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InterpolationWarning)
             warnings.simplefilter("ignore", PenaltyEdgeWarning)
-            return self.fit(source, target)
+            return self.fit(source, target, for_images=False)
 
 
 def ranks_of(reduced: ReducedRank, wanted: str | list[int]) -> list[int]:

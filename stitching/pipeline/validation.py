@@ -102,11 +102,13 @@ def _divided(space: Space, chosen: Tensor, ids: Sequence[str]) -> Space:
     # Factorisations are cached by fingerprint.
     without = [item for item, out in zip(ids, chosen.tolist(), strict=True) if out]
     fingerprint = content_key({"images": space.fingerprint, "without": without})
+    images = space.images
     return replace(
         space,
         fingerprint=fingerprint,
         train=_read(kept) if in_memory else kept,
         test=_read(tried),
+        images=images.pick((~chosen).nonzero()[:, 0].tolist()) if images is not None else None,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from stitching.report import tables
 from stitching.results import formats
 from stitching.results.grid import Grid
-from stitching.results.marks import BEST, BIAS, TIE, legend
+from stitching.results.marks import BEST, BIAS, FLAT, TIE, legend
 from stitching.results.measures import Measure
 
 _CHARACTERS = str.maketrans({
@@ -17,7 +17,7 @@ _CHARACTERS = str.maketrans({
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
     # After a line break LaTeX takes these for its options.
     "[": "{[}", "*": "{*}",
-    TIE: r"\ensuremath{\approx}", BIAS: r"\textdagger{}",
+    TIE: r"\ensuremath{\approx}", BIAS: r"\textdagger{}", FLAT: r"\S{}",
     "²": r"\textsuperscript{2}", "≤": r"\ensuremath{\leq}", "\n": " ",
 })  # fmt: skip
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CORNER = "encoder \\ decoder"
 
+#: Cells that a note names.
+_SHOWN = 6
+
 
 def cell_texts(cell: CellRecord, measure: Measure) -> tuple[str, str]:
     """Return a measure of a cell as texts: a number or a word, and its interval or nothing.
@@ -149,7 +152,7 @@ def _caveats(grid: Grid, measure: Measure) -> list[str]:
             notes.append(
                 f"up to {constant[1]:g} of them uninformative: a probe predicts one label for all"
             )
-    return notes + _chance(grid, measure) + _reasons(frame, measure)
+    return notes + _flat(grid, measure) + _chance(grid, measure) + _reasons(frame, measure)
 
 
 def not_measured(grid: Grid) -> list[str]:
@@ -157,6 +160,24 @@ def not_measured(grid: Grid) -> list[str]:
     known = set(grid.measured)
     absent = [measure for measure in MEASURES if measure not in known]
     return [f"{m.key} {reason}" for m in absent for reason in _reasons(grid.frame, m)]
+
+
+def _flat(grid: Grid, measure: Measure) -> list[str]:
+    """Return the measure at both penalties, for cells whose penalty is not determined."""
+    texts = []
+    for cell in grid.cells.values():
+        value, other = cell.number(measure.key), cell.flat(measure.key)
+        if value is None or other is None:
+            continue
+        ends = [format_value(number, measure) for number in (value, other)]
+        alphas = [f"{cell.number(key) or 0:.3g}" for key in ("alpha", "map/flat_alpha")]
+        texts.append(
+            f"{cell.encoder} to {cell.decoder} {ends[0]} at penalty {alphas[0]}, {ends[1]} at "
+            f"{alphas[1]}"
+        )
+    more = f", and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    found = "; ".join(texts[:_SHOWN])
+    return [f"penalty not determined: {found}{more}"] if texts else []
 
 
 def _chance(grid: Grid, measure: Measure) -> list[str]:

@@ -99,6 +99,10 @@ class CellRecord:
         """Contents of `config.yaml`, not to be changed; empty where there is none."""
         return merged(self.blocks)
 
+    def flat(self, key: str) -> float | None:
+        """Return a measure at the penalty that scores as well with another map, if any."""
+        return self.number(f"flat/{key}") if self.values.get("map/flat") else None
+
     def number(self, key: str) -> float | None:
         """Return a finite number; None for all else."""
         value = self.values.get(key)

@@ -1,4 +1,4 @@
-"""Signs beside numbers in tables: best, not resolved, mostly bias."""
+"""Signs beside numbers in tables: best, not resolved, mostly bias, penalty not determined."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from stitching.results.cell import BASELINES, CellRecord, difference
 from stitching.results.grid import Grid, Pair
 from stitching.results.measures import Measure
 
-BEST, TIE, BIAS = "*", "≈", "†"
+BEST, TIE, BIAS, FLAT = "*", "≈", "†", "§"
+
+#: All of them, in the order of the legend.
+SIGNS = (BEST, TIE, BIAS, FLAT)
 
 #: Encoders without information about the image: what is not told from them is no best.
 FLOORS = ("random", "mean")
@@ -19,6 +22,7 @@ _MEANING = {
     TIE: "not distinguishable from the best: the paired 95 % interval of the difference contains "
     "0 (each on its own, not corrected for their number)",
     BIAS: "no more images than features: mostly estimation bias, small gaps mean nothing",
+    FLAT: "penalty of the map not determined: another one scores as well, with another map",
 }
 
 
@@ -40,6 +44,8 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
     for pair, cell in grid.cells.items():
         if measure.biased and _mostly_bias(cell, measure.key):
             found[pair] += BIAS
+        if cell.flat(measure.key) is not None:
+            found[pair] += FLAT
     return found
 
 

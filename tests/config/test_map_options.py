@@ -105,7 +105,7 @@ def test_two_swept_settings_are_none(sizes, tmp_path):
 
 def test_a_cell_holds_the_whole_penalty_curve(sizes):
     table = pd.read_csv(cell_of(sizes, 200) / "penalty_curve.csv")
-    assert list(table) == ["alpha", "dof", "cv_mse", "chosen"]
+    assert list(table) == ["alpha", "dof", "cv_mse", "chosen", "flat"]
     metrics = json.loads((cell_of(sizes, 200) / "metrics.json").read_text())
     chosen = table[table["chosen"] == 1]
     assert chosen["alpha"].item() == pytest.approx(metrics["alpha"])

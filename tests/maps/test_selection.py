@@ -308,7 +308,7 @@ def test_the_curve_shows_the_choice_of_a_shared_penalty(width, selection):
     source, target = paired(30, width)
     fitted = fit_quietly(Ridge(n_alphas=12, selection=selection), source, target)
     curve = fitted.penalty_curve()
-    assert list(curve) == ["alpha", "dof", "cv_mse", "chosen"]
+    assert list(curve) == ["alpha", "dof", "cv_mse", "chosen", "flat"]
     assert {len(column) for column in curve.values()} == {12}
     assert curve["alpha"] == sorted(curve["alpha"])
     assert sorted(curve["chosen"]) == 11 * [0] + [1]

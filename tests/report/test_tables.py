@@ -209,3 +209,15 @@ def test_a_users_own_measure_of_images_is_shown_without_a_direction(tmp_path):
 )
 def test_the_good_end_of_a_measure_is_told(key, text):
     assert direction(measure_of(key)) == text
+
+
+def test_both_values_are_told_where_the_penalty_is_not_determined(tmp_path, capsys):
+    flat = {"map__flat": 1, "map__flat_alpha": 3.9, "alpha": 268.8}
+    make_cell(tmp_path, "a", "d", 0, latent__r2=0.542, flat__latent__r2=0.535, **flat)
+    make_cell(tmp_path, "b", "d", 1, latent__r2=0.6)
+    grid = read_grid(tmp_path)
+    note = "enalty not determined: a to d 0.542 at penalty 269, 0.535 at 3.9"
+    for text in (markdown(grid), print_table(grid)):
+        assert note in text
+        assert "0.542§" in text or "0.542 §" in text
+        assert "§ penalty of the map not determined" in text

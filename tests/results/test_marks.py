@@ -3,7 +3,7 @@
 import pytest
 
 from stitching.report import Measure, read_grid
-from stitching.results.marks import BEST, BIAS, TIE, legend, marks
+from stitching.results.marks import BEST, BIAS, FLAT, TIE, legend, marks
 from stitching.results.measures import measure_of
 from tests.report.made import drawn, make_cell, scores
 
@@ -130,3 +130,13 @@ def test_an_unknown_measure_is_shown_by_its_name():
 def test_a_measure_without_a_better_end_ranks_nobody(tmp_path, key):
     column(tmp_path, {"a": 0.9, "b": 0.5}, key=key)
     assert signs(tmp_path, measure_of(key)) == {"a": "", "b": ""}
+
+
+def test_measures_of_a_cell_whose_penalty_is_not_determined_are_marked(tmp_path):
+    flat = {"map__flat": 1, "map__flat_alpha": 3.9, "flat__image__lpips": 0.2}
+    make_cell(tmp_path, "a", "d", 0, image__lpips=0.5, latent__r2=0.4, **flat)
+    make_cell(tmp_path, "b", "d", 1, image__lpips=0.5, map__flat=0)
+    assert signs(tmp_path) == {"a": FLAT, "b": ""}
+    # Without a value at the other penalty there is nothing to show.
+    assert signs(tmp_path, measure_of("latent/r2")) == {"a": "", "b": ""}
+    assert "another one scores as well" in legend([FLAT])[0]

@@ -19,39 +19,50 @@ _LABELS = {measure.key: measure.label for measure in MEASURES}
 _FIRST, _SECOND, _CHOSEN = "#0072b2", "#d55e00", "#009e73"
 _COLOURS = (_FIRST, _SECOND, _CHOSEN, "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = "osD^vP*"
+_SCORES = {
+    "cv_mse": "cross-validated squared error per element",
+    "image_rmse": "RMSE of held-out fit images",
+}
 
 
 def penalty_curve(table: pd.DataFrame) -> bytes:
     """Draw the score of every penalty, its degrees of freedom, and the choice.
 
     Args:
-        table: Columns `alpha`, `dof`, `cv_mse` and `chosen`, as `Ridge.penalty_curve` has them.
+        table: Columns `alpha`, `dof`, `cv_mse`, `chosen` and, where present, `flat` and
+            `image_rmse`, as `Ridge.penalty_curve` has them.
 
     Returns:
         A PNG file, the same bytes for the same table.
     """
     from matplotlib.ticker import NullLocator
 
+    key = "image_rmse" if "image_rmse" in table else "cv_mse"
+    other_penalty = table[table["flat"] > 0] if "flat" in table else table[:0]
+
     def draw(axes: Axes) -> None:
         axes.set(xscale="log", xlabel="penalty alpha (squared source units)")
         # Powers in mathematical type take longer to set than all else to draw.
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.plot(table["alpha"], table["cv_mse"], color=_FIRST)
-        axes.set_ylabel("cross-validated squared error per element", color=_FIRST)
+        axes.plot(table["alpha"], table[key], color=_FIRST)
+        axes.set_ylabel(_SCORES[key], color=_FIRST)
         # Without a penalty the error can be many times that of the mean: show the lower part.
-        low, high = table["cv_mse"].min(), table["cv_mse"].iloc[-1]
-        if table["cv_mse"].max() > low + 3 * (high - low) > low:
+        low, high = table[key].min(), table[key].iloc[-1]
+        if table[key].max() > low + 3 * (high - low) > low:
             axes.set_ylim(low - 0.1 * (high - low), low + 2 * (high - low))
         picked = table[table["chosen"] > 0]
         sizes = 20 + 60 * picked["chosen"] / picked["chosen"].max()
-        x, y = picked["alpha"], picked["cv_mse"]
+        x, y = picked["alpha"], picked[key]
         axes.scatter(x, y, s=sizes, color=_CHOSEN, zorder=3)
+        x, y = other_penalty["alpha"], other_penalty[key]
+        axes.scatter(x, y, s=80, facecolors="none", edgecolors=_CHOSEN, linewidths=2, zorder=3)
         other = axes.twinx()
         other.plot(table["alpha"], table["dof"], color=_SECOND, linestyle="--")
         other.set_ylabel("degrees of freedom", color=_SECOND)
 
-    return _figure("Choice of the ridge penalty (dot: chosen)", draw)
+    ring = ", ring: scores as well with another map" if len(other_penalty) else ""
+    return _figure(f"Choice of the ridge penalty (dot: chosen{ring})", draw)
 
 
 def rank_curve(table: pd.DataFrame) -> bytes:

@@ -12,12 +12,13 @@ from stitching.report.page.packing import Chunks, rounded
 from stitching.report.page.payload import Facts
 from stitching.report.tables import cell_texts
 from stitching.results.cell import CellRecord
+from stitching.results.formats import with_interval
 from stitching.results.measures import Measure, measure_of
 from stitching.results.variants import View
 
 #: Files of curves, and the columns that the page draws, as far as a file has them.
 CURVES = {
-    "penalty_curve": ("alpha", "cv_mse", "dof", "chosen"),
+    "penalty_curve": ("alpha", "cv_mse", "dof", "chosen", "flat", "image_rmse"),
     "rank_curve": ("rank", "latent/r2", "image/lpips", "image/rmse"),
 }
 
@@ -59,7 +60,26 @@ def _details(
         "attributes": _attributes(cell, known),
         "facts": facts.of(cell),
         "curves": {name: curve for name, curve in curves.items() if curve},
-    }
+    } | _flat(cell, known)
+
+
+def _flat(cell: CellRecord, known: frozenset[str]) -> dict[str, Any]:
+    """Return measures at the other penalty, for a cell whose penalty is not determined."""
+    keys = [key for key in cell.values if key in known and cell.flat(key) is not None]
+    if not keys:
+        return {}
+    names = {"alpha": "alpha", "other": "map/flat_alpha", "gap": "map/flat_gap"}
+    numbers = {name: _significant(cell.number(key)) for name, key in names.items()}
+    return {"flat": numbers | {"measures": {key: _flat_texts(cell, key) for key in keys}}}
+
+
+def _flat_texts(cell: CellRecord, key: str) -> list[str]:
+    texts = with_interval(cell.flat(key) or 0.0, cell.interval(f"flat/{key}"), measure_of(key))
+    return [text for text in (texts[0], texts[1][1:-1]) if text]
+
+
+def _significant(number: float | None) -> float | None:
+    return None if number is None else float(f"{number:.3g}")
 
 
 def _attributes(cell: CellRecord, known: frozenset[str]) -> dict[str, dict[str, list[str]]]:

@@ -16,7 +16,7 @@ from stitching.results import formats
 from stitching.results.cell import CellRecord
 from stitching.results.commands import command_of
 from stitching.results.configs import Configs
-from stitching.results.marks import BEST, BIAS, TIE, legend
+from stitching.results.marks import SIGNS, legend
 from stitching.results.measures import MEASURES, Measure, headline
 from stitching.results.variants import View
 
@@ -56,7 +56,7 @@ def describe(measures: Sequence[Measure], first: View) -> list[dict[str, Any]]:
 
 def meanings() -> dict[str, str]:
     """Return what each sign beside a number means."""
-    lines = [line.partition(" ") for line in legend([BEST, TIE, BIAS])]
+    lines = [line.partition(" ") for line in legend(SIGNS)]
     return {sign: meaning for sign, _, meaning in lines}
 
 

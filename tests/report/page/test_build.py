@@ -47,6 +47,22 @@ def test_details_hold_attributes_curves_and_tracebacks(page):
     assert "Traceback" in second["traceback"]
 
 
+def test_details_hold_the_measures_at_the_other_penalty(tmp_path):
+    flat = {
+        "map__flat": 1, "alpha": 268.77, "map__flat_alpha": 3.8995, "map__flat_gap": 0.00779,
+        "flat__image__rmse": 0.0553, "flat__image__rmse.low": 0.053,
+        "flat__image__rmse.high": 0.058,
+    }  # fmt: skip
+    cell(tmp_path, "a", "b", 0, **flat)
+    cell(tmp_path, "b", "a", 1)
+    page = read(tmp_path)
+    found = page.chunks["detail-0-0"][0]["flat"]
+    assert (found["alpha"], found["other"], found["gap"]) == (269, 3.9, 0.00779)
+    assert found["measures"] == {"image/rmse": ["0.0553", "0.0530, 0.0580"]}
+    assert "flat" not in page.chunks["detail-0-1"][1]
+    assert "§" in page.index["meanings"]
+
+
 def test_each_finished_cell_has_its_picture(page):
     places = {name for name in page.chunks if name.startswith("picture-")}
     assert places == {f"picture-0-{place}" for place in (0, 2, 3, 4, 5)}

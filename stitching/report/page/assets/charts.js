@@ -24,7 +24,7 @@ const range = (values) => [Math.min(...values), Math.max(...values)];
 const plain = (x) => (Math.abs(x) >= 1e5 || (x && Math.abs(x) < 1e-3) ? x.toExponential(0) : String(Number(x.toPrecision(3))));
 
 /** Two curves over a logarithmic axis: left with a full line, right, where given, with a broken one. */
-function chart({ title, x, xLabel, left, right, chosen, window }) {
+function chart({ title, x, xLabel, left, right, chosen, other, window }) {
   const { width, height } = FRAME;
   const at = x.map((value, k) => k).filter((k) => x[k] > 0);
   if (at.length < 2) return "";
@@ -57,6 +57,7 @@ function chart({ title, x, xLabel, left, right, chosen, window }) {
     parts.push(drawn("text", { class: `${side}-label`, transform: turned, "text-anchor": "middle" }, curve.label));
     if (side === "first" && chosen) {
       const picked = known.filter((k) => chosen[k] > 0 && curve.values[k] <= y1);
+      for (const k of other ? known.filter((k) => other[k] > 0 && curve.values[k] <= y1) : []) parts.push(drawn("circle", { class: "ring", cx: across(k), cy: up(curve.values[k]), r: 6 }, drawn("title", {}, `scores as well, with another map: ${plain(x[k])}`)));
       for (const k of picked) parts.push(drawn("circle", { class: "chosen", cx: across(k), cy: up(curve.values[k]), r: 4.5 }, drawn("title", {}, `chosen: ${plain(x[k])}`)));
     }
   }
@@ -68,16 +69,18 @@ function chart({ title, x, xLabel, left, right, chosen, window }) {
 
 function penaltyChart(curve) {
   if (!curve || !curve.alpha || !curve.cv_mse) return "";
-  const known = curve.cv_mse.filter((value) => value !== null);
+  const score = curve.image_rmse || curve.cv_mse;
+  const known = score.filter((value) => value !== null);
   const [low, top] = range(known);
   const last = known[known.length - 1];
   // Without a penalty the error can be many times that of the mean: show the lower part.
   const cut = low < last && top > low + 3 * (last - low);
   const picked = curve.chosen ? curve.alpha.filter((_, k) => curve.chosen[k] > 0).map(plain) : [];
+  const tied = curve.flat ? curve.alpha.filter((_, k) => curve.flat[k] > 0).map(plain) : [];
   return chart({
-    title: `Choice of the ridge penalty${picked.length ? `: ${picked.join(", ")}` : ""}${cut ? " (the axis is cut above)" : ""}`,
-    x: curve.alpha, xLabel: "penalty alpha (squared source units)", chosen: curve.chosen,
-    left: { label: "cross-validated error", values: curve.cv_mse },
+    title: `Choice of the ridge penalty${picked.length ? `: ${picked.join(", ")}` : ""}${tied.length ? `; ${tied.join(", ")} scores as well, with another map` : ""}${cut ? " (the axis is cut above)" : ""}`,
+    x: curve.alpha, xLabel: "penalty alpha (squared source units)", chosen: curve.chosen, other: curve.flat,
+    left: { label: curve.image_rmse ? "RMSE of held-out images" : "cross-validated error", values: score },
     right: curve.dof && { label: "degrees of freedom", values: curve.dof },
     window: cut ? [low - 0.1 * (last - low), low + 2 * (last - low)] : null,
   });

@@ -48,6 +48,7 @@ function results(view, place, detail, picture, name) {
     .map(([measure, entry]) => make("tr", {}, make("th", { scope: "row" }, measure.label), make("td", {}, entry.text + entry.signs),
       make("td", { class: "ends" }, entry.interval ? `[${entry.interval}]` : ""), make("td", { class: "text soft wide" }, measure.direction)));
   parts.push(make("h3", {}, "Measures"), plainTable("Measures", ["measure", "value", "95 % interval", ""], rows));
+  if (detail && detail.flat) parts.push(...undetermined(view, place, detail.flat));
   if (!detail) {
     return [...parts, make("p", { class: "soft" }, "Attributes, curves and times are not in this page: ", fileLink(view, place, "metrics.json"), ", ", fileLink(view, place, "resources.json"), ".")];
   }
@@ -58,6 +59,18 @@ function results(view, place, detail, picture, name) {
   const curves = [penaltyChart(detail.curves.penalty_curve), rankChart(detail.curves.rank_curve)].filter(Boolean);
   if (curves.length) parts.push(make("h3", {}, "Curves"), make("div", { class: "curves" }, curves));
   return [...parts, ...facts(detail.facts)];
+}
+
+/** Measures at both penalties, where the score of penalties does not decide. */
+function undetermined(view, place, flat) {
+  const rows = index.measures.filter(({ key }) => flat.measures[key]).map((measure) => {
+    const [text, ends] = flat.measures[measure.key];
+    const chosen = entryAt(view, measure.key, place);
+    return make("tr", {}, make("th", { scope: "row" }, measure.label), make("td", {}, chosen.text), make("td", {}, text), make("td", { class: "ends" }, ends ? `[${ends}]` : ""));
+  });
+  return [make("h3", {}, "Penalty not determined"),
+    make("p", {}, `Penalty ${shortest(flat.other)} scores only ${shortest(100 * flat.gap)} % worse than ${shortest(flat.alpha)}, the chosen one, but its map differs.`),
+    plainTable("Measures at both penalties", ["measure", `at ${shortest(flat.alpha)}`, `at ${shortest(flat.other)}`, "95 % interval"], rows)];
 }
 
 /** Attributes down, their measures across; the number above its interval. */
