@@ -35,8 +35,8 @@ from stitching.pipeline.encoding import (
 )
 from stitching.pipeline.finite import finite_rows, where_finite
 from stitching.pipeline.fitting import Fitting, Space, exclude_invalid, ranks_of
-from stitching.pipeline.gains import Gains
 from stitching.pipeline.flat import at_other_penalty, warn_of_flat
+from stitching.pipeline.gains import Gains
 from stitching.pipeline.probing import ProbeInputs, ProbeSuite
 from stitching.pipeline.protocol import Protocol
 from stitching.pipeline.provenance import PeakMemory, of_data, of_options, of_weights, versions
