@@ -29,8 +29,13 @@ def load_model(
         ValueError: Unknown name or option, or the weights do not fit.
         FileNotFoundError: The weight file is missing.
     """
-    composed = config.compose_config([f"encoder={name}", *overrides])
-    return config.build_model(composed.models["encoder"].node, device, dtype)
+    chosen = config.compose_config([f"encoder={name}", *overrides]).models["encoder"]
+    if chosen.width is not None:
+        raise ValueError(
+            f"encoder.width={chosen.width} takes components over the fit images of a cell, which "
+            "a model alone does not have: leave it out"
+        )
+    return config.build_model(chosen.node, device, dtype)
 
 
 def load_images(name: str, *overrides: str, split: str = "test", n: int | None = None) -> "Tensor":

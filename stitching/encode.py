@@ -127,7 +127,8 @@ def _encode(
     batch_size: int,
     finite: bool,
 ) -> str:
-    from stitching.pipeline.encoding import BLOCK_IMAGES, drew, latent_rows
+    from stitching.pipeline.encoding import BLOCK_IMAGES, latent_rows
+    from stitching.pipeline.known import drew
 
     what = f"{frozen.model.name} {images.split}"
     if not places:

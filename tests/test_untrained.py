@@ -38,7 +38,7 @@ def load(*overrides):
 
 
 @pytest.mark.parametrize(
-    ("of", "options"), [("vae", {"latent_dim": 7}), ("nf", {"n_flow": 1, "width": 8})]
+    ("of", "options"), [("vae", {"latent_dim": 7}), ("nf", {"n_flow": 1, "hidden_channels": 8})]
 )
 def test_it_is_the_named_model_without_its_weights(of, options):
     values = [f"encoder.{key}={value}" for key, value in options.items()]
@@ -57,7 +57,7 @@ def test_the_seed_chooses_the_initialisation():
 
 
 def test_an_untrained_flow_is_invertible():
-    model = load("encoder.of=nf", "+encoder.n_flow=2", "+encoder.width=8")
+    model = load("encoder.of=nf", "+encoder.n_flow=2", "+encoder.hidden_channels=8")
     x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     z = model.encode(x)
     torch.testing.assert_close(model.decode(z), x, atol=1e-4, rtol=0)
@@ -66,11 +66,12 @@ def test_an_untrained_flow_is_invertible():
 
 def test_it_takes_both_roles_of_a_cell(tmp_path):
     cell = assemble.build_cell(
-        composed("encoder=untrained", "encoder.of=nf", "+encoder.n_flow=1", "+encoder.width=8",
-                 "decoder=untrained", "+decoder.latent_dim=8", "probe=none", f"cache={tmp_path}")
+        composed("encoder=untrained", "encoder.of=nf", "+encoder.n_flow=1",
+                 "+encoder.hidden_channels=8", "decoder=untrained", "+decoder.latent_dim=8",
+                 "probe=none", f"cache={tmp_path}")
     )  # fmt: skip
     result = cell.run()
-    assert result.metrics["encoder"] == "untrained-nf[n_flow=1,width=8]"
+    assert result.metrics["encoder"] == "untrained-nf[n_flow=1,hidden_channels=8]"
     assert result.metrics["decoder"] == "untrained-vae[latent_dim=8]"
     assert result.metrics["weights/encoder"] != result.metrics["weights/decoder"]
 
@@ -107,8 +108,8 @@ def test_what_cannot_be_untrained_is_refused(overrides, message):
 
 
 def test_too_few_images_for_the_components_are_refused_when_built():
-    with pytest.raises(ValueError, match="n_components=12, but 12 images have 11"):
-        assemble.build_cell(composed("encoder=pca", "encoder.n_components=12", "decoder=pixels"))
+    with pytest.raises(ValueError, match="width=12, but 12 images have 11"):
+        assemble.build_cell(composed("encoder=pca", "encoder.width=12", "decoder=pixels"))
 
 
 def test_a_sweep_takes_models_of_a_users_folder(tmp_path):

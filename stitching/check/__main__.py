@@ -44,7 +44,8 @@ def run(composed: config.Composed) -> Iterator["Finding"]:
     """
     from stitching.check.model import check_model
     from stitching.compute.seeding import set_numerics
-    from stitching.pipeline.encoding import FrozenModel, drew, fit_frozen_model
+    from stitching.pipeline.encoding import FrozenModel, fit_frozen_model
+    from stitching.pipeline.known import drew
 
     plain, node = composed.settings, composed.models["encoder"].node
     n_images, dtype = plain["n_images"], plain["dtype"]

@@ -18,6 +18,9 @@ _DTYPES = {
     "BF16": torch.bfloat16,
 }
 
+#: Rows that are read at once to find some of them.
+_READ = 100
+
 
 class Rows:
     """A read-only matrix whose rows are those of safetensors files, one file after another.
@@ -107,6 +110,42 @@ class Rows:
             raise ValueError(
                 f"{path} was damaged while in use ({error}): start the run again"
             ) from error
+
+
+class ReorderedRows:
+    """A matrix of `Rows` in another order, read by slices.
+
+    A slice reads the files one block after another, all of them where its rows lie far apart.
+
+    Args:
+        rows: The matrix.
+        order: Row i is row order[i] of the matrix; shape (n,), int64.
+
+    Attributes:
+        shape: Rows and columns.
+        dtype: Type of the values.
+        device: Device of slices: the CPU.
+    """
+
+    def __init__(self, rows: Rows, order: Tensor) -> None:
+        """Keep the matrix and the order; nothing is read."""
+        self._rows, self._order = rows, order
+        self.shape = torch.Size([len(order), rows.shape[1]])
+        self.dtype, self.device = rows.dtype, rows.device
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Return the rows of a slice, (n, columns), as a tensor of their own."""
+        places = self._order[rows]
+        out = torch.empty(len(places), self.shape[1], dtype=self.dtype)
+        for start in range(0, len(self._rows), _READ):
+            inside = (places >= start) & (places < start + _READ)
+            if bool(inside.any()):
+                out[inside] = self._rows[start : start + _READ][places[inside] - start]
+        return out
 
 
 def _head(path: Path, name: str) -> tuple[list[int], torch.dtype]:

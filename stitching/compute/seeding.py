@@ -27,6 +27,24 @@ def item_noise(seed: int, items: Iterable[int], shape: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.stack(blocks)) if blocks else torch.empty(0, *shape)
 
 
+def derangement(n: int, seed: int) -> Tensor:
+    """Return a random order of n items in which no item has its own place, shape (n,), int64.
+
+    It is one cycle through all items, each such cycle equally likely; it depends on n and seed.
+
+    Raises:
+        ValueError: n < 2, which has no such order.
+
+    Source: cyclic permutations, Sattolo (1986), doi:10.1016/0020-0190(86)90073-6
+    """
+    if n < 2:
+        raise ValueError(f"an order without items in their own places needs 2 items, got {n}")
+    cycle = np.random.Generator(np.random.PCG64(seed)).permutation(n)
+    order = np.empty(n, np.int64)
+    order[cycle] = np.roll(cycle, -1)
+    return torch.from_numpy(order)
+
+
 def set_numerics(seed: int) -> None:
     """Make torch repeatable and exact: seeded, deterministic algorithms, no TF32 on CUDA.
 

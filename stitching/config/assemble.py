@@ -29,6 +29,7 @@ from stitching.config.compose import CHOICE, ROLES, job_number
 from stitching.config.labels import check_penalty_names
 from stitching.config.plain import Composed, RoleModel
 from stitching.config.values import check_values
+from stitching.config.widths import check_width, matched, wants_match
 from stitching.pipeline.encoding import FrozenModel
 from stitching.records.words import nearest
 
@@ -118,25 +119,49 @@ def build_setting(plain: dict[str, Any]) -> Setting:
     )
 
 
-def build_frozen_model(chosen: RoleModel, setting: Setting, models: Models) -> FrozenModel:
+def build_frozen_model(
+    chosen: RoleModel, setting: Setting, models: Models, other: int | None = None
+) -> FrozenModel:
     """Build the model of a role, and check it with the setting.
 
     Args:
         chosen: Configuration of the model.
         setting: The rest of the cell.
         models: Builds or finds the model.
+        other: Width of the other role's latents, for `width: match`; None where it is not known.
 
     Raises:
         ValueError: An option is wrong, or the model does not go with the role or the data.
         FileNotFoundError: Weights are missing.
     """
-    model = models(chosen.node, chosen.role)
+    shuffled_with = chosen.node.get("shuffle_seed")
+    if shuffled_with is not None and chosen.role != "encoder":
+        raise ValueError(
+            f"{chosen.role}={chosen.node['name']}: only an encoder can be shuffled; use the model "
+            "itself"
+        )
+    model = models(matched(chosen.node, other), chosen.role)
     check_role(chosen.role, model, setting.data)
     if chosen.role != "via":
         trained_crop = chosen.node.get("trained_crop")
         warn_of_crop(model.name, trained_crop, setting.plain["data"].get("crop"))
-    names = chosen.yaml_name, chosen.changed
-    return FrozenModel(model, model.options, setting.dtype, setting.drawn_with, *names)
+    width, at_most = check_width(chosen.role, chosen.width, model.latent_dim, other)
+    if width is not None and setting.plain["export_map"]:
+        raise ValueError(
+            f"export_map=true writes a map of the encoder's own latents, but {chosen.role}.width="
+            f"{chosen.width} maps their components: leave one of them out"
+        )
+    return FrozenModel(
+        model,
+        model.options,
+        setting.dtype,
+        setting.drawn_with,
+        chosen.yaml_name,
+        chosen.changed,
+        width=width,
+        at_most=at_most,
+        shuffled_with=shuffled_with,
+    )
 
 
 def build_cell(composed: Composed) -> "Cell":
@@ -163,10 +188,14 @@ def build_cell(composed: Composed) -> "Cell":
             models[key] = config.build_model(node, str(setting.device), setting.dtype, role)
         return models[key]
 
-    built = {
-        role: build_frozen_model(chosen, setting, shared)
-        for role, chosen in composed.models.items()
-    }
+    built: dict[str, FrozenModel] = {}
+    # A role that matches the other comes after it.
+    for role, chosen in sorted(composed.models.items(), key=lambda item: _matches(item[1])):
+        other = built.get(ROLES[role == ROLES[0]]) if role in ROLES else None
+        if other is None and _matches(chosen):
+            raise ValueError("encoder.width=match and decoder.width=match: give one a number")
+        width = other.model.latent_dim if other else None
+        built[role] = build_frozen_model(chosen, setting, shared, width)
     encoder, decoder = (built[role] for role in ROLES)
     check_pair(setting.template, encoder, decoder)
     set_numerics(plain["seed"])
@@ -205,6 +234,10 @@ def _pixels(setting: Setting) -> FrozenModel:
     }
     model = config.build_model(node, str(setting.device), setting.dtype)
     return FrozenModel(model, model.options, setting.dtype, yaml_name="pixels")
+
+
+def _matches(chosen: RoleModel) -> bool:
+    return wants_match(chosen.node, chosen.width)
 
 
 def node_key(node: Mapping[str, Any]) -> str:

@@ -22,13 +22,19 @@ log = logging.getLogger(__name__)
 
 
 def check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
-    """Check that a model can be used as `encoder`, `decoder` or `via`, which also encodes."""
+    """Check that a model can be used as `encoder`, `decoder` or `via`, which also encodes.
+
+    A model whose latents are labels gets those of the data.
+    """
     from stitching.data.drawn import DrawingModel, Drawn, check_drew
+    from stitching.data.label_columns import LabelModel, set_labels
 
     if role == "decoder" and not model.can_decode:
         raise ValueError(f"decoder={model.name}: this model cannot decode; use it as encoder")
     if isinstance(model, DrawingModel):
         check_drew(role, model, data)
+    elif isinstance(model, LabelModel):
+        set_labels(role, model, data)
     elif role != "decoder" and not model.can_encode:
         raise ValueError(f"{role}={model.name}: this model cannot encode; use it as decoder")
     if model.needs_fit:
@@ -72,7 +78,7 @@ def check_pair(template: "Map", encoder: "FrozenModel", decoder: "FrozenModel") 
             f"map=identity is for one space, but encoder={names[0]} and decoder={names[1]} "
             f"differ in {', '.join(apart)}: use another map, or make them equal"
         )
-    copy.deepcopy(template).set_shapes(encoder.model.latent_shape, decoder.model.latent_shape)
+    copy.deepcopy(template).set_shapes(encoder.latent_shape, decoder.latent_shape)
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:

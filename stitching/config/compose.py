@@ -29,7 +29,7 @@ CHOICE = "_model_"
 #: Keys of a model's YAML that its constructor does not take.
 NOT_OPTIONS = (
     "weights", "subfolder", "revision", "source", "checkpoint", "trained_crop", "training",
-    "init_seed", CHOICE,
+    "init_seed", "shuffle_seed", CHOICE,
 )  # fmt: skip
 
 

@@ -86,7 +86,10 @@ def model_options(node: Any) -> dict[str, Any]:
     """
     if not (isinstance(node, dict) and "_target_" in node and "name" in node):
         raise ValueError(f"not a model: {node!r}; a model YAML has at least _target_ and name")
-    return {key: value for key, value in node.items() if key not in NOT_OPTIONS}
+    options = {key: value for key, value in node.items() if key not in NOT_OPTIONS}
+    if options.get("width", 0) is None:  # of the role, see `conf/roles.yaml`
+        del options["width"]
+    return options
 
 
 def weight_file(node: Mapping[str, Any]) -> "WeightFile | None":
@@ -155,7 +158,8 @@ def build_model(
             torch.manual_seed(seed or 0)
             model: GenerativeModel = build(options, role)
         model.options = options
-        if seed is not None and (model.needs_fit or next(model.parameters(), None) is None):
+        fixed = not model.learned or next(model.parameters(), None) is None
+        if seed is not None and (model.needs_fit or fixed):
             raise ValueError(
                 f"{model.name}: there are no weights to leave untrained; use it as it is"
             )

@@ -23,6 +23,7 @@ from stitching.config.compose import (
 )
 from stitching.config.labels import changed_options, label_models, model_name
 from stitching.config.refusals import unknown_key
+from stitching.config.widths import without_width
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,18 @@ class RoleModel:
 
     Attributes:
         role: `encoder`, `decoder`, `via`, or `models` for those listed by that option.
-        node: The configuration; for `untrained`, that of the model it names, with an `init_seed`.
+        node: The configuration; for `untrained` and `shuffled`, that of the model they name, with
+            an `init_seed` or a `shuffle_seed`.
         yaml_name: Name of the YAML file, whatever the label.
         changed: Options that differ from the file, by dotted names.
+        width: The role's `width`, as given; None too where it is an option of the model.
     """
 
     role: str
     node: dict[str, Any]
     yaml_name: str = ""
     changed: Mapping[str, Any] = field(default_factory=dict)
+    width: Any = None
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,8 @@ def role_model(cfg: DictConfig, role: str) -> RoleModel:
     node = cfg[role]
     if not isinstance(node, DictConfig):
         return RoleModel(role, node)  # refused when built
-    trained = _without_training(node, cfg, role)
-    return RoleModel(role, to_plain(trained), model_name(node), changed_options(cfg, role))
+    plain, width = without_width(to_plain(_named_model(node, cfg, role)))
+    return RoleModel(role, plain, model_name(node), changed_options(cfg, role), width)
 
 
 def _listed_models(cfg: DictConfig, names: Any) -> dict[str, RoleModel]:
@@ -129,15 +133,15 @@ def _listed_models(cfg: DictConfig, names: Any) -> dict[str, RoleModel]:
         raise ValueError(f"models={names}: use a list of names, such as [vae,nf], or null")
     nodes = {str(name): model_node(str(name), cfg) for name in names}
     return {
-        name: RoleModel("models", to_plain(_without_training(node, cfg, "models")))
+        name: RoleModel("models", to_plain(_named_model(node, cfg, "models")))
         for name, node in nodes.items()
     }
 
 
-def _without_training(node: DictConfig, cfg: DictConfig, role: str) -> DictConfig:
-    """Return the configuration of a model; of `untrained`, that of the model it names.
+def _named_model(node: DictConfig, cfg: DictConfig, role: str) -> DictConfig:
+    """Return the configuration of a model; of `untrained` and `shuffled`, that of the one `of`.
 
-    That model has an `init_seed` and the name of `untrained`; further keys replace its options.
+    It has an `init_seed` or a `shuffle_seed`, and their name; further keys replace its options.
     """
     if "_target_" in node or "of" not in node:
         return node
@@ -147,9 +151,9 @@ def _without_training(node: DictConfig, cfg: DictConfig, role: str) -> DictConfi
     if node.seed < 0:
         raise ValueError(f"{role}.seed must be >= 0, got {node.seed}")
     for key, value in node.items():
-        if key not in ("of", "seed", "weights"):
+        if key not in ("of", "seed", "weights", "shuffle") and (key, value) != ("width", None):
             named[key] = value
-    named.init_seed = node.seed
+    named["shuffle_seed" if node.get("shuffle") else "init_seed"] = node.seed
     return named
 
 
@@ -184,7 +188,7 @@ def _top_keys(name: str) -> frozenset[str]:
     plain = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"{name}.yaml"), resolve=False)
     assert isinstance(plain, dict)
     found = {str(key) for key in plain} | {"hydra"}
-    for entry in plain["defaults"]:
+    for entry in plain.get("defaults", []):
         if not isinstance(entry, dict):
             found |= _top_keys(entry) if (conf_dir() / f"{entry}.yaml").is_file() else set()
             continue

@@ -20,6 +20,8 @@ _KEY = re.compile(
     r"Could not override '(?P<set>[^']+)'|Could not delete from config\. '(?P<delete>[^']+)'"
     r"|Could not delete '(?P<drop>[^'=]+)|config group '(?P<group>[^']+)' does not"
 )
+#: Options by their earlier names.
+_RENAMED = {"n_components": "width"}
 _OPTION = re.compile(r"Could not (?:find|load) '(?P<group>[^']+)/(?P<name>[^'/]+)'")
 
 
@@ -95,8 +97,10 @@ def _key(key: str, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
 
 def unknown_key(key: str, cfg: DictConfig) -> str:
     """Return the message that a configuration has no such key, given with dots."""
+    parent, _, last = key.rpartition(".")
+    if last in _RENAMED:
+        return f"{key} is now called {parent}.{_RENAMED[last]}"
     known = [path for path in _paths(cfg) if path != key]
-    parent = key.rpartition(".")[0]
     beside = [path for path in known if path.rpartition(".")[0] == parent]
     return _unknown(key, known, beside)
 

@@ -55,6 +55,8 @@ class GenerativeModel(nn.Module, ABC):
     thread_safe = False
     #: Whether the model needs `fit_images` before use; its `weights_hash` is None until then.
     needs_fit = False
+    #: Whether its weights come from a training, so that there is an untrained version of it.
+    learned = True
     #: Whether `_posterior` returns a distribution of latents, which `encode` can draw from.
     has_posterior = False
 

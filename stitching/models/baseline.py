@@ -9,7 +9,9 @@ from stitching.compute.seeding import item_noise
 from stitching.models.base import GenerativeModel
 
 
-class _Encoder(GenerativeModel):
+class EncoderOnly(GenerativeModel):
+    """A model that cannot decode."""
+
     can_decode = False
     thread_safe = True
 
@@ -17,7 +19,7 @@ class _Encoder(GenerativeModel):
         raise TypeError(f"model {self.name} is an encoder only: choose another decoder")
 
 
-class RandomEncoder(_Encoder):
+class RandomEncoder(EncoderOnly):
     """Standard normal latents, drawn by a hash of the image's bytes.
 
     The same image has the same latent in every batch, split and process; similar images have
@@ -36,7 +38,7 @@ class RandomEncoder(_Encoder):
         return item_noise(self.seed, items, self.latent_shape).to(x.device)
 
 
-class MeanEncoder(_Encoder):
+class MeanEncoder(EncoderOnly):
     """The same latent for every image, so that every map predicts the mean target latent.
 
     Unlike `RandomEncoder` it leaves no noise to overfit.

@@ -239,7 +239,7 @@ class Glow(Trainable):
         n_flow: Flow steps per block.
         n_block: Scales.
         affine: Affine coupling; additive if false, as in the paper's checkpoint.
-        width: Hidden channels of the coupling nets.
+        hidden_channels: Of the coupling nets.
         value_range: Range of pixels in the network, [-0.5, 0.5] as published.
         noise: Width of the uniform noise added to training pixels, in the model's range
             (1/32 for 5-bit pixels).
@@ -256,7 +256,7 @@ class Glow(Trainable):
         n_flow: int,
         n_block: int,
         affine: bool,
-        width: int,
+        hidden_channels: int,
         value_range: tuple[float, float],
         noise: float = 1 / 32,
         prior_rank: int | None = None,
@@ -271,7 +271,7 @@ class Glow(Trainable):
         # Rotations of the seed alone: an untrained model is the same in every process.
         generator = torch.Generator("cpu").manual_seed(torch.initial_seed())
         self.blocks = nn.ModuleList(
-            Block(3 * 2**i, n_flow, width, affine, i < n_block - 1, generator)
+            Block(3 * 2**i, n_flow, hidden_channels, affine, i < n_block - 1, generator)
             for i in range(n_block)
         )
         self.shapes = [
@@ -297,7 +297,7 @@ class Glow(Trainable):
             "n_flow": len({part[3] for part in parts if part[1:3] == ["0", "flows"]}),
             # An affine coupling's net returns a scale beside each shift.
             "affine": len(out) == 2 * into.shape[1],
-            "width": len(into),
+            "hidden_channels": len(into),
         }
         return merge_options(options, found, file.path)
 

@@ -1,5 +1,6 @@
-"""Principal components: a linear autoencoder, as a baseline."""
+"""Principal components: a linear autoencoder, a control."""
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,9 +12,11 @@ from stitching.compute.linalg import principal_components
 from stitching.models.base import GenerativeModel
 from stitching.weights.loading import parameters_hash
 
-#: Components where `n_components` is null and there are enough images: the width of the paper's
-#: VAE latent.
-DEFAULT_COMPONENTS = 512
+log = logging.getLogger(__name__)
+
+#: Components where `width` is null and there are enough images: the width of the paper's VAE
+#: latent.
+DEFAULT_WIDTH = 512
 
 
 class PCA(GenerativeModel):
@@ -26,11 +29,14 @@ class PCA(GenerativeModel):
     Args:
         name: Name of the option.
         image_size: Height and width of the images.
-        n_components: Width of the latent. None: `DEFAULT_COMPONENTS`, or as many as the fit
-            images have, at most one less than their number.
+        width: Width of the latent. None: `DEFAULT_WIDTH`, or as many components as the fit images
+            have, at most one less than their number. In a cell also "match".
+        match: What a cell makes of `width: match`, the width of the other role's latents: so many
+            components, or as many as there are.
+        n_components: Earlier name of `width`.
 
     Raises:
-        ValueError: `n_components` is below 1 or larger than the number of pixel values.
+        ValueError: `width` is below 1, larger than the number of pixel values, or a text.
 
     Source: Pearson (1901), doi:10.1080/14786440109462720
     """
@@ -38,28 +44,43 @@ class PCA(GenerativeModel):
     needs_fit = True
     thread_safe = True
 
-    def __init__(self, name: str, image_size: int, n_components: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        image_size: int,
+        width: int | str | None = None,
+        match: int | None = None,
+        n_components: int | None = None,
+    ) -> None:
         pixels = 3 * image_size**2
-        if n_components is not None and not 1 <= n_components <= pixels:
+        if n_components is not None:
+            log.warning("%s.n_components is now called %s.width", name, name)
+            width = n_components if width is None else width
+        if width == "match":
             raise ValueError(
-                f"{name}.n_components must lie in 1..{pixels} (pixel values of an image) or be "
-                f"null, got {n_components}"
+                f"{name}.width=match is as wide as the latents of the other role, which only a "
+                "cell has: give a number, or null"
             )
-        super().__init__(name, image_size, (n_components or min(DEFAULT_COMPONENTS, pixels),))
-        self.n_components = n_components
+        if width is not None and (isinstance(width, str) or not 1 <= width <= pixels):
+            raise ValueError(
+                f"{name}.width must lie in 1..{pixels} (pixel values of an image), or be match or "
+                f"null, got {width}"
+            )
+        wanted = width or min(match or DEFAULT_WIDTH, pixels)
+        super().__init__(name, image_size, (wanted,))
+        self.width, self.wanted = width, wanted
         # Parameters: the base class takes device and precision from them.
         self.mean = nn.Parameter(torch.zeros(pixels), requires_grad=False)
         self.components = nn.Parameter(torch.zeros(0, pixels), requires_grad=False)
 
     def check_fit(self, n_images: int) -> None:
-        """Check that so many images can have `n_components`."""
+        """Check that so many images can have `width` components."""
         if n_images < 2:
             raise ValueError(f"model {self.name} needs at least 2 images to fit, got {n_images}")
-        if self.n_components is not None and self.n_components > n_images - 1:
+        if self.width is not None and self.width > n_images - 1:
             raise ValueError(
-                f"{self.name}.n_components={self.n_components}, but {n_images} images have "
-                f"{n_images - 1} components at most: set it to null or lower, or raise "
-                "data.n_train"
+                f"{self.name}.width={self.width}, but {n_images} images have {n_images - 1} "
+                "components at most: set it to null or lower, or raise data.n_train"
             )
 
     @torch.no_grad()
@@ -68,11 +89,10 @@ class PCA(GenerativeModel):
         x = self._flat(images)
         self.check_fit(len(x))
         mean = x.mean(0, dtype=torch.float64)
-        wanted = self.n_components or DEFAULT_COMPONENTS
-        components = principal_components(x, mean, wanted)
-        if self.n_components is not None and len(components) < wanted:
+        components = principal_components(x, mean, self.wanted)
+        if self.width is not None and len(components) < self.width:
             raise ValueError(
-                f"{self.name}.n_components={wanted}, but the {len(x)} images vary in "
+                f"{self.name}.width={self.width}, but the {len(x)} images vary in "
                 f"{len(components)} directions only: set it to null or lower"
             )
         if len(components) == 0:

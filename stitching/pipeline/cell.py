@@ -36,6 +36,7 @@ from stitching.pipeline.encoding import (
 from stitching.pipeline.finite import finite_rows, where_finite
 from stitching.pipeline.fitting import Fitting, Space, exclude_invalid, ranks_of
 from stitching.pipeline.flat import at_other_penalty, warn_of_flat
+from stitching.pipeline.gains import MEASURES as GAINED
 from stitching.pipeline.gains import Gains
 from stitching.pipeline.probing import ProbeInputs, ProbeSuite
 from stitching.pipeline.protocol import Protocol
@@ -145,9 +146,10 @@ class Cell:
         excluded: dict[str, int] = {}
         if self.protocol.invalid == "exclude":
             train, spaces, excluded = exclude_invalid(train, spaces)
-        source, target, *others = spaces
 
         with self._stage("fit"):
+            spaces[0] = self.fitting.narrowed(spaces[0], test.fingerprint)
+            source, target, *others = spaces
             fitted = self.fitting.fit(source, target)
         with self._stage("map"):
             mapping = partial(self.fitting.apply, fitted)
@@ -258,7 +260,7 @@ class Cell:
             fitting.place,
             self.cache,
         )
-        chosen = {key: metrics[key] for key in ("rmse", "lpips") if key in metrics}
+        chosen = {k: m for k, m in metrics.items() if f"image/{m.name}" in GAINED}
         gains = Gains(pixels, fitting, chosen, items, self.cache, self.batch_size)
         width = source.train.shape[1]
         return beyond.scores(source, target, items.resamples) | gains.scores(scores, width, target)

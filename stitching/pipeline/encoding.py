@@ -9,10 +9,9 @@ import functools
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version as read_version
-from math import prod
 from typing import Any
 
 import torch
@@ -20,13 +19,14 @@ from torch import Tensor
 
 from stitching.compute import progress, seeding
 from stitching.compute.batching import images_per_call, in_fixed_batches
-from stitching.compute.rows import Rows
+from stitching.compute.rows import ReorderedRows, Rows
 from stitching.compute.source import code_version
 from stitching.data.base import ImageSet
-from stitching.data.drawn import DrawingModel, DrawnSet
+from stitching.data.label_columns import LabelModel
 from stitching.models.base import GenerativeModel
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.finite import model_remedy, require_finite, where_finite
+from stitching.pipeline.known import drew, looked_up_latents
 from stitching.records.tensorfiles import Tensors
 from stitching.weights.loading import parameters_hash
 
@@ -47,6 +47,12 @@ class FrozenModel:
             has one; None for the means.
         yaml_name: Name of its YAML; "" where it was built without one.
         changed: Options that differ from that YAML.
+        width: Leading components of its latents that are used in place of them, see
+            `Fitting.narrowed`; None for the latents themselves.
+        at_most: Whether fewer components will do, where the fit images have no more.
+        components_of: Fingerprint of the fit images that the components are of, once known.
+        shuffled_with: Seed of the order in which images get each other's latents; None for
+            their own.
     """
 
     model: GenerativeModel
@@ -55,6 +61,20 @@ class FrozenModel:
     drawn_with: int | None = None
     yaml_name: str = ""
     changed: Mapping[str, Any] = field(default_factory=dict)
+    width: int | None = None
+    at_most: bool = False
+    components_of: str = ""
+    shuffled_with: int | None = None
+
+    @property
+    def whole(self) -> "FrozenModel":
+        """The model with latents as it encodes them, which are cached and shared."""
+        return replace(self, width=None, at_most=False, components_of="", shuffled_with=None)
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of the latents that are mapped."""
+        return self.model.latent_shape if self.width is None else (self.width,)
 
     @property
     def model_name(self) -> str:
@@ -75,6 +95,8 @@ class FrozenModel:
             "code": code_version(*{type(module) for module in self.model.modules()}),
             "dtype": self.dtype,
             **({"drawn_with": self.drawn_with} if self.draws else {}),
+            **({"shuffled_with": self.shuffled_with} if self.shuffled_with is not None else {}),
+            **({"width": [self.width, self.at_most, self.components_of]} if self.width else {}),
             **_environment(self.model.device.type),
         }
 
@@ -149,7 +171,7 @@ def fit_frozen_model(frozen: FrozenModel, images: ImageSet, cache: Cache, batch_
             model.fit_images(counted(bar))
         return model.state_dict()
 
-    parts = {"images": images.fingerprint, "model": frozen.identity() | {"weights": None}}
+    parts = {"images": images.fingerprint, "model": frozen.whole.identity() | {"weights": None}}
     model.load_state_dict(cache.tensors("fits", parts, compute))
     model.weights_hash = parameters_hash(model)
 
@@ -159,7 +181,9 @@ def encode_split(
 ) -> tuple[Tensor, int]:
     """Return the latents of a split, and the number of images that were encoded.
 
-    Latents of images drawn by the model itself are those it drew them from.
+    Latents of images drawn by the model itself are those it drew them from; those of a label
+    model are the images' labels. A shuffled model's are those of the model it shuffles, in
+    another order; components are not taken here.
 
     Args:
         frozen: The model.
@@ -183,24 +207,40 @@ def encode_split(
         return {"latents": rows[:]}
 
     # Later cells use the whole again; its blocks in memory too would hold it twice.
-    parts = {"images": images.fingerprint, **_model_parts(frozen, images)}
+    parts = _parts(frozen, images)
     latents = cache.kept("latents", parts, load)["latents"]
     if finite:  # a caller that counts may have stored them
         require_finite(latents, images.ids, *_blame(frozen, images))
+    if frozen.shuffled_with is not None:
+        latents = latents[_order(frozen, images)]
     return latents, encoded
 
 
 def latent_rows(
     frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int, finite: bool = True
-) -> tuple[Rows, int]:
+) -> tuple[Rows | ReorderedRows, int]:
     """Return the latents of a split as rows read from disk, and the number of encoded images.
 
-    Same as `encode_split`, with at most a few blocks in memory.
+    Same as `encode_split`, with at most a few blocks in memory. Rows of a shuffled model lie all
+    over the files: each slice of them reads all.
     """
     latents, encoded = _encode_blocks(frozen, images, cache, batch_size, finite)
     if finite:  # a caller that counts may have stored them
         require_finite(latents, images.ids, *_blame(frozen, images))
+    if frozen.shuffled_with is not None:
+        return ReorderedRows(latents, _order(frozen, images)), encoded
     return latents, encoded
+
+
+def _order(frozen: FrozenModel, images: ImageSet) -> Tensor:
+    """Return the places of the images whose latents a shuffled model's images get."""
+    if len(images) < 2:
+        raise ValueError(
+            f"encoder {frozen.model.name} gives images the latents of others, but there is only "
+            f"one {images.split} image: raise data.n_{images.split}"
+        )
+    assert frozen.shuffled_with is not None
+    return seeding.derangement(len(images), frozen.shuffled_with)
 
 
 def _blame(frozen: FrozenModel, images: ImageSet) -> tuple[str, str]:
@@ -211,31 +251,40 @@ def _blame(frozen: FrozenModel, images: ImageSet) -> tuple[str, str]:
     return f"encoder {name} returned latents of {images.split} images", model_remedy(frozen.dtype)
 
 
-def _model_parts(frozen: FrozenModel, images: ImageSet) -> dict[str, Any]:
-    """Return the parts of a key for latents that do not depend on the images."""
-    known = {"known": True} if drew(frozen.model, images) else {}
-    return {"model": frozen.identity(), **known}
+def _parts(frozen: FrozenModel, images: ImageSet, block: range | None = None) -> dict[str, Any]:
+    """Return what the latents of a split, or of a block of it, depend on."""
+    model, places = frozen.model, block or range(len(images))
+    parts: dict[str, Any] = {
+        "images": images.fingerprint_of(slice(places.start, places.stop)),
+        "model": frozen.whole.identity(),
+    }
+    if drew(model, images):
+        parts["known"] = True
+    if isinstance(model, LabelModel):
+        parts["labels"] = images.part(places.start, places.stop).labels_fingerprint
+    return parts
 
 
 def _encode_blocks(
     frozen: FrozenModel, images: ImageSet, cache: Cache, batch_size: int, finite: bool
 ) -> tuple[Rows, int]:
     """Encode the blocks of a split that are not on disk; return all, and the number of images."""
-    model, known, encoded = frozen.model, drew(frozen.model, images), 0
-    model_parts, width = _model_parts(frozen, images), prod(model.latent_shape)
+    model, encoded, width = frozen.model, 0, frozen.model.latent_dim
+    known_latents = looked_up_latents(model, images)
+    known = known_latents is not None
     starts = range(0, len(images), BLOCK_IMAGES)
     blocks = [range(start, min(start + BLOCK_IMAGES, len(images))) for start in starts]
     entries = [
         cache.entry(
             "latents",
-            {"images": images.fingerprint_of(slice(block.start, block.stop)), **model_parts},
-            shapes={"latents": (len(block), width)},
+            _parts(frozen, images, block),
+            {"latents": (len(block), width)},
         )
         for block in blocks
     ]
     missing = [len(b) for b, entry in zip(blocks, entries, strict=True) if not entry.exists()]
     size = images_per_call(batch_size, model.device)
-    function = _known_latents(model, images) if known else _encoder(frozen, images, size)
+    function = known_latents or _encoder(frozen, images, size)
 
     def encode(places: Sequence[int]) -> Tensor:
         nonlocal encoded
@@ -315,23 +364,6 @@ def _encoder(
 def _number(item: str) -> int:
     """Return a number below 2^64 for an id, the seed of its noise."""
     return int.from_bytes(hashlib.sha256(item.encode("utf-8", "surrogateescape")).digest()[:8])
-
-
-def _known_latents(model: GenerativeModel, images: ImageSet) -> Callable[[Sequence[int]], Tensor]:
-    """Return a function from places in a split to the latents their model drew them from."""
-    assert isinstance(images, DrawnSet)
-    assert isinstance(model, DrawingModel)
-    seed, indices = images.seed, images.indices
-    return lambda places: model.known_latents(seed, [indices[i] for i in places])
-
-
-def drew(model: GenerativeModel, images: ImageSet) -> bool:
-    """Return whether a model itself drew the images, so that their latents are known."""
-    return (
-        isinstance(images, DrawnSet)
-        and isinstance(model, DrawingModel)
-        and model.drawing == images.drawing
-    )
 
 
 def reconstruct_split(

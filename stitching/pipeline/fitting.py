@@ -21,7 +21,7 @@ from stitching.maps import (
     Ridge,
     factorise,
 )
-from stitching.maps.matrix import Rows
+from stitching.maps.matrix import BLOCK, Rows, blocks
 from stitching.metrics.latent import latent_scores
 from stitching.metrics.resampling import Resamples, Scores
 from stitching.pipeline.cache import Cache, content_key
@@ -235,7 +235,7 @@ class Fitting:
 
     def _fitted(self, fitted: Map, source: Space, target: Space) -> Map:
         """Fit a map from one space to another."""
-        fitted.set_shapes(source.frozen.model.latent_shape, target.frozen.model.latent_shape)
+        fitted.set_shapes(source.frozen.latent_shape, target.frozen.latent_shape)
         names = [space.frozen.model.name for space in (source, target)]
         factorises, basis = fitted.uses_factorisation, None
         with progress.bar(1 + factorises, f"factorises {names[0]}", "step", even=False) as steps:
@@ -248,6 +248,51 @@ class Fitting:
             fitted = fitted.fit(rows[0], rows[1], basis)
             steps.update()
         return fitted
+
+    def narrowed(self, space: Space, test: str) -> Space:
+        """Return a space with the leading principal components of its latents in their place.
+
+        They are the coordinates along the leading eigenvectors of the factorisation that a map
+        from the whole latents needs, in float32, strongest last. Means and directions are those
+        of the fit images. They are in memory, also where the latents are streamed.
+
+        Args:
+            space: Of the encoder; itself the result where its model has no width.
+            test: Fingerprint of the images of `Space.test`.
+
+        Raises:
+            ValueError: The fit images vary in fewer directions than there should be components.
+        """
+        wanted, model = space.frozen.width, space.frozen.model
+        if wanted is None:
+            return space
+        frozen = replace(space.frozen, components_of=space.fingerprint)
+
+        def project() -> dict[str, Tensor]:
+            whole = replace(space, frozen=replace(frozen, width=None))
+            basis = self.factorisations.of(whole, self.chunk, self.place)
+            if basis.rank < wanted and not frozen.at_most:
+                raise ValueError(
+                    f"encoder.width={wanted}, but the latents of {model.name} vary in "
+                    f"{basis.rank} directions over the {basis.n_train} fit images: lower it, or "
+                    "raise data.n_train"
+                )
+            width = min(wanted, basis.rank)
+            source = None if self.chunk is not None else _on(space.train, self.place)
+            assert source is None or isinstance(source, Tensor)
+
+            def leading(rows: Rows) -> Tensor:
+                parts = blocks(rows.shape[0], self.chunk or BLOCK)
+                placed = (cast(Tensor, _on(rows[part], self.place)) for part in parts)
+                found = [basis.coordinates(part, source)[:, -width:] for part in placed]
+                return torch.cat(found).float().cpu()
+
+            return {"train": leading(space.train), "test": leading(space.test)}
+
+        parts = {"model": frozen.identity(), "test": test}
+        kept = self.factorisations.cache.kept("components", parts, project)
+        frozen = replace(frozen, width=kept["train"].shape[1])
+        return replace(space, frozen=frozen, train=kept["train"], test=kept["test"])
 
     def apply(self, fitted: Map, latents: Tensor) -> Tensor:
         """Return mapped latents, on the CPU."""

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 
 from stitching.results.blocks import merged, read_blocks
+from stitching.results.controls import CONTROLS
 from stitching.results.differences import Difference, Numbers, Quantity, mean_difference
 
-#: Models that are no trained generative models: a floor or a ceiling of a table.
-BASELINES = ("random", "mean", "pixels", "pca", "untrained")
+#: Models that are no trained generative models: controls of a table.
+BASELINES = tuple(CONTROLS)
 
 _PROBED = ("probe/", "factor/", "class/")
 

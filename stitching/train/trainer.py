@@ -263,7 +263,8 @@ class Trainer:
             ) from error
         if not known:
             raise ValueError(f"{path} is no training state: {_REMEDY}")
-        if state.get("architecture", self.architecture) != self.architecture:
+        other = architecture(json.loads(state.get("architecture", self.architecture)))
+        if other != json.loads(self.architecture):
             raise ValueError(
                 f"{path} belongs to a model with other options, {state['architecture']} instead "
                 f"of {self.architecture}: {_REMEDY}"

@@ -38,6 +38,10 @@ class _Module(Protocol):
     ) -> object: ...
 
 
+#: Present names of options in the cards of earlier weight files, by class.
+_RENAMED = {"stitching.models.flow.Glow": {"width": "hidden_channels"}}
+
+
 class _Model(_Module, Protocol):
     """What `load_weights` needs of a generative model."""
 
@@ -49,8 +53,10 @@ class _Model(_Module, Protocol):
 
 
 def architecture(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a model that its weights depend on."""
-    return {key: value for key, value in options.items() if key not in USE_TIME_OPTIONS}
+    """Return the options of a model that its weights depend on, by their present names."""
+    present = _RENAMED.get(str(options.get("_target_")), {})
+    found = {key: value for key, value in options.items() if key not in USE_TIME_OPTIONS}
+    return {present.get(key, key): value for key, value in found.items()}
 
 
 def parameters_hash(model: nn.Module) -> str | None:

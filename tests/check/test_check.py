@@ -144,7 +144,7 @@ def test_the_crops_of_a_data_set_are_compared(celeba, trained, level):
     [
         (["n_images=1"], "n_images must be >= 2, got 1"),
         (["data=celeba"], r"data\.root is not set"),
-        (["encoder=pca", "encoder.n_components=12"], "have 11 components at most"),
+        (["encoder=pca", "encoder.width=12"], "have 11 components at most"),
         (["encoder=random", "encoder.image_size=16"], "takes images of 16 pixels but data.image"),
         (["encoder=vae"], "set data.image_size=64"),
     ],

@@ -29,7 +29,7 @@ def composed(*overrides):
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_composes_in_both_roles(role, name):
     found = composed(f"{role}={name}").settings[role]
-    assert found["name"] == ("untrained-vae" if name == "untrained" else name)
+    assert found["name"] == (f"{name}-vae" if name in ("untrained", "shuffled") else name)
 
 
 @pytest.mark.parametrize(("group", "name"), OPTIONS)

@@ -25,7 +25,7 @@ def composed(*overrides):
         (["encoder=nf", "encoder.checkpoint=5000"], "nf[checkpoint=5000]"),
         (["encoder=vqvae", "encoder.space=indices"], "vqvae[space=indices]"),
         (["encoder=vae", "encoder.weights=mine.safetensors"], "vae[weights=mine.safetensors]"),
-        (["encoder=pca", "encoder.n_components=8"], "pca[n_components=8]"),
+        (["encoder=pca", "encoder.width=8"], "pca[width=8]"),
         (["encoder=untrained", "encoder.of=nf"], "untrained-nf"),
         (["encoder=untrained", "encoder.of=nf", "encoder.seed=3"], "untrained-nf[seed=3]"),
         (["encoder=vae", "encoder.channels=[8,8]"], "vae[channels=[8,8]]"),

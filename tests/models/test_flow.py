@@ -8,7 +8,7 @@ from stitching.models.flow import ActNorm, Glow
 
 def glow(affine=False, **options):
     torch.manual_seed(0)
-    defaults = {"name": "nf", "image_size": 16, "n_flow": 2, "n_block": 2, "width": 8}
+    defaults = {"name": "nf", "image_size": 16, "n_flow": 2, "n_block": 2, "hidden_channels": 8}
     model = Glow(**(defaults | options), affine=affine, value_range=(-0.5, 0.5))
     # A zero-initialised coupling would make every test trivial.
     generator = torch.Generator().manual_seed(1)

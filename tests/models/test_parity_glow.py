@@ -18,7 +18,7 @@ from tests.parity import (
 
 SIZES = {"additive": 32, "affine": 16}
 CONTAINERS = ("bare.safetensors", "parallel.pt")
-FROM_FILE = {"n_flow": None, "n_block": None, "affine": None, "width": None}
+FROM_FILE = {"n_flow": None, "n_block": None, "affine": None, "hidden_channels": None}
 #: Absolute; in float64 the differences measured are below 1e-13.
 TOLERANCE = {
     "z": {torch.float32: 3e-5, torch.float64: 1e-12},
@@ -170,7 +170,7 @@ def test_taking_noise_for_features_would_be_seen(model, reference):
 
 
 @pytest.mark.parametrize(
-    ("option", "wrong"), [("n_flow", 4), ("n_block", 4), ("affine", None), ("width", 64)]
+    ("option", "wrong"), [("n_flow", 4), ("n_block", 4), ("affine", None), ("hidden_channels", 64)]
 )
 def test_an_option_that_contradicts_the_file_is_named(kind, folder, model, option, wrong):
     wrong = kind == "additive" if wrong is None else wrong

@@ -12,8 +12,8 @@ def images(n=40, size=8, seed=0):
     return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def fitted(n_components=5, x=None, size=8):
-    model = PCA("pca", size, n_components).freeze()
+def fitted(width=5, x=None, size=8):
+    model = PCA("pca", size, width).freeze()
     model.fit_images(images(size=size) if x is None else x)
     return model
 
@@ -98,9 +98,9 @@ def test_it_can_be_fitted_again():
 
 
 @pytest.mark.parametrize(
-    ("n_components", "x", "message"),
+    ("width", "x", "message"),
     [
-        (40, images(), r"n_components=40, but 40 images have 39 components at most"),
+        (40, images(), r"width=40, but 40 images have 39 components at most"),
         (5, images(1), "at least 2 images to fit, got 1"),
         (5, [], "at least 2 images to fit, got 0"),
         (5, images(size=4), "fitted to 8 x 8 images, got 4 x 4"),
@@ -108,15 +108,15 @@ def test_it_can_be_fitted_again():
         (None, images(1).repeat(9, 1, 1, 1), "images are all the same"),
     ],
 )
-def test_images_that_do_not_do_are_refused(n_components, x, message):
+def test_images_that_do_not_do_are_refused(width, x, message):
     with pytest.raises(ValueError, match=message):
-        PCA("pca", 8, n_components).fit_images(x)
+        PCA("pca", 8, width).fit_images(x)
 
 
-@pytest.mark.parametrize("n_components", [0, 193])
-def test_a_width_that_no_image_has_is_refused(n_components):
-    with pytest.raises(ValueError, match=rf"must lie in 1\.\.192 .*, got {n_components}"):
-        PCA("pca", 8, n_components)
+@pytest.mark.parametrize("width", [0, 193])
+def test_a_width_that_no_image_has_is_refused(width):
+    with pytest.raises(ValueError, match=rf"must lie in 1\.\.192 .*, got {width}"):
+        PCA("pca", 8, width)
 
 
 def test_it_has_no_prior():

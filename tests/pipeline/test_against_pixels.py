@@ -1,6 +1,5 @@
 """Cells beside maps from pixels: what latents explain beyond them, and gains of images."""
 
-
 import numpy as np
 import pytest
 
@@ -60,9 +59,33 @@ def test_latents_of_no_image_explain_nothing(tmp_path):
     assert abs(found[BEYOND]) < 0.02
 
 
-def test_a_gain_is_the_difference_to_the_cell_of_pixels(tmp_path):
-    ours, theirs = (run(tmp_path, encoder, vae()) for encoder in (small_nf_frozen(), pixels()))
-    gain = theirs.metrics["image/rmse"] - ours.metrics["image/rmse"]
-    assert ours.metrics[GAIN] == pytest.approx(gain, abs=1e-12)
-    draws = theirs.draws["image/rmse"] - ours.draws["image/rmse"]
-    np.testing.assert_allclose(ours.draws[GAIN], draws, atol=1e-7)
+@pytest.mark.parametrize("metric", ["rmse", "lpips"])
+def test_a_gain_is_the_difference_to_the_cell_of_pixels(tmp_path, metric):
+    random = frozen(RandomEncoder, "random", latent_dim=30, seed=0)
+    metrics = {metric: {"rmse": RMSE, "lpips": LPIPS}[metric]()}
+    ours, theirs = (run(tmp_path, x, vae(), metrics=metrics) for x in (random, pixels()))
+    key, gain = f"image/{metric}", f"image/{metric}_gain"
+    assert ours.metrics[gain] == pytest.approx(theirs.metrics[key] - ours.metrics[key], abs=1e-12)
+    np.testing.assert_allclose(ours.draws[gain], theirs.draws[key] - ours.draws[key], atol=1e-7)
+
+
+def test_a_gain_over_components_is_the_difference_to_the_cell_of_so_many(tmp_path):
+    vaes = [vae(), dataclasses.replace(pixels(), width=16)]
+    decoder = frozen(Pixels, "other")
+    ours, theirs = (run(tmp_path, x, decoder).metrics for x in vaes)
+    expected = theirs["image/rmse"] - ours["image/rmse"]
+    assert ours["image/rmse_gain_pca"] == pytest.approx(expected, abs=1e-12)
+    assert ours["image/rmse_gain_pca"] != ours["image/rmse_gain"]
+
+
+def test_streamed_latents_have_nearly_the_same_measures(tmp_path):
+    plain, streamed = (
+        run(tmp_path, vae(), frozen(RandomEncoder, "r", latent_dim=30, seed=0), latent_map=fit)
+        for fit in (Ridge(), Ridge(chunk=16))
+    )
+    assert plain.metrics[BEYOND] == pytest.approx(streamed.metrics[BEYOND], abs=1e-6)
+
+
+def test_without_controls_there_are_no_such_measures(tmp_path):
+    found = run(tmp_path, vae(), frozen(Pixels, "other"), pixels=None).metrics
+    assert not [key for key in found if "beyond" in key or "gain" in key]

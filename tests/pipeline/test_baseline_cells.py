@@ -78,7 +78,7 @@ def test_an_autoencoders_diagonal_is_its_own_reconstruction(tmp_path, cls, rmse)
 
 
 def test_principal_components_are_those_of_the_fit_images(tmp_path):
-    ran = cell(tmp_path, frozen(PCA, n_components=6), vae())
+    ran = cell(tmp_path, frozen(PCA, width=6), vae())
     ran.run()
     oracle = PCA("pca", 32, 6).freeze()
     oracle.fit_images(ran.data.split("train").images(slice(None)))
@@ -101,12 +101,12 @@ def test_one_model_in_both_roles_is_fitted_once_and_then_read(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("other", "data"),
     [
-        ({"n_components": 3}, Faces("faces", 40, 9, 32, 0, 1)),
-        ({"n_components": 4}, Faces("faces", 30, 9, 32, 0, 1)),
+        ({"width": 3}, Faces("faces", 40, 9, 32, 0, 1)),
+        ({"width": 4}, Faces("faces", 30, 9, 32, 0, 1)),
     ],
 )
 def test_other_options_or_images_are_another_fit(tmp_path, other, data):
-    first, second = frozen(PCA, n_components=4), frozen(PCA, **other)
+    first, second = frozen(PCA, width=4), frozen(PCA, **other)
     cell(tmp_path, first, first).run()
     cell(tmp_path, second, second, data=data).run()
     assert first.identity() != second.identity()
