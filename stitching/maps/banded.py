@@ -48,17 +48,14 @@ class Features:
     chunk: int | None = None
 
     @classmethod
-    def of(cls, basis: Factorisation, train: Rows, test: Tensor) -> Self:
-        """Return latents in their principal components; streamed latents as they are.
+    def of(cls, basis: Factorisation, train: Tensor, test: Tensor) -> Self:
+        """Return latents in memory in their principal components.
 
         Args:
             basis: Factorisation of the fit latents.
             train: Fit latents, shape (N, D).
             test: Test latents, shape (n, D).
         """
-        if basis.chunk is not None:
-            return cls(train, test, chunk=basis.chunk)
-        assert isinstance(train, Tensor)
         present = basis.eigenvalues > 0
         root = basis.eigenvalues[present].sqrt()
         left = [rows[:, present] * root for _, rows in basis.left_rows(train)]

@@ -7,11 +7,12 @@ new images.
 
 With fewer images than pixel values a linear map from pixels is known only as well as its penalty
 describes it: an encoder that is linear in the pixels, such as a thumbnail, then helps where it
-emphasises what the target needs. So the map from pixels may choose among `VIEWS` of them.
+emphasises what the target needs. So the map from pixels may choose among `VIEWS` of them. Streamed
+latents, which are many, are represented by their leading components, and pixels by one view.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -24,7 +25,7 @@ from stitching.compute import images, progress
 from stitching.compute.source import source_version
 from stitching.maps.banded import SHARES, BandedFit, Features, fit_banded, joined
 from stitching.maps.factorisation import Factorisation, factorise
-from stitching.maps.matrix import Rows
+from stitching.maps.matrix import Rows, centred
 from stitching.metrics.resampling import Resamples, Scores, undefined
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.fitting import Factorisations, Space
@@ -42,6 +43,9 @@ VIEWS = (
     (1.0, 0.5, 0.25, 0.1),
     (0.5, 0.7, 0.85, 1.0),
 )
+
+#: Components of streamed latents and pixels: two blocks take 8 (2 x 2048)^2 bytes a matrix.
+STREAMED_COMPONENTS = 2048
 
 #: Below this share of the target's variance nothing is left by pixels that could be explained.
 _NOTHING_LEFT = 1e-8
@@ -81,7 +85,7 @@ class BeyondPixels:
             resamples: Of the test items.
         """
         with progress.bar(2, "fits a map from pixels", "step", even=False) as bar:
-            goal = self._features(target)
+            goal = self._goal(target)
             view, alone = self._from_pixels(target, goal)
             bar.update()
             bar.describe(f"fits a map from pixels and latents of {source.frozen.model.name}")
@@ -118,34 +122,53 @@ class BeyondPixels:
 
     def _from_pixels(self, target: Space, goal: Features) -> tuple[int, BandedFit]:
         """Return the best view of pixels for a target, and the map from it."""
+        views = range(len(VIEWS) if self.chunk is None else 1)
 
         def choose() -> Tensors:
-            scores = [self._fit_view(view, goal).score for view in range(len(VIEWS))]
-            return {"view": torch.tensor(min(range(len(VIEWS)), key=scores.__getitem__))}
+            scores = [self._fit_view(view, goal).score for view in views]
+            return {"view": torch.tensor(min(views, key=scores.__getitem__))}
 
         parts = {**self._view_parts(None), "target": target.frozen.identity()}
         view = int(self.cache.tensors("views", parts, choose)["view"])
         return view, self._fit_view(view, goal)
 
     def _fit_view(self, view: int, goal: Features) -> BandedFit:
-        train, test = (
-            _View(rows, self.image_size, VIEWS[view])
-            for rows in (self.pixels.train, self.pixels.test)
-        )
-        features = Features(train if self.chunk else train[:], test[:], chunk=self.chunk)
+        if self.chunk is not None:
+            features = self._features(self.pixels)
+        else:
+            train = self._seen(cast(Tensor, self.pixels.train), view)
+            test = self._seen(self.pixels.test, view)
+            features = Features(train.to(self.device), test.to(self.device))
         stored = self.cache.tensors(
             "factorisations",
             self._view_parts(view),
             lambda: factorise(features.train, self.chunk).to_tensors(),
         )
         basis = Factorisation.from_tensors(stored, self.chunk)
-        return fit_banded(basis.to(self.device), _on(features, self.device), goal)
+        return fit_banded(basis.to(self.device), features, goal)
+
+    def _seen(self, flat: Tensor, view: int) -> Tensor:
+        """Return a view of flattened images, (N, 3 S S), some at a time."""
+        shape = (-1, 3, self.image_size, self.image_size)
+        parts = (
+            images.detail_weighted(part.view(shape), VIEWS[view]).flatten(1)
+            for part in flat.split(_IMAGES)
+        )
+        return torch.cat(list(parts))
+
+    def _goal(self, target: Space) -> Features:
+        """Return the target's features, of which every dimension counts."""
+        if self.chunk is not None:
+            return Features(target.train, target.test, None, self.chunk)
+        return self._features(target)
 
     def _features(self, space: Space) -> Features:
-        """Return a space in its principal components; streamed latents as they are."""
+        """Return a space in its principal components, of streamed latents the leading ones."""
+        basis = self.factorisations.of(space, self.chunk, self.device)
         if self.chunk is not None:
-            return Features(space.train, space.test, chunk=self.chunk)
-        basis = self.factorisations.of(space, None, self.device)
+            return Features(
+                _Leading(basis, space.train), _leading(basis, space.test), None, self.chunk
+            )
         train = cast(Tensor, space.train).to(self.device)
         parts = {"images": space.fingerprint, "model": space.frozen.identity()}
         made = partial(Features.of, basis, train, space.test.to(self.device))
@@ -191,39 +214,31 @@ class BeyondPixels:
 
 
 @dataclass(frozen=True, eq=False)
-class _View:
-    """A weighted view of flattened images (N, 3 S S), computed slice by slice."""
+class _Leading:
+    """Leading components of streamed latents, computed slice by slice."""
 
+    basis: Factorisation
     rows: Rows
-    size: int
-    weights: Sequence[float]
 
     @property
     def shape(self) -> torch.Size:
-        return self.rows.shape
+        return torch.Size([self.rows.shape[0], min(self.basis.width, STREAMED_COMPONENTS)])
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.rows.dtype
+        return torch.float64
 
     @property
     def device(self) -> torch.device:
         return self.rows.device
 
     def __getitem__(self, rows: slice, /) -> Tensor:
-        flat = self.rows[rows]
-        parts = (
-            images.detail_weighted(part.view(-1, 3, self.size, self.size), self.weights)
-            for part in flat.split(_IMAGES)
-        )
-        return torch.cat([flat[:0], *(part.flatten(1) for part in parts)])
+        return _leading(self.basis, self.rows[rows])
 
 
-def _on(features: Features, device: torch.device) -> Features:
-    train = features.train
-    if isinstance(train, Tensor):
-        train = train.to(device)
-    return Features(train, features.test.to(device), features.left_out, features.chunk)
+def _leading(basis: Factorisation, latents: Tensor) -> Tensor:
+    directions = basis.eigenvectors[:, -STREAMED_COMPONENTS:]
+    return centred(latents, basis.mean) @ directions
 
 
 def _digest(rows: Tensor) -> str:
