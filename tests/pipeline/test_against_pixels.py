@@ -93,10 +93,17 @@ def test_a_gain_over_components_is_the_difference_to_the_cell_of_so_many(tmp_pat
 
 
 def test_streamed_latents_have_nearly_the_same_measures(tmp_path):
+    size, data = {"image_size": 16}, Faces("faces", 40, 9, 16, 0, 1)
+    encoder = FrozenModel(small_vae(**size), small_vae_options(**size), "float32")
+    images, target = (
+        FrozenModel(Pixels(name, 16).freeze(), {"_target_": name, "name": name}, "float32")
+        for name in ("pixels", "other")
+    )
     plain, streamed = (
-        run(tmp_path, vae(), frozen(Pixels, "other"), latent_map=fit)
+        run(tmp_path, encoder, target, latent_map=fit, data=data, pixels=images)
         for fit in (Ridge(), Ridge(chunk=16))
     )
+    assert plain.metrics[f"{BEYOND}_view"] == 0
     assert plain.metrics[BEYOND] == pytest.approx(streamed.metrics[BEYOND], abs=1e-6)
 
 
