@@ -12,12 +12,14 @@ latents, which are many, are represented by their leading components, and pixels
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching import maps
@@ -26,7 +28,8 @@ from stitching.compute.source import source_version
 from stitching.maps.banded import SHARES, BandedFit, Features, fit_banded, joined
 from stitching.maps.factorisation import Factorisation, factorise
 from stitching.maps.matrix import Rows, centred
-from stitching.metrics.resampling import Resamples, Scores, undefined
+from stitching.metrics.jackknife import groups_of, vary
+from stitching.metrics.resampling import Estimate, Resamples, Scores, undefined
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.fitting import Factorisations, Space
 from stitching.records.tensorfiles import Tensors
@@ -74,7 +77,14 @@ class BeyondPixels:
     device: torch.device
     cache: Cache
 
-    def scores(self, source: Space, target: Space, resamples: Resamples) -> Scores:
+    def scores(
+        self,
+        source: Space,
+        target: Space,
+        resamples: Resamples,
+        ids: Sequence[str] = (),
+        n_groups: int = 0,
+    ) -> Scores:
         """Return `latent/r2_beyond_pixels`, `latent/r2_pixels`, and which features were chosen.
 
         The first is 1 for one model in both roles and 0 for pixels as the source, by definition.
@@ -83,13 +93,16 @@ class BeyondPixels:
             source: Latents of the encoder.
             target: Latents of the decoder.
             resamples: Of the test items.
+            ids: Of the fit images.
+            n_groups: Groups of fit images to refit without, so that draws vary with fit images
+                too; 0 for none. Streamed latents are not refitted.
         """
         with progress.bar(2, "fits a map from pixels", "step", even=False) as bar:
             goal = self._goal(target)
             view, alone = self._from_pixels(target, goal)
             bar.update()
             bar.describe(f"fits a map from pixels and latents of {source.frozen.model.name}")
-            errors, share = self._errors(source, target, goal, view, alone)
+            joint, share = self._with_latents(source, target, goal, view, alone)
             bar.update()
         centred = target.test.double() - target.test.double().mean(0)
         spread = float(centred.square().sum()) * len(centred) / max(1, len(centred) - 1)
@@ -98,19 +111,25 @@ class BeyondPixels:
         if spread == 0 or left <= _NOTHING_LEFT * spread:
             why = "a linear map from pixels leaves nothing of the target's latents to explain"
             return facts | undefined(KEY, why) | undefined(PIXELS, why)
+        errors = torch.zeros_like(alone.errors) if joint is None else joint.errors
         both = torch.stack([errors, alone.errors], 1)
         beyond = resamples.of_means(both, lambda means: 1 - means[..., 0] / means[..., 1])
+        if joint not in (None, alone) and n_groups and self.chunk is None:
+            beyond = _varied(beyond, joint, alone, groups_of(ids, n_groups), n_groups)
         return {KEY: beyond, PIXELS: 1 - left / spread, **facts}
 
-    def _errors(
+    def _with_latents(
         self, source: Space, target: Space, goal: Features, view: int, alone: BandedFit
-    ) -> tuple[Tensor, float]:
-        """Squared errors of the test items (n,) with the source, and its share of the features."""
+    ) -> tuple[BandedFit | None, float]:
+        """Return the map from pixels and latents, and the share of the latents in the features.
+
+        None for the exact map of a model to itself; `alone` where latents are left out.
+        """
         identity = source.frozen.identity()
         if identity == target.frozen.identity():
-            return torch.zeros_like(alone.errors), 1.0
+            return None, 1.0
         if identity == self.pixels.frozen.identity():
-            return alone.errors, 0.0
+            return alone, 0.0
         seen, latents = self._inner(self._view_parts(view), alone), self._features(source)
         best, chosen = alone, 0.0
         for share in SHARES:
@@ -118,7 +137,7 @@ class BeyondPixels:
             fit = fit_banded(self._joint(source, view, share, features), features, goal)
             if fit.score < best.score:
                 best, chosen = fit, share
-        return best.errors, chosen
+        return best, chosen
 
     def _from_pixels(self, target: Space, goal: Features) -> tuple[int, BandedFit]:
         """Return the best view of pixels for a target, and the map from it."""
@@ -239,6 +258,21 @@ class _Leading:
 def _leading(basis: Factorisation, latents: Tensor) -> Tensor:
     directions = basis.eigenvectors[:, -STREAMED_COMPONENTS:]
     return centred(latents, basis.mean) @ directions
+
+
+def _varied(
+    beyond: Estimate, joint: BandedFit, alone: BandedFit, groups: NDArray[np.int64], n_groups: int
+) -> Estimate:
+    """Return the estimate with draws that vary with the fit images too, see `jackknife`."""
+    present, sizes = np.unique(groups, return_counts=True)
+    if len(present) < 2:
+        return beyond
+    places = torch.from_numpy(groups)
+    rest, left = (fit.errors_without(places).sum(1) for fit in (joint, alone))
+    values = (1 - rest / left).tolist()
+    without = dict(zip(present.tolist(), values, strict=True))
+    of_sizes = dict(zip(present.tolist(), sizes.tolist(), strict=True))
+    return vary(beyond, without, of_sizes, n_groups)[0]
 
 
 def _digest(rows: Tensor) -> str:
