@@ -1,6 +1,6 @@
 """Errors of the target's linear probes of continuous factors on own and on mapped latents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,8 @@ class FactorPredictions(Predictions):
         varies = n > 0 and not bool((self.truth == self.truth[0]).all())
         return None if varies else f"test split has {n} items and no two values of it"
 
-    def measures(self, weights: Tensor) -> Measures:
-        """Return `MEASURES`."""
+    def counted(self, weights: Tensor) -> Callable[[Tensor], Measures]:
+        """Sum over the items; measures are `MEASURES`, without pseudo-items."""
         truth, own, mapped = (x.astype(np.float64) for x in (self.truth, self.own, self.mapped))
         centred = truth - truth.mean()
         columns = [
@@ -55,12 +55,13 @@ class FactorPredictions(Predictions):
         # The mean of a resample fits its items better than the mean of all items does all of them.
         spread[1:] *= len(truth) / max(1, len(truth) - 1)
         ranked, *ranks = (centred_ranks(values, weights) for values in (truth, own, mapped))
-        return {
+        found = {
             "r2_own": 1 - error_own / spread,
             "r2_mapped": 1 - error_mapped / spread,
             "spearman_own": correlation(ranked, ranks[0], weights),
             "spearman_mapped": correlation(ranked, ranks[1], weights),
         }
+        return lambda pseudo: found
 
     def _check_labels(self, what: str, labels: NDArray[Any]) -> None:
         self._check_scores(what, labels)
@@ -91,13 +92,14 @@ def factor_scores(predictions: Sequence[FactorPredictions], missing: Mapping[str
     Raises:
         ValueError: A factor appears twice, or resamples do not fit the items or differ in number.
     """
-    usable, rows, missing = measured("factor", predictions, missing)
+    found = measured("factor", predictions, missing)
+    usable, rows = found.usable, found.rows
     constant = {name: prediction.constant_sides() for name, (prediction, _) in usable.items()}
     return {
-        **scores_of("factor", MEASURES, rows),
+        **scores_of("factor", MEASURES, found),
         "factor/n_factors": len(rows),
         **{f"factor/n_{key}": n_defined(key, rows) for key in ("spearman_own", "spearman_mapped")},
         **item_counts("factor", usable),
         **{f"factor/constant/{name}": sides for name, sides in constant.items() if sides},
-        **{f"factor/missing/{name}": why for name, why in missing.items()},
+        **{f"factor/missing/{name}": why for name, why in found.missing.items()},
     }

@@ -58,10 +58,13 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float | None, float | None]:
-        """Low and high end of the 95 % interval by percentiles; None where there is none."""
+        """Low and high end of the 95 % interval by percentiles; None where there is none.
+
+        It contains the value: that of a share of 1 ends at 1.
+        """
         if self.value is None or self.draws is None:
             return None, None
-        return percentile_interval(self.draws) or (None, None)
+        return percentile_interval(self.draws, value=self.value) or (None, None)
 
 
 #: A plain value of a result, and facts by key.

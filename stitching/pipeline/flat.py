@@ -10,13 +10,19 @@ log = logging.getLogger(__name__)
 #: Prefix of these measures.
 PREFIX = "flat/"
 
+#: The measure of single attributes that claims rest on; others would add hundreds of numbers.
+_OF_ATTRIBUTES = "probe/kappa_relative/"
+
 
 def at_other_penalty(scores: Scores) -> Scores:
-    """Return the estimates among scores, named `flat/KEY`; those of single attributes left out."""
+    """Return the estimates among scores, named `flat/KEY`.
+
+    Those of single attributes are left out, but for `probe/kappa_relative/ATTRIBUTE`.
+    """
     return {
         f"{PREFIX}{key}": score
         for key, score in scores.items()
-        if isinstance(score, Estimate) and key.count("/") == 1
+        if isinstance(score, Estimate) and (key.count("/") == 1 or key.startswith(_OF_ATTRIBUTES))
     }
 
 

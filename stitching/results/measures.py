@@ -90,6 +90,11 @@ MEASURES = (
     Measure("probe/consistency", "Probe consistency (% match)", percent=True, printed=True,
             pictured=True),
     Measure("probe/kappa", "Probe consistency beyond chance (kappa)", pictured=True),
+    Measure("probe/kappa_relative",
+            "Probe kappa, relative to two probes of one model (ceiling 1)", pictured=True),
+    Measure("probe/consistency_ceiling", "Consistency of two probes of one model (% match)",
+            percent=True, of_decoder=True),
+    Measure("probe/kappa_ceiling", "Kappa of two probes of one model", of_decoder=True),
     Measure("probe/percent_delta", "Probe accuracy, mapped against own (% change)", percent=True,
             pictured=True),
     Measure("factor/r2_own", "Factor R², own latents", of_decoder=True),
@@ -112,6 +117,11 @@ MEASURES = (
             good="", percent=True),
     Measure("class/consistency", "Class consistency (% match)", percent=True),
     Measure("class/kappa", "Class consistency beyond chance (kappa)", pictured=True),
+    Measure("class/kappa_relative",
+            "Class kappa, relative to two probes of one model (ceiling 1)"),
+    Measure("class/consistency_ceiling", "Class consistency of two probes of one model (% match)",
+            percent=True, of_decoder=True),
+    Measure("class/kappa_ceiling", "Class kappa of two probes of one model", of_decoder=True),
 )
 # fmt: on
 
