@@ -145,8 +145,8 @@ class C3(Claim):
         "components of the pixels, as many as it has latents (`image/*_gain_pca`; for measures of "
         "latents the row `pca`), and networks with random weights (rows `untrained`). By each "
         "measure of images and of latents that the protocol judges by, the gain must be above 0. "
-        f"`{FLOOR}`, which does not depend on the image, is no control: a single grey level "
-        "beats it."
+        f"`{FLOOR}`, which does not depend on the image, is no control: any encoder that does "
+        "can beat it."
     )
 
     def applies(self, evidence: Evidence) -> bool:
