@@ -21,9 +21,11 @@ def percentile_interval(
 
     Args:
         draws: Values on resamples, shape (R,), NaN or infinite where undefined.
-        coverage: Share of the draws between the ends. Above 95 %, where less than one draw would
-            lie beyond each end, the ends are those of a normal distribution with the mean and
-            the standard deviation of the draws.
+        coverage: Share of new draws to expect between the ends: the end below k of R draws leaves
+            out k / (R + 1) of them, which of 100 draws is 6 % further out than the percentile of
+            these draws themselves. Above 95 %, where less than one draw would lie beyond each
+            end, the ends are those of a normal distribution with the mean and the standard
+            deviation of the draws.
         value: Where given, the interval is widened to contain it.
 
     Returns:
@@ -37,5 +39,6 @@ def percentile_interval(
         width = NormalDist().inv_cdf(1 - tail) * float(known.std())
         low, high = float(known.mean()) - width, float(known.mean()) + width
     else:
-        low, high = map(float, np.percentile(known, [100 * tail, 100 * (1 - tail)]))
+        ends = np.percentile(known, [100 * tail, 100 * (1 - tail)], method="weibull")
+        low, high = map(float, ends)
     return (low, high) if value is None else (min(low, value), max(high, value))

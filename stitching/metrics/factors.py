@@ -52,7 +52,8 @@ class FactorPredictions(Predictions):
         total, shift, about_all, error_own, error_mapped = weighted_sums(columns, weights)
         spread = about_all - shift.square() / total
         spread = spread.where(spread > _ROUNDING * about_all, torch.nan)
-        # The mean of a resample fits its items better than the mean of all items does all of them.
+        # Unbiased variances, of all items as of resamples: see `latent_scores`.
+        spread *= total / (total - 1)
         spread[1:] *= len(truth) / max(1, len(truth) - 1)
         ranked, *ranks = (centred_ranks(values, weights) for values in (truth, own, mapped))
         found = {
@@ -73,8 +74,9 @@ def factor_scores(predictions: Sequence[FactorPredictions], missing: Mapping[str
     A factor is usable when it varies over its test items. Overall measures are means over usable
     factors, None where there are none:
 
-    - `factor/r2_own`, `factor/r2_mapped`: 1 - sum (y - y_hat)^2 / sum (y - mean y)^2 on the
-      target's own and on mapped latents; 1 is perfect, 0 is the mean, no lower bound.
+    - `factor/r2_own`, `factor/r2_mapped`: 1 - mean (y - y_hat)^2 / unbiased variance of y on the
+      target's own and on mapped latents, as `latent/r2`; 1 is perfect, 0 is a predictor that has
+      the true mean, no lower bound.
     - `factor/spearman_own`, `factor/spearman_mapped`: rank correlation of prediction and factor,
       ties at their mean rank, in [-1, 1]; blind to the shrinkage of a regularised map. Over the
       `factor/n_spearman_own` and `..._mapped` factors whose probe is not constant.

@@ -22,7 +22,7 @@ from stitching.maps import Map, ReducedRank, Ridge, SpectralMap
 from stitching.maps.matrix import Rows
 from stitching.metrics.base import ImageMetric
 from stitching.metrics.latent import latent_scores
-from stitching.metrics.resampling import Facts, Scores, flatten
+from stitching.metrics.resampling import Facts, Resamples, Scores, flatten
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import (
     FrozenModel,
@@ -38,6 +38,7 @@ from stitching.pipeline.flat import at_other_penalty, gains_at_other_penalty, wa
 from stitching.pipeline.probing import ProbeInputs, ProbeSuite
 from stitching.pipeline.protocol import Protocol
 from stitching.pipeline.provenance import PeakMemory, of_data, of_options, of_weights, versions
+from stitching.pipeline.refits import FittedCell, with_fit_variation
 from stitching.pipeline.scoring import TestItems, geometry_scores, image_scores, valid_items
 from stitching.pipeline.validation import validation_r2
 
@@ -169,6 +170,10 @@ class Cell:
             metrics |= self.decoder.model.diagnostics(target.test, mapped)
             metrics |= self._image_scores(items, stitched)
             metrics["image/own_clipped"] = quantise(own)[1]
+        with self._stage("refits"):
+            image_values = partial(self._image_values, items)
+            refitted = FittedCell(fitted, source, target, mapped, train.ids, image_values)
+            metrics = with_fit_variation(metrics, refitted, self.protocol)
         with self._stage("probe"):
             if self.probe_suite is not None:
                 map_fit_images = partial(self._fit_images, fitted, source)
@@ -264,7 +269,8 @@ class Cell:
         """Score every rank of the map on latents, and some of them on images."""
         true, latents = (space.test.to(self.fitting.place) for space in (target, source))
         errors = reduced.errors_by_rank(latents, true).tolist()
-        spread = float((true.double() - true.double().mean(0)).square().mean())
+        # Unbiased, as that of `latent/r2`; 0 for one item.
+        spread = float(true.double().var(0).nan_to_num().mean())
         rows: list[Facts] = [
             {"rank": k, "latent/mse": e, "latent/r2": 1 - e / spread if spread > 0 else None}
             for k, e in enumerate(errors)
@@ -286,6 +292,14 @@ class Cell:
         return image_scores(
             self.metrics, items, stitched, self.cache, self.batch_size, self.counts
         )
+
+    def _image_values(self, items: TestItems, mapped: Tensor) -> Scores:
+        """Score the images of other mapped latents without resamples; {} if one is not finite."""
+        stitched = self._decode(mapped)
+        if not bool(finite_rows(stitched).all()):
+            return {}
+        resamples = Resamples(items.resamples.n_items, 0, 0)
+        return self._image_scores(replace(items, resamples=resamples), stitched)
 
     def _provenance(self, fitted: Map, test: ImageSet) -> Scores:
         train = self.data.split("train")

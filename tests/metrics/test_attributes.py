@@ -268,8 +268,8 @@ def test_a_resample_without_a_class_has_no_balanced_accuracy_and_no_auc():
 
 
 def test_a_mean_is_over_the_attributes_that_a_resample_has_both_classes_of():
-    resamples = Resamples(12, 300, 0)
-    rare, common = np.arange(12) < 1, np.arange(12) % 2 == 0
+    resamples = Resamples(40, 300, 0)
+    rare, common = np.arange(40) < 1, np.arange(40) % 2 == 0
     predictions = [
         predicted("Bald", rare, rare, rare, resamples),
         predicted("Male", common, common, ~common, resamples),
