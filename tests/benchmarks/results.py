@@ -1,9 +1,8 @@
 """Write docs/RESULTS.md from the numbers of sweeps, by one command and no hand.
 
-python tests/benchmarks/results.py extract SWEEP... --out docs/results/NAME.json
-    # values and intervals of a grid or a sweep over data.n_train, its claims and its price
-python tests/benchmarks/results.py before CLAIMS.json --out docs/results/NAME.before.json
-    # verdicts under earlier rules, from the claims.json of an earlier version
+python tests/benchmarks/results.py extract SWEEP... --out docs/results/NAME.json [--before e51fa3c]
+    # values and intervals of a grid or a sweep over data.n_train, its claims and its price; the
+    # verdicts under the rules of an earlier version beside them
 python tests/benchmarks/results.py write
     # docs/RESULTS.md, from all docs/results/*.json; coverage.json is that of bench-coverage
 
@@ -63,13 +62,23 @@ def measured(quantity_or_cell, key=None):
     return None if value is None else [number(x) for x in (value, *(ends or (None, None)))]
 
 
-def extract(folders):
-    """All that docs/RESULTS.md needs of some sweeps, as one record."""
+def extract(folders, version=""):
+    """All that docs/RESULTS.md needs of some sweeps, as one record.
+
+    `version`, of git, gives verdicts under earlier rules.
+    """
     grids = [read_grid(folder) for folder in folders]
     parts = [part for grid in grids for part in of_sweep(grid)]
     if not parts:
         raise SystemExit("no grid in these folders")
-    return {"parts": parts, "claims": claims_of(folders)}
+    record = {"parts": parts, "claims": claims_of(folders), "before": {}}
+    if version:
+        from claims import before  # beside this file
+
+        for evidence in read_evidence(folders):
+            for id_, verdict in before(version, evidence).items():
+                record["before"].setdefault(id_, []).append(verdict)
+    return record
 
 
 def of_sweep(grid):
@@ -138,7 +147,8 @@ def plain(curve):
 def command(overrides):
     """The command line without folders of the machine it ran on."""
     kept = [x for x in overrides if not x.startswith(("hydra.", "cache=", "tracker", "device="))]
-    return " ".join(["python launch.py", *(re.sub(r"=[/~].*", "=DIR", x) for x in kept)])
+    many = [] if any(x.startswith("experiment=") for x in kept) else ["-m"]
+    return " ".join(["python launch.py", *many, *(re.sub(r"=[/~].*", "=DIR", x) for x in kept)])
 
 
 def claims_of(folders):
@@ -147,19 +157,14 @@ def claims_of(folders):
         evidence = list(read_evidence(folders))
     except ValueError:
         return {}
-    return verdicts(json.loads(as_json(assess(evidence))))
-
-
-def verdicts(found):
-    """Verdicts and reasons by claim, from the contents of a claims.json."""
+    found = json.loads(as_json(assess(evidence)))["claims"]
+    keys = ("verdict", "reason")
     return {
         claim["id"]: {
             "text": claim["text"],
-            "answers": [
-                {key: one[key] for key in ("verdict", "reason")} for one in claim["answers"]
-            ],
+            "answers": [{key: one[key] for key in keys} for one in claim["answers"]],
         }
-        for claim in found["claims"]
+        for claim in found
     }
 
 
@@ -170,18 +175,18 @@ def write(place=PLACE):
         for path in sorted(place.glob("*.json"))
     }
     coverage = records.pop("coverage", None)
-    before = {x.removesuffix(".before"): records.pop(x) for x in [*records] if ".before" in x}
     lines = [
         "# Results", "",
         "Written by `python tests/benchmarks/results.py write` from `docs/results/*.json`, which",
         "`results.py extract` takes from the folders of sweeps. In brackets: 95 % intervals. Rows",
-        "in italics are controls. [MEASURES.md](MEASURES.md) defines the measures.",
+        "in italics are controls. Times are the sum over cells, each as its files have it.",
+        "[MEASURES.md](MEASURES.md) defines measures, [MAPS.md](MAPS.md#learning-curves) limits.",
     ]  # fmt: skip
     for name, record in records.items():
         lines += ["", f"## {name}"]
         for part in record["parts"]:
             lines += part_lines(part)
-    lines += claim_lines(records, before)
+    lines += claim_lines(records)
     lines += coverage_lines(coverage) if coverage else []
     return "\n".join(lines) + "\n"
 
@@ -301,21 +306,24 @@ def curve_table(part, key):
     return markdown_table(head, rows, left=3)
 
 
-def claim_lines(records, before):
+def claim_lines(records):
     """Verdicts of all sweeps side by side, those of earlier rules before those of today."""
+    texts = {id_: x["text"] for one in records.values() for id_, x in one["claims"].items()}
     columns = {}
     for name, record in records.items():
-        if name in before:
-            columns[f"{name}, earlier rules"] = before[name]
+        if record["before"]:
+            columns[f"{name}, earlier rules"] = record["before"]
         if record["claims"]:
-            columns[name] = record["claims"]
-    for name in before.keys() - records.keys():
-        columns[f"{name}, earlier rules"] = before[name]
+            columns[name] = {
+                id_: [answer["verdict"] for answer in claim["answers"]]
+                for id_, claim in record["claims"].items()
+            }
+    # A sweep that no claim is about says nothing here.
+    columns = {k: x for k, x in columns.items() if any({*v} != {"not run"} for v in x.values())}
     if not columns:
         return []
-    texts = {id_: one["text"] for column in columns.values() for id_, one in column.items()}
     rows = [
-        [id_, texts[id_], *(", ".join(words(column.get(id_))) for column in columns.values())]
+        [id_, texts[id_], *(", ".join(dict.fromkeys(x.get(id_, "-"))) for x in columns.values())]
         for id_ in sorted(texts)
     ]
     lines = [
@@ -333,10 +341,6 @@ def claim_lines(records, before):
         ]
         lines += ["", f"Reasons, {name}:", "", *reasons] if reasons else []
     return lines
-
-
-def words(claim):
-    return dict.fromkeys(answer["verdict"] for answer in claim["answers"]) if claim else ["-"]
 
 
 def coverage_lines(coverage):
@@ -376,17 +380,15 @@ def save(record, path):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     actions = parser.add_subparsers(dest="action", required=True)
-    for name in ("extract", "before"):
-        one = actions.add_parser(name)
-        one.add_argument("paths", nargs="+", type=Path)
-        one.add_argument("--out", type=Path, required=True)
+    one = actions.add_parser("extract")
+    one.add_argument("folders", nargs="+", type=Path)
+    one.add_argument("--out", type=Path, required=True)
+    one.add_argument("--before", default="", metavar="VERSION", help="of git, for earlier rules")
     one = actions.add_parser("write")
     one.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(argv)
     if options.action == "extract":
-        save(extract(options.paths), options.out)
-    elif options.action == "before":
-        save(verdicts(json.loads(options.paths[0].read_text(encoding="utf-8"))), options.out)
+        save(extract(options.folders, options.before), options.out)
     else:
         options.out.write_text(write(), encoding="utf-8")
 
