@@ -13,8 +13,8 @@ from stitching.results.measures import measure_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Lines of one model with other options, such as `vae` and `vae[width=512]`; the first of a control
-#: is dashed.
+#: Lines of one model with other options, such as `vae` and `vae[width=512]`; controls start with
+#: a dashed one.
 _LINES, _DASHED = ("-", ":", "-."), ("--", ":", "-.")
 
 _CONTROL = "#808080"
