@@ -15,7 +15,7 @@ SWEEP = $(if $(ENCODERS),encoder=$(ENCODERS)) $(if $(DECODERS),decoder=$(DECODER
 .DEFAULT_GOAL := help
 .PHONY: help setup demo grid grid-gan grid-celeba paper protocols resume status report claims \
   sync dashboard test test-browser test-long lint format zoo bench bench-measures bench-coverage \
-  clean
+  results clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -100,6 +100,10 @@ bench-measures: setup  ## Time measures and their intervals for 1,000 test image
 
 bench-coverage: setup  ## Simulate how often intervals contain the truth (an hour); ARGS="--sims 99"
 	$(BIN)/python tests/benchmarks/coverage.py --out coverage.json $(ARGS)
+
+results: setup  ## Write docs/RESULTS.md from docs/results; FROM=DIR NAME=name adds a sweep's numbers
+	$(if $(FROM),$(BIN)/python tests/benchmarks/results.py extract $(FROM) --out docs/results/$(NAME).json)
+	$(BIN)/python tests/benchmarks/results.py write
 
 clean:  ## Remove the environment and caches of tools, not outputs
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
