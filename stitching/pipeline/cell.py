@@ -23,6 +23,7 @@ from stitching.maps.matrix import Rows
 from stitching.metrics.base import ImageMetric
 from stitching.metrics.latent import latent_scores
 from stitching.metrics.resampling import Facts, Resamples, Scores, flatten
+from stitching.pipeline.beyond import BeyondPixels
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import (
     FrozenModel,
@@ -35,6 +36,8 @@ from stitching.pipeline.encoding import (
 from stitching.pipeline.finite import finite_rows, where_finite
 from stitching.pipeline.fitting import Fitting, Space, exclude_invalid, ranks_of
 from stitching.pipeline.flat import at_other_penalty, gains_at_other_penalty, warn_of_flat
+from stitching.pipeline.gains import MEASURES as GAINED
+from stitching.pipeline.gains import Gains
 from stitching.pipeline.probing import ProbeInputs, ProbeSuite
 from stitching.pipeline.protocol import Protocol
 from stitching.pipeline.provenance import PeakMemory, of_data, of_options, of_weights, versions
@@ -97,6 +100,8 @@ class Cell:
         batch_size: Images per forward pass.
         seed: Recorded in results, and the seed of the validation split.
         via: A third model: the map through its space is scored beside the direct one. Or None.
+        pixels: The images themselves as latents: the cell is compared with maps from pixels. Or
+            None.
         round_trip: Whether to fit the map back too, and score both ways.
         geometry: Whether to compare the two spaces themselves.
         rank_curve: Ranks, or "auto", at which the map, cut to that rank, is scored; or None.
@@ -115,6 +120,7 @@ class Cell:
     batch_size: int
     seed: int
     via: FrozenModel | None = None
+    pixels: FrozenModel | None = None
     round_trip: bool = True
     geometry: bool = True
     rank_curve: str | list[int] | None = None
@@ -170,6 +176,9 @@ class Cell:
             metrics |= self.decoder.model.diagnostics(target.test, mapped)
             metrics |= self._image_scores(items, stitched)
             metrics["image/own_clipped"] = quantise(own)[1]
+        if self.pixels is not None:
+            with self._stage("controls"):
+                metrics |= self._against_pixels(source, target, metrics, train, items)
         with self._stage("refits"):
             image_values = partial(self._image_values, items)
             refitted = FittedCell(fitted, source, target, mapped, train.ids, image_values)
@@ -239,6 +248,30 @@ class Cell:
         latents, n_train = encode(frozen, train, self.cache, self.batch_size, finite)
         held_out, n_test = encode_split(frozen, test, self.cache, self.batch_size, finite)
         return Space(frozen, train.fingerprint, latents, held_out, train), n_train + n_test
+
+    def _against_pixels(
+        self, source: Space, target: Space, scores: Scores, train: ImageSet, items: TestItems
+    ) -> Scores:
+        """Compare the cell with maps from pixels to the same decoder."""
+        assert self.pixels is not None
+        encode = encode_split if self.fitting.chunk is None else latent_rows
+        rows: Rows = encode(self.pixels, train, self.cache, self.batch_size)[0]
+        held_out = encode_split(self.pixels, items.images, self.cache, self.batch_size)[0]
+        pixels = Space(self.pixels, train.fingerprint, rows, items.of(held_out))
+        fitting, metrics = self.fitting, self.metrics
+        beyond = BeyondPixels(
+            pixels,
+            self.data.image_size,
+            fitting.factorisations,
+            fitting.chunk,
+            fitting.place,
+            self.cache,
+        )
+        chosen = {k: m for k, m in metrics.items() if f"image/{m.name}" in GAINED}
+        gains = Gains(pixels, fitting, chosen, items, self.cache, self.batch_size)
+        width = source.train.shape[1]
+        found = beyond.scores(source, target, items.resamples, train.ids, self.protocol.fit_groups)
+        return found | gains.scores(scores, width, target)
 
     def _fit_images(self, fitted: Map, source: Space) -> Tensor:
         return self.fitting.apply(fitted, source.train[:])
