@@ -13,8 +13,9 @@ from stitching.results.measures import measure_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Lines of one model with other options, such as `vae` and `vae[width=512]`.
-_LINES = ("-", ":", "-.")
+#: Lines of one model with other options, such as `vae` and `vae[width=512]`; controls start with
+#: a dashed one.
+_LINES, _DASHED = ("-", ":", "-."), ("--", ":", "-.")
 
 _CONTROL = "#808080"
 
@@ -80,10 +81,9 @@ def _looks(curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
         place = models.setdefault(model, len(models))
         others = sum(other.partition("[")[0] == model for other in found)
         look: dict[str, Any] = {"marker": MARKERS[place % len(MARKERS)]}
-        if control:
-            look |= {"color": _CONTROL, "linestyle": "--"}
-        else:
-            look |= {"color": COLOURS[place % 7], "linestyle": _LINES[others % len(_LINES)]}
+        lines = _DASHED if control else _LINES
+        colour = _CONTROL if control else COLOURS[place % len(COLOURS)]
+        look |= {"color": colour, "linestyle": lines[others % len(lines)]}
         found[name] = look
     return found
 
