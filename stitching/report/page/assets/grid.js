@@ -82,7 +82,7 @@ function drawGrid(view, state, open) {
       make("code", { class: "soft" }, key)),
     view.setting && index.axes.length ? make("p", { class: "soft" }, view.setting) : "",
     make("div", { class: "beside" }, make("div", { class: "box" }, table),
-      make("div", { class: "remarks" }, key ? scale(view, measure, values) : "", lines(remarks(view, measure, signs, state), "legend"))),
+      make("div", { class: "remarks" }, key ? scale(view, measure, values) : "", lines(remarks(view, measure, signs, state).map(rich), "legend"))),
   );
 }
 
