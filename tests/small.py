@@ -60,6 +60,8 @@ def strict(**changes):
         "invalid": "fail",
         "n_bootstrap": 20,
         "n_halves": 10,
+        "fit_groups": 4,
+        "refits": "latents",
         "map_alphas": {},
         "probe_alphas": {},
     }

@@ -106,14 +106,19 @@ class Claim(ABC):
 
 
 def _with_others(found: Answer, others: Sequence[Other]) -> Answer:
-    """Return an answer with those at other penalties: fragile if one of them differs."""
+    """Return an answer with those at other penalties: fragile if one of them differs.
+
+    What is open for want of cells stays so: other penalties cannot close it.
+    """
     differing = [other for other in others if other.verdict != found.verdict]
     if not differing:
         note = [f"the same verdict with {other.cells}" for other in others[:1]]
         return replace(found, notes=[*found.notes, *note], others=others)
-    first = differing[0]
+    if found.lacking:
+        return replace(found, others=others)
     reason = (
-        f"{found.verdict} with the penalties that were chosen ({found.reason}); {first.verdict} "
-        f"with {first.cells} ({first.reason})"
+        f"{found.verdict} with the penalties that were chosen, {differing[0].verdict} with "
+        f"{differing[0].cells}"
     )
-    return replace(found, verdict=FRAGILE, reason=reason, others=others)
+    chosen = Other("the penalties that were chosen", found.verdict, found.reason)
+    return replace(found, verdict=FRAGILE, reason=reason, others=[chosen, *others])

@@ -86,6 +86,7 @@ class Evidence:
         notes = [
             f"images: {self.images}; {fit} to fit the maps, {test} to test them",
             f"changed in the models for the sake of stitching: {changed}",
+            f"intervals cover other test images{self._refits}, not other trainings",
         ]
         if not self.retrained:
             notes.append(
@@ -93,6 +94,15 @@ class Evidence:
                 "the ceiling of every pair, is not known"
             )
         return notes
+
+    @property
+    def _refits(self) -> str:
+        """Measures whose intervals cover other fit images too, in words; "" without any."""
+        if not any(cell.number("map/refits") for cell in self.grid.cells.values()):
+            return ""
+        measures = self.first.values.get("protocol/refits") or "latents"
+        both = "latents and images" if measures == "images" else "latents"
+        return f" and, for measures of {both}, other fit images"
 
     def cell(self, encoder: str, decoder: str) -> CellRecord | None:
         """Return a finished cell, None where there is none."""
@@ -281,7 +291,7 @@ def _size(cell: CellRecord) -> int | None:
     planned = (cell.config.get("data") or {}).get("n_train")
     words = [x for x in cell.overrides if x.startswith("data.n_train=")]
     found = planned or (words[-1].partition("=")[2] if words else cell.number("n_train"))
-    return int(found) if found else None
+    return int(float(found)) if found else None
 
 
 def ratio(part: Numbers, whole: Numbers) -> Numbers:

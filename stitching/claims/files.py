@@ -25,10 +25,10 @@ CLAIMS: tuple[Claim, ...] = (C1(), C2(), C3(), C4(), C5(), C6(), C7(), C8(), C9(
 
 #: What a reader must know before the verdicts.
 INTRODUCTION = (
-    "A claim counts as supported only if trained models do what a linear view of the pixels, or a "
-    "network that nobody trained, does not. The verdicts hold for these models on these images: "
+    "Raw pixels, without any model, can be stitched too: a claim is supported only by what "
+    "trained models add to such controls. The verdicts hold for these models on these images; "
     "intervals, in brackets, hold 95 % of resamples of the images and cover no other training. "
-    "Where too few models or images were measured, or a cell failed, the answer is `cannot tell`."
+    'Where too few models or images were measured, or a cell failed, the answer is "cannot tell".'
 )
 
 #: Columns of the console that a reason may take before it is broken.

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from stitching.claims.base import (
     CANNOT_TELL,
     EXPLAINED,
+    NOT_SUPPORTED,
     SUPPORTED,
     Answer,
     Judgement,
@@ -71,8 +72,12 @@ class _NoWorseThanPixels(Claim):
 
 
 def _verdict(image: Judgement, beyond: Sequence[Number]) -> Judgement:
+    if image.verdict == NOT_SUPPORTED:
+        _, _, which = image.reason.partition(": ")
+        worse = f"worse than the maps from pixels by more than {MARGIN:.0%} of their error"
+        return Judgement(NOT_SUPPORTED, f"{worse}: {which}")
     if image.verdict != SUPPORTED:
-        return Judgement(image.verdict, f"against the maps from pixels: {image.reason}")
+        return Judgement(image.verdict, f"gains over the maps from pixels: {image.reason}")
     more = judge(beyond, Region(low=0))
     if more.verdict == SUPPORTED:
         return Judgement(

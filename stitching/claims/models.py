@@ -12,6 +12,9 @@ from stitching.results.grid import Grid
 #: A checkpoint is named by the images seen when it was due, and written after the next batch.
 _LARGEST_BATCH = 1024
 
+#: A second training of `vae` is `vae-2`.
+_SECOND = re.compile(r"-\d{1,2}$")
+
 _ROLES = (("encoder", "d_source"), ("decoder", "d_target"))
 
 
@@ -87,10 +90,11 @@ def _is_cut(model: Model, others: Iterable[Model]) -> bool:
 def _model(cell: CellRecord, role: str, width: str, name: str, kind: str) -> Model:
     weights = cell.values.get(f"weights/{role}")
     seen = cell.number(f"weights/{role}_images_seen")
+    yaml = str(cell.values.get(f"{role}/model") or family(name))
     return Model(
         name,
         kind,
-        (str(cell.values.get(f"{role}/model") or family(name)), cell.number(width)),
+        (_SECOND.sub("", yaml), cell.number(width)),
         cut=kind not in BASELINES and cell.values.get(f"{role}/width") is not None,
         weights=None if weights is None else str(weights),
         seen=seen,

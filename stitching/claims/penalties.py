@@ -22,7 +22,7 @@ _GAINS = {
 }
 
 
-class OtherPenalty(CellRecord):
+class AtOtherPenalty(CellRecord):
     """A cell whose measures are those at the other penalty, where it has them."""
 
     def number(self, key: str) -> float | None:
@@ -63,5 +63,5 @@ def _changed(evidence: Evidence, flat: Sequence[CellRecord]) -> Evidence:
     cells = dict(evidence.grid.cells)
     for cell in flat:
         values = {field.name: getattr(cell, field.name) for field in fields(cell)}
-        cells[cell.pair] = OtherPenalty(**values)
+        cells[cell.pair] = AtOtherPenalty(**values)
     return evidence.with_cells(cells)

@@ -59,6 +59,16 @@ class C4(Claim):
             if all(cell.number(f"{_AGREEMENT}/{name}") is not None for cell in cells)
         ]
         missing = [name for name in self.first if name not in known]
+        undefined = [
+            f"{'-to-'.join(cell.pair)} ({cell.values.get(f'{_AGREEMENT}_missing/{name}')})"
+            for name in missing
+            for cell in cells
+            if name in cell.attributes(_AGREEMENT) and cell.number(f"{_AGREEMENT}/{name}") is None
+        ]
+        if undefined:
+            reason = f"{_AGREEMENT} of {' and '.join(missing)} is undefined in {undefined[0]}"
+            more = f", and {len(undefined) - 1} more pairs" if len(undefined) > 1 else ""
+            return Answer(CANNOT_TELL, reason + more)
         if missing:
             raise NotRun(f"needs {_AGREEMENT} of {' and '.join(missing)} in every pair of models")
         rare = [name for name in known if name not in self.first and _rare(cells, name)]
@@ -82,7 +92,16 @@ class C4(Claim):
         notes += [f"left out, undefined in some pair: {', '.join(left)}"] if left else []
         notes += [f"left out, without an interval in some pair: {', '.join(rare)}"] if rare else []
         if not evidence.controls(_ORACLE):
-            notes.append(f"what the labels alone reach is not known without encoder={_ORACLE}")
+            notes.append(
+                f"what the labels alone reach is not known without encoder={_ORACLE}: "
+                "experiment=controls has it"
+            )
+        one = [
+            "-to-".join(cell.pair)
+            for cell in cells
+            if cell.values.get("map/flat") and f"flat/{_AGREEMENT}/{MALE}" not in cell.values
+        ]
+        notes += [f"not measured at the other penalty: {', '.join(one)}"] if one else []
         lacking = evidence.lacking([cell.pair for cell in cells])
         verdict = judge(decisive, Region(low=0))
         return Answer(*verdict, decisive, facts, notes, lacking=lacking)

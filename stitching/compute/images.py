@@ -4,8 +4,11 @@ Between modules an image batch is float32, shape (N, 3, H, W), RGB, in [0, 1]. M
 range convert with `rescale`.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 #: A float image may leave [0, 1] by this much (rounding of a range conversion) and is clamped.
 RANGE_TOLERANCE = 1e-3
@@ -98,3 +101,30 @@ def rescale(x: Tensor, source: tuple[float, float], target: tuple[float, float])
             raise ValueError(f"a value range needs low < high, got [{low}, {high}]")
     scale = (target[1] - target[0]) / (source[1] - source[0])
     return (x - source[0]) * scale + target[0]
+
+
+def detail_weighted(x: Tensor, weights: Sequence[float]) -> Tensor:
+    """Weigh the details of images by the resolution at which they appear.
+
+    With k weights an image is the sum of its area average at 1 / 2^(k - 1) of its resolution and
+    of what each doubling of the resolution adds to that; each part is multiplied by its weight.
+    The result is linear in the pixels.
+
+    Args:
+        x: Shape (N, 3, S, S), floating point.
+        weights: From the coarsest resolution to the full one.
+
+    Returns:
+        The same shape; x itself for weights that are all 1.
+    """
+    if all(weight == 1 for weight in weights):
+        return x
+    size, last = x.shape[-1], len(weights) - 1
+    out, coarser = torch.zeros_like(x), torch.zeros_like(x)
+    for place, weight in enumerate(weights):
+        cells = max(1, size >> (last - place))
+        mean = functional.adaptive_avg_pool2d(x, cells)
+        finer = functional.interpolate(mean, size=size, mode="nearest")
+        out += weight * (finer - coarser)
+        coarser = finer
+    return out

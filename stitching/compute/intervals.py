@@ -15,15 +15,18 @@ UNDEFINED_SHARE = 0.05
 
 
 def percentile_interval(
-    draws: NDArray[np.float64], coverage: float = COVERAGE
+    draws: NDArray[np.float64], coverage: float = COVERAGE, value: float | None = None
 ) -> tuple[float, float] | None:
     """Return both ends of the interval between two percentiles of the draws.
 
     Args:
         draws: Values on resamples, shape (R,), NaN or infinite where undefined.
-        coverage: Share of the draws between the ends. Above 95 %, where less than one draw would
-            lie beyond each end, the ends are those of a normal distribution with the mean and
-            the standard deviation of the draws.
+        coverage: Share of new draws to expect between the ends: the end below k of R draws leaves
+            out k / (R + 1) of them, which of 100 draws is 6 % further out than the percentile of
+            these draws themselves. Above 95 %, where less than one draw would lie beyond each
+            end, the ends are those of a normal distribution with the mean and the standard
+            deviation of the draws.
+        value: Where given, the interval is widened to contain it.
 
     Returns:
         The low and the high end; None without draws, or if over 5 % of them are undefined.
@@ -34,6 +37,8 @@ def percentile_interval(
     tail = (1 - coverage) / 2
     if coverage > COVERAGE and tail * len(known) < 1:
         width = NormalDist().inv_cdf(1 - tail) * float(known.std())
-        return float(known.mean()) - width, float(known.mean()) + width
-    low, high = np.percentile(known, [100 * tail, 100 * (1 - tail)])
-    return float(low), float(high)
+        low, high = float(known.mean()) - width, float(known.mean()) + width
+    else:
+        ends = np.percentile(known, [100 * tail, 100 * (1 - tail)], method="weibull")
+        low, high = map(float, ends)
+    return (low, high) if value is None else (min(low, value), max(high, value))

@@ -217,11 +217,23 @@ def build_cell(composed: Composed) -> "Cell":
         batch_size=plain["batch_size"],
         seed=plain["seed"],
         via=built.get("via"),
+        pixels=_pixels(setting) if plain["controls"] else None,
         round_trip=plain["round_trip"],
         geometry=plain["geometry"],
         rank_curve=setting.rank_curve,
         validation=plain["validation"],
     )
+
+
+def _pixels(setting: Setting) -> FrozenModel:
+    """Return the images themselves as a model: with the latents of `encoder=pixels`."""
+    node = {
+        "_target_": "stitching.models.baseline.Pixels",
+        "name": "pixels",
+        "image_size": setting.data.image_size,
+    }
+    model = config.build_model(node, str(setting.device), setting.dtype)
+    return FrozenModel(model, model.options, setting.dtype, yaml_name="pixels")
 
 
 def _matches(chosen: RoleModel) -> bool:

@@ -22,6 +22,7 @@ _ALLOWED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "via": _TEXT,
     "round_trip": _SWITCH,
     "geometry": _SWITCH,
+    "controls": _SWITCH,
     "resume": _SWITCH,
     "export_map": _SWITCH,
     "validation": (

@@ -130,14 +130,17 @@ class Map(ABC):
         self._require_fit()
         return dict(self._facts)
 
+    def settings(self) -> dict[str, Any]:
+        """Return the options of the map, plain."""
+        return {key: value for key, value in vars(self).items() if not key.startswith("_")}
+
     def save(self, path: str | Path) -> None:
         """Write the fitted map as one safetensors file with JSON metadata, atomically."""
         self._require_fit()
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {key: value.contiguous() for key, value in self._tensors.items()}
-        settings = {k: v for k, v in vars(self).items() if not k.startswith("_")}
-        card = json.dumps({"facts": self._facts, "settings": settings}, allow_nan=False)
+        card = json.dumps({"facts": self._facts, "settings": self.settings()}, allow_nan=False)
         with replacing(path, durable=False) as partial:
             save_file(tensors, partial, {"stitching.map": card})
 

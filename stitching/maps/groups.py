@@ -114,8 +114,8 @@ def _residuals(
         # All of the residual lies along U: alpha / (s^2 + alpha) of U' T, without alpha, which
         # cancels and may be 0.
         return (left * basis.inverse_root()).to(dtype) @ coefficients.to(dtype)
-    fitted = (left * basis.eigenvalues.sqrt()).to(dtype) @ coefficients.to(dtype)
-    return (target.to(dtype) - mean.to(dtype)).sub_(fitted)
+    scaled = (left * basis.eigenvalues.sqrt()).to(dtype)
+    return (target.to(dtype) - mean.to(dtype)).addmm_(scaled, coefficients.to(dtype), alpha=-1)
 
 
 def _leverage(basis: Factorisation, alpha: Tensor, coordinates: Tensor, left: Tensor) -> Tensor:
@@ -134,4 +134,5 @@ def _leverage(basis: Factorisation, alpha: Tensor, coordinates: Tensor, left: Te
             f"without {len(left)} of {basis.n_train} training items the map has no unique "
             "solution: set a penalty above 0, or use more items"
         )
-    return ((hat @ vectors) / values) @ vectors.T
+    found: Tensor = ((hat @ vectors) / values) @ vectors.T
+    return found

@@ -3,6 +3,7 @@
 Throughout, S = 1 + R samples of the n items are scored together: sample 0 holds every item once,
 the others are bootstrap resamples. A sample is a column of weights, how often it holds each item.
 Predictions are whole numbers and so are weights: their sums are exact. What is undefined is NaN.
+Measures take these sums, to which `pseudo` adds.
 """
 
 from collections.abc import Sequence
@@ -35,34 +36,48 @@ def kappa(equal: Tensor, chance: Tensor, total: Tensor) -> Tensor:
     return (equal * total - chance) / (total * total - chance)
 
 
-def binary_measures(
-    truth: NDArray[np.bool_],
-    own: NDArray[np.bool_],
-    mapped: NDArray[np.bool_],
-    usual: bool,
-    weights: Tensor,
-) -> dict[str, Tensor]:
-    """Return the measures of yes-no predictions (n,) on own and mapped latents; shapes (S,).
+def binary_table(
+    truth: NDArray[np.bool_], own: NDArray[np.bool_], mapped: NDArray[np.bool_], weights: Tensor
+) -> Tensor:
+    """Count the items of every sample by truth and two predictions, all of shape (n,).
 
-    `usual` is the prediction of the majority baseline. Balanced accuracy is NaN where a class is
-    absent.
+    Returns:
+        Shape (2, 2, 2, S): by truth, own and mapped prediction.
     """
-    columns = [np.ones_like(truth), truth, own, mapped, own == mapped, truth == usual]
-    total, n_true, n_own, n_mapped, equal, majority = weighted_sums(columns, weights)
+    places = 4 * truth.astype(np.int64) + 2 * own + mapped
+    counts = torch.stack(weighted_sums([places == place for place in range(8)], weights))
+    return counts.view(2, 2, 2, -1)
+
+
+def binary_measures(table: Tensor, usual: bool) -> dict[str, Tensor]:
+    """Return the measures of yes-no predictions on own and mapped latents; shapes (S,).
+
+    Balanced accuracy is NaN where a class is absent.
+
+    Args:
+        table: Of `binary_table`, shape (2, 2, 2, S).
+        usual: Prediction of the majority baseline.
+    """
+    total, n_true = table.sum((0, 1, 2)), table.sum((1, 2))
     measures: dict[str, Tensor] = {}
-    for side, predictions in (("own", own), ("mapped", mapped)):
-        right = predictions == truth
-        n_right, n_right_yes = weighted_sums([right, right & truth], weights)
-        measures[f"accuracy_{side}"] = n_right / total
-        measures[f"balanced_accuracy_{side}"] = (
-            n_right_yes / n_true + (n_right - n_right_yes) / (total - n_true)
-        ) / 2
-    chance = n_own * n_mapped + (total - n_own) * (total - n_mapped)
+    for side, predicted in (("own", table.sum(2)), ("mapped", table.sum(1))):
+        right = torch.stack([predicted[0, 0], predicted[1, 1]])
+        measures[f"accuracy_{side}"] = right.sum(0) / total
+        measures[f"balanced_accuracy_{side}"] = (right / n_true).mean(0)
+    consistency, beyond_chance = agreement(table)
     return measures | {
-        "majority": majority / total,
-        "consistency": equal / total,
-        "kappa": kappa(equal, chance, total),
+        "majority": n_true[int(usual)] / total,
+        "consistency": consistency,
+        "kappa": beyond_chance,
     }
+
+
+def agreement(table: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the share of equal predictions and kappa of a table of `binary_table`, (S,) each."""
+    pairs = table.sum(0)
+    total, equal = pairs.sum((0, 1)), pairs[0, 0] + pairs[1, 1]
+    chance = (pairs.sum(1) * pairs.sum(0)).sum(0)
+    return equal / total, kappa(equal, chance, total)
 
 
 def roc_auc(scores: NDArray[np.floating], truth: NDArray[np.bool_], weights: Tensor) -> Tensor:
@@ -73,10 +88,35 @@ def roc_auc(scores: NDArray[np.floating], truth: NDArray[np.bool_], weights: Ten
 
     Source: Hanley and McNeil (1982), doi:10.1148/radiology.143.1.7063747
     """
+    sides = torch.stack(weighted_sums([~truth, truth], weights))
+    nothing = torch.zeros(2, 2, weights.shape[1], dtype=torch.float64)
+    return area(pairs_in_order(scores, truth, weights), sides, nothing)
+
+
+def pairs_in_order(
+    scores: NDArray[np.floating], truth: NDArray[np.bool_], weights: Tensor
+) -> Tensor:
+    """Count the pairs of a yes and a no in which the yes scores higher, ties half; shape (S,)."""
     values, yes = (torch.from_numpy(np.ascontiguousarray(x)) for x in (scores, truth))
-    w_yes, w_no = weights[yes], weights[~yes]
-    below = _weight_below(values[yes], values[~yes], w_no)
-    return (w_yes * below).sum(dim=0) / (w_yes.sum(dim=0) * w_no.sum(dim=0))
+    below = _weight_below(values[yes], values[~yes], weights[~yes])
+    ordered: Tensor = (weights[yes] * below).sum(dim=0)
+    return ordered
+
+
+def area(ordered: Tensor, sides: Tensor, extra: Tensor) -> Tensor:
+    """Return the share of pairs in order, counting items beyond all scores too; shape (S,).
+
+    Args:
+        ordered: Of `pairs_in_order`, shape (S,).
+        sides: Weight of the no and of the yes, shape (2, S).
+        extra: Weight of further items by truth and prediction, shape (2, 2, S): predicted yes
+            scores above all others, predicted no below; among themselves they tie.
+    """
+    (no, yes), ((no_low, no_high), (yes_low, yes_high)) = sides, extra
+    ordered = ordered + yes_high * (no + no_low) + yes * no_low
+    ordered = ordered + (yes_high * no_high + yes_low * no_low) / 2
+    found: Tensor = ordered / ((yes + yes_low + yes_high) * (no + no_low + no_high))
+    return found
 
 
 def centred_ranks(values: NDArray[np.floating], weights: Tensor) -> Tensor:

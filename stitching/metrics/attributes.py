@@ -9,7 +9,7 @@ probe, Cohen's kappa and a note on constant predictions stand beside it. Every s
 the items counted; of nothing it is None.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stitching.metrics.agreement import binary_measures, roc_auc, weighted_sums
+from stitching.metrics.agreement import (
+    agreement,
+    area,
+    binary_measures,
+    binary_table,
+    pairs_in_order,
+)
+from stitching.metrics.ceilings import CEILINGS, relative_kappa
 from stitching.metrics.predictions import (
     Measures,
     Predictions,
@@ -27,6 +34,7 @@ from stitching.metrics.predictions import (
     n_defined,
     scores_of,
 )
+from stitching.metrics.pseudo import BINARY
 from stitching.metrics.resampling import Scores
 
 #: Measures given for each attribute and, averaged, over all.
@@ -42,6 +50,7 @@ MEASURES = (
     "control_mapped",
     "consistency",
     "kappa",
+    *CEILINGS,
     "percent_delta",
 )
 
@@ -74,20 +83,46 @@ class AttributePredictions(Predictions):
             "each is needed"
         )
 
-    def measures(self, weights: Tensor) -> Measures:
-        """Return `MEASURES`, those of the control where there is one."""
+    @property
+    def pseudo_shapes(self) -> tuple[float, ...]:
+        """Shapes for predictions on own and mapped latents, and for those of two halves."""
+        # Pseudo-items of their own: where all agree, kappa over its ceiling is not always 1.
+        return (*BINARY, *BINARY)
+
+    def counted(self, weights: Tensor) -> Callable[[Tensor], Measures]:
+        """Count the items; measures are `MEASURES`, without those that lack probes."""
         usual = self.n_yes_train > self.n_no_train
-        found = binary_measures(self.truth, self.own > 0, self.mapped > 0, usual, weights)
-        before, after = found["accuracy_own"], found["accuracy_mapped"]
-        found["percent_delta"] = ((after - before) / before).where(before > 0, torch.nan)
-        found["auc_own"] = roc_auc(self.own, self.truth, weights)
-        found["auc_mapped"] = roc_auc(self.mapped, self.truth, weights)
+        table = binary_table(self.truth, self.own > 0, self.mapped > 0, weights)
+        sides = table.sum((1, 2))
+        ordered = {
+            side: pairs_in_order(scores, self.truth, weights)
+            for side, scores in (("own", self.own), ("mapped", self.mapped))
+        }
+        control = halves = None
         if self.control is not None:
-            truth, own, mapped = self.control
-            columns = [np.ones_like(truth), (own > 0) == truth, (mapped > 0) == truth]
-            total, *n_right = weighted_sums(columns, weights)
-            found["control_own"], found["control_mapped"] = (n / total for n in n_right)
-        return found
+            labels, own, mapped = self.control
+            control = binary_table(labels, own > 0, mapped > 0, weights)
+        if self.halves is not None:
+            first, second = self.halves
+            halves = binary_table(self.truth, first > 0, second > 0, weights)
+
+        def measures(pseudo: Tensor) -> Measures:
+            extra, extra_halves = (part.reshape(table.shape) for part in pseudo.chunk(2))
+            found = binary_measures(table + extra, usual)
+            before, after = found["accuracy_own"], found["accuracy_mapped"]
+            found["percent_delta"] = ((after - before) / before).where(before > 0, torch.nan)
+            for side, beyond in (("own", extra.sum(2)), ("mapped", extra.sum(1))):
+                found[f"auc_{side}"] = area(ordered[side], sides, beyond)
+            if control is not None:
+                by_control = binary_measures(control + extra, usual)
+                for side in ("own", "mapped"):
+                    found[f"control_{side}"] = by_control[f"accuracy_{side}"]
+            if halves is not None:
+                shares = agreement(halves + extra_halves)
+                found |= dict(zip(CEILINGS, shares, strict=True))
+            return found
+
+        return measures
 
     def _check_labels(self, what: str, labels: NDArray[Any]) -> None:
         if labels.dtype != np.bool_:
@@ -135,7 +170,8 @@ def probe_scores(
         ValueError: An attribute appears twice, or resamples do not fit the items or differ in
             number.
     """
-    usable, rows, missing = measured("attribute", predictions, missing)
+    found = measured("attribute", predictions, missing)
+    usable, rows = found.usable, found.rows
     facts: Scores = {}
     constant = {name: prediction.constant_sides() for name, (prediction, _) in usable.items()}
     for name, (prediction, _) in usable.items():
@@ -144,12 +180,14 @@ def probe_scores(
         if constant[name]:
             facts[f"probe/constant/{name}"] = constant[name]
     return {
-        **scores_of("probe", MEASURES, rows),
+        **scores_of("probe", MEASURES, found),
+        **relative_kappa("probe", found),
         "probe/n_attributes": len(rows),
         "probe/n_kappa": n_defined("kappa", rows),
         "probe/n_control": sum("control_own" in row for row in rows.values()),
+        "probe/n_ceiling": sum("kappa_ceiling" in row for row in rows.values()),
         "probe/n_constant": sum(map(bool, constant.values())),
         **item_counts("probe", usable),
         **facts,
-        **{f"probe/missing/{name}": why for name, why in missing.items()},
+        **{f"probe/missing/{name}": why for name, why in found.missing.items()},
     }

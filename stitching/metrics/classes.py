@@ -1,6 +1,6 @@
 """Agreement of a softmax probe's classes of mapped latents with those of the target's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.compute.threads import one_thread_each
-from stitching.metrics.agreement import binary_measures, kappa, weighted_sums
+from stitching.metrics.agreement import binary_measures, binary_table, kappa, weighted_sums
+from stitching.metrics.ceilings import CEILINGS, relative_kappa
 from stitching.metrics.predictions import (
     Measures,
     Predictions,
@@ -20,6 +21,7 @@ from stitching.metrics.predictions import (
     require_unique,
     scores_of,
 )
+from stitching.metrics.pseudo import BINARY, DIFFERENT, EQUAL, pseudo_weights, with_pseudo
 from stitching.metrics.resampling import Scores
 
 #: Measures given for each set of classes and, averaged, over all.
@@ -33,6 +35,7 @@ MEASURES = (
     "control_mapped",
     "consistency",
     "kappa",
+    *CEILINGS,
 )
 
 
@@ -73,42 +76,85 @@ class ClassPredictions(Predictions):
         """Return why the set cannot be scored: there are no items."""
         return None if len(self.truth) else "test split has 0 items"
 
-    def measures(self, weights: Tensor) -> Measures:
-        """Return `MEASURES`, those of the control where there is one."""
-        truth, own, mapped = self.truth, self.own.argmax(1), self.mapped.argmax(1)
-        usual = int(np.argmax(self.n_train))
-        columns = [np.ones_like(truth), truth == usual, own == mapped]
-        total, majority, equal = weighted_sums(columns, weights)
-        places = range(len(self.names))
-        n_true, n_own, n_mapped = (
-            torch.stack(weighted_sums([predictions == place for place in places], weights))
-            for predictions in (truth, own, mapped)
-        )
-        found = {
-            "majority": majority / total,
-            "consistency": equal / total,
-            "kappa": kappa(equal, (n_own * n_mapped).sum(dim=0), total),
-        }
-        for side, predictions in (("own", own), ("mapped", mapped)):
-            hits = [(predictions == truth) & (truth == place) for place in places]
-            n_right = torch.stack(weighted_sums(hits, weights))
-            found[f"accuracy_{side}"] = n_right.sum(dim=0) / total
-            found[f"balanced_accuracy_{side}"] = (n_right / n_true).nanmean(dim=0)
+    @property
+    def pseudo_shapes(self) -> tuple[float, ...]:
+        """Shapes for predictions on own and mapped latents, and for those of two halves."""
+        # As many as of two classes, spread over all: 1, 2, 2, 1 eighths times 2 of each kind.
+        each = [2 * x / len(self.names) for x in (EQUAL, DIFFERENT, DIFFERENT, EQUAL)]
+        return (*each, *each) * len(self.names)
+
+    def counted(self, weights: Tensor) -> Callable[[Tensor], Measures]:
+        """Count the items; measures are `MEASURES`, without those that lack probes."""
+        own, mapped = self.own.argmax(1), self.mapped.argmax(1)
+        counts = self._counts(self.truth, own, mapped, weights)
+        control = halves = None
         if self.control is not None:
-            labels, *controls = self.control
-            for side, scores in zip(("own", "mapped"), controls, strict=True):
-                (n_right_control,) = weighted_sums([scores.argmax(1) == labels], weights)
-                found[f"control_{side}"] = n_right_control / total
-        return found
+            labels, first, second = self.control
+            control = self._counts(labels, first.argmax(1), second.argmax(1), weights)
+        if self.halves is not None:
+            first, second = self.halves
+            halves = self._counts(self.truth, first.argmax(1), second.argmax(1), weights)
+        truth, *predictions = _pseudo_items(len(self.names))
+
+        def measures(pseudo: Tensor) -> Measures:
+            n_classes, n_samples = len(self.names), pseudo.shape[1]
+            both = pseudo.view(n_classes, 2, 4, n_samples).transpose(0, 1)
+            extra, extra_halves = (
+                self._counts(truth, predictions[0], predictions[1], part.reshape(-1, n_samples))
+                for part in both
+            )
+            found = (counts + extra).measures()
+            if control is not None:
+                by_control = (control + extra).measures()
+                for side in ("own", "mapped"):
+                    found[f"control_{side}"] = by_control[f"accuracy_{side}"]
+            if halves is not None:
+                by_halves = (halves + extra_halves).measures()
+                found |= {key: by_halves[key.removesuffix("_ceiling")] for key in CEILINGS}
+            return found
+
+        return measures
 
     def one_against_rest(self, place: int, weights: Tensor) -> Measures:
-        """Return the measures of the prediction "this class or another"."""
+        """Return the measures of the prediction "this class or another", with pseudo-items.
+
+        Args:
+            place: Of the class.
+            weights: Shape (n, S): ones, and a column for each resample.
+        """
         truth, own, mapped = (
             predictions == place
             for predictions in (self.truth, self.own.argmax(1), self.mapped.argmax(1))
         )
         usual = 2 * self.n_train[place] > sum(self.n_train)
-        return binary_measures(truth, own, mapped, usual, weights)
+        table = binary_table(truth, own, mapped, weights)
+        seed = 0 if self.resamples is None else self.resamples.seed
+        name, n_draws = f"{self.name}/{self.names[place]}", weights.shape[1] - 1
+        pseudo = pseudo_weights(BINARY, name, n_draws, seed)
+        return with_pseudo(
+            lambda extra: binary_measures(table + extra.view(table.shape), usual), pseudo
+        )
+
+    def _counts(
+        self,
+        truth: NDArray[Any],
+        own: NDArray[np.int64],
+        mapped: NDArray[np.int64],
+        weights: Tensor,
+    ) -> "_Counts":
+        places = range(len(self.names))
+
+        def by_class(predictions: NDArray[Any], among: NDArray[np.bool_] | bool = True) -> Tensor:
+            columns = [(predictions == place) & among for place in places]
+            return torch.stack(weighted_sums(columns, weights))
+
+        return _Counts(
+            usual=int(np.argmax(self.n_train)),
+            equal=weighted_sums([own == mapped], weights)[0],
+            truth=by_class(truth),
+            predicted=torch.stack([by_class(own), by_class(mapped)]),
+            right=torch.stack([by_class(truth, own == truth), by_class(truth, mapped == truth)]),
+        )
 
     def _check_labels(self, what: str, labels: NDArray[Any]) -> None:
         if not np.issubdtype(labels.dtype, np.integer):
@@ -123,6 +169,47 @@ class ClassPredictions(Predictions):
 
     def _check_scores(self, what: str, scores: NDArray[Any], *columns: int) -> None:
         super()._check_scores(what, scores, len(self.names))
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """Numbers of items of every sample, which add up over items."""
+
+    usual: int
+    equal: Tensor  # with equal predictions, (S,)
+    truth: Tensor  # of each class, (C, S)
+    predicted: Tensor  # of each class by own and mapped prediction, (2, C, S)
+    right: Tensor  # of each class predicted right by own and mapped latents, (2, C, S)
+
+    def __add__(self, other: "_Counts") -> "_Counts":
+        return _Counts(
+            self.usual,
+            self.equal + other.equal,
+            self.truth + other.truth,
+            self.predicted + other.predicted,
+            self.right + other.right,
+        )
+
+    def measures(self) -> Measures:
+        total = self.truth.sum(0)
+        found = {
+            "majority": self.truth[self.usual] / total,
+            "consistency": self.equal / total,
+            "kappa": kappa(self.equal, self.predicted.prod(0).sum(0), total),
+        }
+        for side, right in zip(("own", "mapped"), self.right, strict=True):
+            found[f"accuracy_{side}"] = right.sum(0) / total
+            found[f"balanced_accuracy_{side}"] = (right / self.truth).nanmean(0)
+        return found
+
+
+def _pseudo_items(n_classes: int) -> tuple[NDArray[np.int64], ...]:
+    """Truth, own and mapped prediction of four items of each class: it and the next one."""
+    truth = np.arange(n_classes).repeat(4)
+    following = (truth + 1) % n_classes
+    own = np.where(np.tile([False, False, True, True], n_classes), following, truth)
+    mapped = np.where(np.tile([False, True, False, True], n_classes), following, truth)
+    return truth, own, mapped
 
 
 def class_scores(predictions: Sequence[ClassPredictions], missing: Mapping[str, str]) -> Scores:
@@ -154,7 +241,8 @@ def class_scores(predictions: Sequence[ClassPredictions], missing: Mapping[str, 
     Raises:
         ValueError: A set appears twice, or resamples do not fit the items or differ in number.
     """
-    usable, rows, missing = measured("set of classes", predictions, missing)
+    measures = measured("set of classes", predictions, missing)
+    usable, rows, missing = measures.usable, measures.rows, measures.missing
     facts: Scores = {}
     present: dict[str, tuple[ClassPredictions, int, Tensor]] = {}
     for name, (prediction, weights) in usable.items():
@@ -175,7 +263,8 @@ def class_scores(predictions: Sequence[ClassPredictions], missing: Mapping[str, 
                 f"class/{measure}/{key}": estimate(samples) for measure, samples in row.items()
             }
     return {
-        **scores_of("class", MEASURES, rows),
+        **scores_of("class", MEASURES, measures),
+        **relative_kappa("class", measures),
         "class/n_sets": len(rows),
         **item_counts("class", usable),
         **facts,

@@ -1,6 +1,6 @@
 """Errors of the target's linear probes of continuous factors on own and on mapped latents."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +38,8 @@ class FactorPredictions(Predictions):
         varies = n > 0 and not bool((self.truth == self.truth[0]).all())
         return None if varies else f"test split has {n} items and no two values of it"
 
-    def measures(self, weights: Tensor) -> Measures:
-        """Return `MEASURES`."""
+    def counted(self, weights: Tensor) -> Callable[[Tensor], Measures]:
+        """Sum over the items; measures are `MEASURES`, without pseudo-items."""
         truth, own, mapped = (x.astype(np.float64) for x in (self.truth, self.own, self.mapped))
         centred = truth - truth.mean()
         columns = [
@@ -52,15 +52,17 @@ class FactorPredictions(Predictions):
         total, shift, about_all, error_own, error_mapped = weighted_sums(columns, weights)
         spread = about_all - shift.square() / total
         spread = spread.where(spread > _ROUNDING * about_all, torch.nan)
-        # The mean of a resample fits its items better than the mean of all items does all of them.
+        # Unbiased variances, of all items as of resamples: see `latent_scores`.
+        spread *= total / (total - 1)
         spread[1:] *= len(truth) / max(1, len(truth) - 1)
         ranked, *ranks = (centred_ranks(values, weights) for values in (truth, own, mapped))
-        return {
+        found = {
             "r2_own": 1 - error_own / spread,
             "r2_mapped": 1 - error_mapped / spread,
             "spearman_own": correlation(ranked, ranks[0], weights),
             "spearman_mapped": correlation(ranked, ranks[1], weights),
         }
+        return lambda pseudo: found
 
     def _check_labels(self, what: str, labels: NDArray[Any]) -> None:
         self._check_scores(what, labels)
@@ -72,8 +74,9 @@ def factor_scores(predictions: Sequence[FactorPredictions], missing: Mapping[str
     A factor is usable when it varies over its test items. Overall measures are means over usable
     factors, None where there are none:
 
-    - `factor/r2_own`, `factor/r2_mapped`: 1 - sum (y - y_hat)^2 / sum (y - mean y)^2 on the
-      target's own and on mapped latents; 1 is perfect, 0 is the mean, no lower bound.
+    - `factor/r2_own`, `factor/r2_mapped`: 1 - mean (y - y_hat)^2 / unbiased variance of y on the
+      target's own and on mapped latents, as `latent/r2`; 1 is perfect, 0 is a predictor that has
+      the true mean, no lower bound.
     - `factor/spearman_own`, `factor/spearman_mapped`: rank correlation of prediction and factor,
       ties at their mean rank, in [-1, 1]; blind to the shrinkage of a regularised map. Over the
       `factor/n_spearman_own` and `..._mapped` factors whose probe is not constant.
@@ -91,13 +94,14 @@ def factor_scores(predictions: Sequence[FactorPredictions], missing: Mapping[str
     Raises:
         ValueError: A factor appears twice, or resamples do not fit the items or differ in number.
     """
-    usable, rows, missing = measured("factor", predictions, missing)
+    found = measured("factor", predictions, missing)
+    usable, rows = found.usable, found.rows
     constant = {name: prediction.constant_sides() for name, (prediction, _) in usable.items()}
     return {
-        **scores_of("factor", MEASURES, rows),
+        **scores_of("factor", MEASURES, found),
         "factor/n_factors": len(rows),
         **{f"factor/n_{key}": n_defined(key, rows) for key in ("spearman_own", "spearman_mapped")},
         **item_counts("factor", usable),
         **{f"factor/constant/{name}": sides for name, sides in constant.items() if sides},
-        **{f"factor/missing/{name}": why for name, why in missing.items()},
+        **{f"factor/missing/{name}": why for name, why in found.missing.items()},
     }

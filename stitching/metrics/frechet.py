@@ -1,7 +1,7 @@
 """Fréchet distance between two sets of image features.
 
 Source: Dowson and Landau (1982), doi:10.1016/0047-259X(82)90077-X; as FID, Heusel et al. (2017),
-arXiv 1706.08500.
+arXiv 1706.08500; extrapolation: Chong and Forsyth (2020), arXiv 1911.07023.
 """
 
 import warnings
@@ -12,10 +12,17 @@ from torch import Tensor
 
 from stitching.compute.batching import in_fixed_batches
 from stitching.metrics.base import FeatureMetric, require_finite
-from stitching.metrics.resampling import Resamples, Scores, undefined
+from stitching.metrics.resampling import HALVES, Estimate, Resamples, Scores, undefined
 
 #: Random splits of the reference images that the floor is the mean of.
 _FLOOR_SPLITS = 5
+
+#: Images per feature from which on the distance is linear in 1 / n. With fewer it is not: the
+#: extrapolated value then stays far too large.
+_LINEAR_FROM = 2
+
+#: Images of which a quarter has a covariance.
+_FEWEST = 8
 
 
 class SmallSampleWarning(UserWarning):
@@ -26,11 +33,17 @@ class FrechetDistance(FeatureMetric):
     """Fréchet distance between the features of reference and stitched images.
 
     With `Inception` features it is FID. An estimate from n images is too large by an amount that
-    falls with n and grows with the features' dimension, so values of equal counts alone can be
-    compared. Results: ``image/<name>``, with an interval by half-samples;
-    ``image/<name>_n`` (images per side); ``image/<name>_dim``; and ``image/<name>_floor``, the
-    mean distance between two disjoint random halves of the reference images, which is what
-    estimation alone makes of n / 2 images of one distribution.
+    falls with n and grows with the features' dimension, so it is the distance at this n, and
+    values of equal counts alone can be compared. Results: ``image/<name>``, with an interval of
+    the distance at n by half-samples; ``image/<name>_n`` (images per side);
+    ``image/<name>_dim``; and ``image/<name>_floor``, the mean distance between two disjoint
+    random halves of the reference images, which is what estimation alone makes of n / 2 images
+    of one distribution.
+
+    ``image/<name>_extrapolated`` estimates the distance at infinite n, on the line in 1 / n
+    through n images and its half-samples, 2 F(n) - F(n / 2), with an interval by half-samples of
+    the same for n / 2 and n / 4. With fewer than two images per feature the distance is not
+    linear in 1 / n, and this is None, with the reason in ``image/<name>_extrapolated_missing``.
     """
 
     minimum = 2
@@ -52,11 +65,27 @@ class FrechetDistance(FeatureMetric):
             return in_fixed_batches(pairs.distance, weights, 1, parallel=True)
 
         key = f"image/{self.name}"
+        value = float(distances(torch.ones(1, n, dtype=torch.float64)))
+        halves = resamples.halves.double()
+        at_half = distances(halves).numpy() if len(halves) else None
         scores: Scores = {
-            key: resamples.of_half_weights(distances),
+            key: Estimate(value, None, HALVES)
+            if at_half is None
+            else resamples.around(value, at_half),
             f"{key}_n": n,
             f"{key}_dim": dim,
         }
+        if n < (fewest := max(_FEWEST, _LINEAR_FROM * dim)):
+            reason = (
+                f"{n} images are fewer than {fewest}, {_LINEAR_FROM} for each of {dim} features: "
+                "the distance is not linear in 1 / n"
+            )
+            scores |= undefined(f"{key}_extrapolated", reason)
+        elif at_half is not None:
+            parts = [distances(part).numpy() for part in _parted(halves, resamples.seed)]
+            slopes = 2 * at_half - (parts[0] + parts[1]) / 2
+            whole = 2 * value - float(np.nanmean(at_half))
+            scores[f"{key}_extrapolated"] = resamples.around(whole, slopes)
         if n >= 4:
             return scores | {f"{key}_floor": _floor(x, resamples.seed)}
         reason = f"two halves of at least 2 images need at least 4 images, got {n}"
@@ -123,6 +152,16 @@ class _Pairs:
             product = (product - product.mean(dim=1, keepdim=True)) / (len(rows) - 1)
             value = _distance(shift, _centred(x), _centred(y), product)
         return weights.new_tensor([value])
+
+
+def _parted(halves: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Return two disjoint random halves of the items of each row of weights 0 and 1."""
+    generator = np.random.Generator(np.random.PCG64([seed, halves.shape[1], 3]))
+    first = torch.zeros_like(halves)
+    for row, held in zip(first, halves, strict=True):
+        places = held.nonzero().flatten().numpy()
+        row[torch.from_numpy(generator.permutation(places)[: len(places) // 2])] = 1
+    return first, halves - first
 
 
 def _floor(x: Tensor, seed: int) -> float:

@@ -27,25 +27,28 @@ def latent_scores(true: Tensor, mapped: Tensor, resamples: Resamples | None = No
 
     - ``latent/mse``: mean of (z - z_hat)^2 over items and dimensions, in squared units of the
       target space and so not comparable between targets; ``latent/rmse`` is its root.
-    - ``latent/r2``: 1 - sum (z - z_hat)^2 / sum (z - mean z)^2 with both sums pooled over all
-      items and dimensions and the mean taken per dimension over these same items. It equals
-      scikit-learn's ``r2_score(multioutput="variance_weighted")``: 1 is perfect, 0 is the mean
-      predictor, and there is no lower bound. The widest dimensions decide it.
+    - ``latent/r2``: 1 - mean |z - z_hat|^2 / variance, pooled over dimensions, where the variance
+      is the unbiased one, sum |z - mean z|^2 / (n - 1), about the mean of these same items. 1 is
+      perfect, 0 is a predictor that has the true mean, and there is no lower bound. The widest
+      dimensions decide it. With r scikit-learn's ``r2_score(multioutput="variance_weighted")`` it
+      is 1 - (1 - r) (n - 1) / n: r divides by the spread about the test items' own mean, which
+      they fit better than any prediction can, and is too low by (1 - r) / n.
     - ``latent/nmse``: each dimension's mean squared error divided by that dimension's own
-      variance over these items, averaged over the dimensions that vary by more than the rounding
-      of their dtype (``latent/nmse_dims`` of them). Every dimension counts alike: 0 is perfect, 1
-      the mean predictor, and there is no upper bound. It is 1 less scikit-learn's
+      unbiased variance over these items, averaged over the dimensions that vary by more than the
+      rounding of their dtype (``latent/nmse_dims`` of them). Every dimension counts alike: 0 is
+      perfect, 1 a predictor that has the true mean, and there is no upper bound. The bias of each
+      ratio in order 1 / n is taken off (`ratio_weights`): over many dimensions it would exceed
+      the spread. Without that it is (n - 1) / n times 1 less scikit-learn's
       ``r2_score(multioutput="uniform_average")``. (Divided by the pooled variance it would only
       repeat R2.) High beside a high R2: only wide dimensions are mapped.
     - ``latent/cosine``: mean over items of the cosine between z - mean z and z_hat - mean z, in
       [-1, 1], about the mean of the true latents of all test items. Direction only: blind to
       shrinkage, which every regularised map causes.
 
-    On a resample R2 takes the resample's own mean. That fits its items better, by n / (n - 1) on
-    average, than the mean of all items fits all; the spread is enlarged by as much, or intervals
-    of values near 0 would lie below them. The ratios
-    of `latent/nmse` are linearised about all items: a dimension that only a few items move would
-    not vary at all on many resamples. The centre of `latent/cosine` is kept.
+    On a resample of m items R2 takes the resample's own mean and m - 1 degrees of freedom; its
+    variance is then n / (n - 1) times that, the unbiased one of the items it was drawn from. The
+    ratios of `latent/nmse` are linearised about all items: a dimension that only a few items move
+    would not vary at all on many resamples. The centre of `latent/cosine` is kept.
 
     Args:
         true: Shape (n, D), the target's own latents.
@@ -153,11 +156,31 @@ class _Sums:
             error, square = (z - z_hat).square_(), c.square_()
             residual += error.sum(dim=1)
             spread += float(square.sum())
-            variance = square.mean(dim=0)
+            variance = square.sum(dim=0) / max(1, n - 1)
             varying = variance.sqrt() > rounding * z.abs().amax(dim=0)
             n_varying += int(varying.sum())
             normalised += _parts(error, square, torch.where(varying, variance, torch.inf))
         return cls(items, spread, n_varying, gram)
+
+
+def ratio_weights(square: Tensor, variance: Tensor) -> Tensor:
+    """Return weights by which squared errors make unbiased ratios of mean error to variance.
+
+    The mean over items of weighted errors is E/V less its bias in order 1 / n, which is
+    (E var(V) / V - cov(E, V)) / V^2 by the expansion of the ratio.
+
+    Args:
+        square: Squares about the mean of the items, shape (n, d).
+        variance: Unbiased, shape (d,); infinite for dimensions of weight 0.
+
+    Returns:
+        Shape (n, d).
+    """
+    n = len(square)
+    unbiased = n / max(1, n - 1)
+    fourth = square.square().mean(dim=0) * unbiased**2
+    both = square * (unbiased / n / variance.square())
+    return both.add_(1 / variance - fourth / variance**3 / n)
 
 
 def _parts(error: Tensor, square: Tensor, variance: Tensor) -> Tensor:
@@ -166,27 +189,39 @@ def _parts(error: Tensor, square: Tensor, variance: Tensor) -> Tensor:
     The mean of the parts is that sum. Their mean on a resample follows it to first order:
     E'/V' ~ E/V + (E' - E)/V - (E/V) (V' - V)/V.
     """
+    n = len(square)
     ratio = error.mean(dim=0) / variance
-    return error @ (1 / variance) - square @ (ratio / variance) + ratio.sum()
+    total = (error * ratio_weights(square, variance)).sum() / n
+    return error @ (1 / variance) - n / max(1, n - 1) * (square @ (ratio / variance)) + total
 
 
 def _r2(sums: _Sums, resamples: Resamples) -> Estimate:
-    residual = sums.items[0]
-    value = 1 - float(residual.sum()) / sums.spread
+    residual, n = sums.items[0], sums.items.shape[1]
+    value = r2_of(float(residual.sum()), sums.spread, n)
     if not resamples.n_bootstrap:
         return Estimate(value)
     gram, squares = sums.gram, sums.gram.diagonal()
-    enlarged = len(squares) / max(1, len(squares) - 1)
+    enlarged = n / max(1, n - 1)
 
     def of_weights(weights: Tensor) -> Tensor:
-        about_all = weights @ squares
-        shift = ((weights @ gram) * weights).sum(dim=1) / weights.sum(dim=1)
-        spread = about_all - shift
+        about_all, size = weights @ squares, weights.sum(dim=1)
+        spread = about_all - ((weights @ gram) * weights).sum(dim=1) / size
         spread = spread.where(spread > _ROUNDING * about_all, torch.nan)
-        return 1 - (weights @ residual) / (spread * enlarged)
+        return 1 - (weights @ residual) / size / (spread / (size - 1) * enlarged)
 
     # The value from its own sums: in that of the Gram matrix a constant column leaves noise.
     return replace(resamples.of_weights(of_weights), value=value)
+
+
+def r2_of(error: float, spread: float, n: int) -> float:
+    """Return the R2 of n items, the one definition of all measures called R2 on test items.
+
+    Args:
+        error: Sum of squared errors over items and dimensions.
+        spread: Sum of squares about the items' own mean, > 0.
+        n: Number of items, at least 2.
+    """
+    return 1 - (error / n) / (spread / (n - 1))
 
 
 def _check(true: Tensor, mapped: Tensor, resamples: Resamples | None) -> None:

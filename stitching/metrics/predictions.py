@@ -1,9 +1,9 @@
 """Predictions of probes on own and mapped latents, measured on all items and every resample."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from stitching.compute.threads import one_thread_each
 from stitching.metrics.base import require_finite
+from stitching.metrics.pseudo import pseudo_weights, with_pseudo
 from stitching.metrics.resampling import Estimate, Facts, Resamples, Scores
 
 #: Measures (S,) of one label by name; see `stitching.metrics.agreement`.
@@ -29,6 +30,8 @@ class Predictions(ABC):
         mapped: Its scores of the mapped latents.
         control: Labels without meaning, and the scores by a probe of such labels of own and of
             mapped latents; None without a control probe.
+        halves: Scores of own latents by two probes fitted to disjoint halves of the fit items;
+            None without such probes.
         resamples: Of these items; None for estimates without draws.
 
     Raises:
@@ -42,6 +45,7 @@ class Predictions(ABC):
     mapped: NDArray[np.floating]
     _: KW_ONLY
     control: tuple[NDArray[Any], NDArray[np.floating], NDArray[np.floating]] | None = None
+    halves: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None
     resamples: Resamples | None = None
 
     def __post_init__(self) -> None:
@@ -59,6 +63,8 @@ class Predictions(ABC):
                 self._check_labels(f"{kind}labels of {self.name}", labels)
                 self._check_scores(f"own {kind}scores of {self.name}", own)
                 self._check_scores(f"mapped {kind}scores of {self.name}", mapped)
+        for which, scores in zip(("first", "second"), self.halves or (), strict=False):
+            self._check_scores(f"{which} half's scores of {self.name}", scores)
 
     def predicted(self, scores: NDArray[np.floating]) -> NDArray[Any]:
         """Return the predictions that scores stand for, shape (n,)."""
@@ -68,9 +74,39 @@ class Predictions(ABC):
     def lack(self) -> str | None:
         """Return why no measure is defined on the test items, None if one is."""
 
+    @property
+    def pseudo_shapes(self) -> tuple[float, ...]:
+        """Shapes of the weights of pseudo-items, P numbers; see `pseudo`."""
+        return ()
+
     @abstractmethod
+    def counted(self, weights: Tensor) -> Callable[[Tensor], Measures]:
+        """Count the items of samples with weights (n, S).
+
+        Returns:
+            Takes weights of pseudo-items (P, S), returns the measures, each (S,).
+        """
+
     def measures(self, weights: Tensor) -> Measures:
-        """Return the measures on samples with weights (n, S), each (S,)."""
+        """Return the measures on samples with weights (n, S), each (S,), without pseudo-items."""
+        return self.counted(weights)(self._pseudo(weights, 0))
+
+    def drawn(self, weights: Tensor, *n_labels: int) -> list[Measures]:
+        """Return the measures on all items and on resamples with pseudo-items.
+
+        Args:
+            weights: Shape (n, S): ones, and a column for each resample.
+            n_labels: How many labels are averaged; measures are returned for each number.
+        """
+        measures = self.counted(weights)
+        return [with_pseudo(measures, self._pseudo(weights, n)) for n in n_labels]
+
+    def _pseudo(self, weights: Tensor, n_labels: int) -> Tensor:
+        shapes, n_samples = self.pseudo_shapes, weights.shape[1]
+        if not n_labels:
+            return torch.zeros(len(shapes), n_samples, dtype=torch.float64)
+        seed = 0 if self.resamples is None else self.resamples.seed
+        return pseudo_weights(shapes, self.name, n_samples - 1, seed, n_labels)
 
     def _check_labels(self, what: str, labels: NDArray[Any]) -> None:
         if labels.shape != (len(self.truth),):
@@ -102,20 +138,30 @@ class Predictions(ABC):
 _P = TypeVar("_P", bound=Predictions)
 
 
-def measured(
-    kind: str, predictions: Sequence[_P], missing: Mapping[str, str]
-) -> tuple[dict[str, tuple[_P, Tensor]], dict[str, Measures], dict[str, str]]:
+class Measured(NamedTuple, Generic[_P]):
+    """Predictions of the labels of one kind, and their measures.
+
+    Attributes:
+        usable: By name, predictions with the weights (n, S) of their items, float64. Sample 0
+            holds every item once, the others are bootstrap resamples: S = 1 without resamples.
+        rows: Measures by name.
+        parts: The same for averages: each label has its part of one set of pseudo-items.
+        missing: Reason why a label has no measures, by name.
+    """
+
+    usable: dict[str, tuple[_P, Tensor]]
+    rows: dict[str, Measures]
+    parts: dict[str, Measures]
+    missing: dict[str, str]
+
+
+def measured(kind: str, predictions: Sequence[_P], missing: Mapping[str, str]) -> Measured[_P]:
     """Measure the predictions of every label that has what its measures need.
 
     Args:
         kind: What a label is, for messages.
         predictions: By label.
         missing: Reason why a label has no probe, by label.
-
-    Returns:
-        By name, predictions with the weights (n, S) of their items, float64; their measures; and
-        `missing` with the labels that have no measures. Sample 0 holds every item once, the
-        others are bootstrap resamples: S = 1 without resamples.
 
     Raises:
         ValueError: A label appears twice, or resamples do not fit the items or differ in number,
@@ -138,12 +184,15 @@ def measured(
                 f"one number, for averages are taken resample by resample"
             )
         usable[prediction.name] = prediction, weights
+    levels = sorted({1, len(usable)})
     with one_thread_each() as pool:
-        rows = pool.map(lambda pair: pair[0].measures(pair[1]), usable.values())
-        return usable, dict(zip(usable, rows, strict=True)), missing
+        found = list(pool.map(lambda pair: pair[0].drawn(pair[1], *levels), usable.values()))
+    rows = {name: each[0] for name, each in zip(usable, found, strict=True)}
+    parts = {name: each[-1] for name, each in zip(usable, found, strict=True)}
+    return Measured(usable, rows, parts, missing)
 
 
-def scores_of(prefix: str, measures: Iterable[str], rows: Mapping[str, Measures]) -> Scores:
+def scores_of(prefix: str, measures: Iterable[str], found: Measured[_P]) -> Scores:
     """Return each measure averaged over what has it, `PREFIX/MEASURE`, then one by one.
 
     A sample's average is over what is defined in that sample, as the value is over what is defined
@@ -152,15 +201,19 @@ def scores_of(prefix: str, measures: Iterable[str], rows: Mapping[str, Measures]
     Args:
         prefix: First part of the keys.
         measures: Names of the measures.
-        rows: Measures by what they are of: `PREFIX/MEASURE/NAME`.
+        found: Measures by what they are of: `PREFIX/MEASURE/NAME`.
     """
     scores: Scores = {}
     for measure in measures:
-        found = {name: row[measure] for name, row in rows.items() if measure in row}
+        parts = [row[measure] for row in found.parts.values() if measure in row]
         scores[f"{prefix}/{measure}"] = (
-            estimate(torch.stack(list(found.values())).nanmean(dim=0)) if found else None
+            estimate(torch.stack(parts).nanmean(dim=0)) if parts else None
         )
-        scores |= {f"{prefix}/{measure}/{name}": estimate(row) for name, row in found.items()}
+        scores |= {
+            f"{prefix}/{measure}/{name}": estimate(row[measure])
+            for name, row in found.rows.items()
+            if measure in row
+        }
     return scores
 
 

@@ -22,7 +22,8 @@ from stitching.maps import Map, ReducedRank, Ridge, SpectralMap
 from stitching.maps.matrix import Rows
 from stitching.metrics.base import ImageMetric
 from stitching.metrics.latent import latent_scores
-from stitching.metrics.resampling import Facts, Scores, flatten
+from stitching.metrics.resampling import Facts, Resamples, Scores, flatten
+from stitching.pipeline.beyond import BeyondPixels
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import (
     FrozenModel,
@@ -34,10 +35,13 @@ from stitching.pipeline.encoding import (
 )
 from stitching.pipeline.finite import finite_rows, where_finite
 from stitching.pipeline.fitting import Fitting, Space, exclude_invalid, ranks_of
-from stitching.pipeline.flat import at_other_penalty, warn_of_flat
+from stitching.pipeline.flat import at_other_penalty, gains_at_other_penalty, warn_of_flat
+from stitching.pipeline.gains import MEASURES as GAINED
+from stitching.pipeline.gains import Gains
 from stitching.pipeline.probing import ProbeInputs, ProbeSuite
 from stitching.pipeline.protocol import Protocol
 from stitching.pipeline.provenance import PeakMemory, of_data, of_options, of_weights, versions
+from stitching.pipeline.refits import FittedCell, with_fit_variation
 from stitching.pipeline.scoring import TestItems, geometry_scores, image_scores, valid_items
 from stitching.pipeline.validation import validation_r2
 
@@ -96,6 +100,8 @@ class Cell:
         batch_size: Images per forward pass.
         seed: Recorded in results, and the seed of the validation split.
         via: A third model: the map through its space is scored beside the direct one. Or None.
+        pixels: The images themselves as latents: the cell is compared with maps from pixels. Or
+            None.
         round_trip: Whether to fit the map back too, and score both ways.
         geometry: Whether to compare the two spaces themselves.
         rank_curve: Ranks, or "auto", at which the map, cut to that rank, is scored; or None.
@@ -114,6 +120,7 @@ class Cell:
     batch_size: int
     seed: int
     via: FrozenModel | None = None
+    pixels: FrozenModel | None = None
     round_trip: bool = True
     geometry: bool = True
     rank_curve: str | list[int] | None = None
@@ -169,6 +176,13 @@ class Cell:
             metrics |= self.decoder.model.diagnostics(target.test, mapped)
             metrics |= self._image_scores(items, stitched)
             metrics["image/own_clipped"] = quantise(own)[1]
+        if self.pixels is not None:
+            with self._stage("controls"):
+                metrics |= self._against_pixels(source, target, metrics, train, items)
+        with self._stage("refits"):
+            image_values = partial(self._image_values, items)
+            refitted = FittedCell(fitted, source, target, mapped, train.ids, image_values)
+            metrics = with_fit_variation(metrics, refitted, self.protocol)
         with self._stage("probe"):
             if self.probe_suite is not None:
                 map_fit_images = partial(self._fit_images, fitted, source)
@@ -185,7 +199,9 @@ class Cell:
                 metrics |= self.fitting.through(source, space, target, items.resamples)
         with self._stage("flat"):
             if fitted.summary().get("flat"):
-                metrics |= self._flat_scores(fitted, train, source, target, items)
+                scores = self._flat_scores(fitted, train, source, target, items)
+                gains = gains_at_other_penalty(metrics, scores)
+                metrics |= at_other_penalty(scores | gains)
         if self.validation is not None:
             with self._stage("validation"):
                 metrics["latent/validation_r2"] = validation_r2(
@@ -233,13 +249,37 @@ class Cell:
         held_out, n_test = encode_split(frozen, test, self.cache, self.batch_size, finite)
         return Space(frozen, train.fingerprint, latents, held_out, train), n_train + n_test
 
+    def _against_pixels(
+        self, source: Space, target: Space, scores: Scores, train: ImageSet, items: TestItems
+    ) -> Scores:
+        """Compare the cell with maps from pixels to the same decoder."""
+        assert self.pixels is not None
+        encode = encode_split if self.fitting.chunk is None else latent_rows
+        rows: Rows = encode(self.pixels, train, self.cache, self.batch_size)[0]
+        held_out = encode_split(self.pixels, items.images, self.cache, self.batch_size)[0]
+        pixels = Space(self.pixels, train.fingerprint, rows, items.of(held_out))
+        fitting, metrics = self.fitting, self.metrics
+        beyond = BeyondPixels(
+            pixels,
+            self.data.image_size,
+            fitting.factorisations,
+            fitting.chunk,
+            fitting.place,
+            self.cache,
+        )
+        chosen = {k: m for k, m in metrics.items() if f"image/{m.name}" in GAINED}
+        gains = Gains(pixels, fitting, chosen, items, self.cache, self.batch_size)
+        width = source.train.shape[1]
+        found = beyond.scores(source, target, items.resamples, train.ids, self.protocol.fit_groups)
+        return found | gains.scores(scores, width, target)
+
     def _fit_images(self, fitted: Map, source: Space) -> Tensor:
         return self.fitting.apply(fitted, source.train[:])
 
     def _flat_scores(
         self, fitted: Map, train: ImageSet, source: Space, target: Space, items: TestItems
     ) -> Scores:
-        """Measure the cell at the penalty that scores as well with another map, `flat/KEY`."""
+        """Measure the cell at the penalty that scores as well with another map."""
         alpha = float(fitted.summary()["flat_alpha"] or 0.0)
         warn_of_flat(fitted.summary(), self.encoder.model.name, self.decoder.model.name)
         other = self.fitting.fit_at(alpha, source, target)
@@ -254,7 +294,7 @@ class Cell:
             map_fit_images = partial(self._fit_images, other, source)
             inputs = ProbeInputs(train, target, mapped, map_fit_images, items)
             scores |= self.probe_suite.scores(inputs)
-        return at_other_penalty(scores)
+        return scores
 
     def _rank_curve(
         self, reduced: ReducedRank, source: Space, target: Space, items: TestItems
@@ -262,7 +302,8 @@ class Cell:
         """Score every rank of the map on latents, and some of them on images."""
         true, latents = (space.test.to(self.fitting.place) for space in (target, source))
         errors = reduced.errors_by_rank(latents, true).tolist()
-        spread = float((true.double() - true.double().mean(0)).square().mean())
+        # Unbiased, as that of `latent/r2`; 0 for one item.
+        spread = float(true.double().var(0).nan_to_num().mean())
         rows: list[Facts] = [
             {"rank": k, "latent/mse": e, "latent/r2": 1 - e / spread if spread > 0 else None}
             for k, e in enumerate(errors)
@@ -284,6 +325,14 @@ class Cell:
         return image_scores(
             self.metrics, items, stitched, self.cache, self.batch_size, self.counts
         )
+
+    def _image_values(self, items: TestItems, mapped: Tensor) -> Scores:
+        """Score the images of other mapped latents without resamples; {} if one is not finite."""
+        stitched = self._decode(mapped)
+        if not bool(finite_rows(stitched).all()):
+            return {}
+        resamples = Resamples(items.resamples.n_items, 0, 0)
+        return self._image_scores(replace(items, resamples=resamples), stitched)
 
     def _provenance(self, fitted: Map, test: ImageSet) -> Scores:
         train = self.data.split("train")

@@ -313,7 +313,7 @@ class Fitting:
             mapped: The source's test latents mapped to the target.
             resamples: Of the test items.
         """
-        back = self._fit_quietly(target, source)
+        back = self.fit_quietly(target, source)
         scores: Scores = {}
         for name, latents in (("reverse", target.test), ("round_trip", mapped)):
             scores |= _named(name, source.test, self.apply(back, latents), resamples)
@@ -327,8 +327,8 @@ class Fitting:
 
         The difference to ``latent/r2`` of the direct map is the loss of the detour.
         """
-        there = self.apply(self._fit_quietly(source, via), source.test)
-        arrived = self.apply(self._fit_quietly(via, target), there)
+        there = self.apply(self.fit_quietly(source, via), source.test)
+        arrived = self.apply(self.fit_quietly(via, target), there)
         model = via.frozen.model
         return {
             "via": model.name,
@@ -336,8 +336,8 @@ class Fitting:
             **_named("via", target.test, arrived, resamples),
         }
 
-    def _fit_quietly(self, source: Space, target: Space) -> Map:
-        # The cell of this pair warns of these; they are among the facts too.
+    def fit_quietly(self, source: Space, target: Space) -> Map:
+        """Fit a map without the warnings that the cell of its own pair gives."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InterpolationWarning)
             warnings.simplefilter("ignore", PenaltyEdgeWarning)

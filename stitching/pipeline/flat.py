@@ -10,14 +10,48 @@ log = logging.getLogger(__name__)
 #: Prefix of these measures.
 PREFIX = "flat/"
 
+#: The measure of single attributes that claims rest on; others would add hundreds of numbers.
+_OF_ATTRIBUTES = "probe/kappa_relative/"
+
 
 def at_other_penalty(scores: Scores) -> Scores:
-    """Return the estimates among scores, named `flat/KEY`; those of single attributes left out."""
+    """Return the estimates among scores, named `flat/KEY`.
+
+    Those of single attributes are left out, but for `probe/kappa_relative/ATTRIBUTE`. Counts of
+    images that are not finite keep their names.
+    """
     return {
         f"{PREFIX}{key}": score
         for key, score in scores.items()
-        if isinstance(score, Estimate) and key.count("/") == 1
-    }
+        if isinstance(score, Estimate) and (key.count("/") == 1 or key.startswith(_OF_ATTRIBUTES))
+    } | {key: count for key, count in scores.items() if key.startswith("invalid/")}
+
+
+def gains_at_other_penalty(chosen: Scores, other: Scores) -> Scores:
+    """Return gains `KEY_gain...` over a control at the other penalty.
+
+    The control is the same, so they change by as much as KEY does, on each resample.
+
+    Args:
+        chosen: Scores at the chosen penalty, gains included.
+        other: Scores at the other penalty.
+    """
+    found: Scores = {}
+    for name, gain in chosen.items():
+        key, gained, _ = name.partition("_gain")
+        ours, theirs = chosen.get(key), other.get(key)
+        if gained and all(isinstance(x, Estimate) for x in (gain, ours, theirs)):
+            found[name] = _moved(gain, ours, theirs)  # type: ignore[arg-type]
+    return found
+
+
+def _moved(gain: Estimate, ours: Estimate, theirs: Estimate) -> Estimate:
+    if gain.value is None or ours.value is None or theirs.value is None:
+        return Estimate(None)
+    draws = None
+    if gain.draws is not None and ours.draws is not None and theirs.draws is not None:
+        draws = gain.draws + ours.draws - theirs.draws
+    return Estimate(gain.value + ours.value - theirs.value, draws)
 
 
 def warn_of_flat(summary: Summary, source: str, target: str) -> None:

@@ -1,9 +1,9 @@
 """Scores of linear probes on own and mapped latents; probes are fitted once per model."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,8 +34,26 @@ from stitching.probes import (
 )
 from stitching.records.tensorfiles import Tensors
 
-#: A probe of true labels, and one of labels without meaning.
-Pair = tuple[FittedProbe, FittedProbe | None]
+
+class Fitted(NamedTuple):
+    """The probes of one label.
+
+    Attributes:
+        true: Of the true labels.
+        control: Of labels without meaning; None for factors.
+        halves: Of the true labels on disjoint halves of the fit images; None for factors, and
+            where there are too few images.
+        lack: Why there are too few, else None.
+    """
+
+    true: FittedProbe
+    control: FittedProbe | None
+    halves: tuple[FittedProbe, FittedProbe] | None
+    lack: str | None = None
+
+
+#: Parts of a cache entry, in the order of `Fitted`.
+_PARTS = ("true", "control", "first", "second")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,18 +73,28 @@ class ProbeInputs:
     mapped: Tensor
     map_fit_images: Callable[[], Tensor]
     test: TestItems
-    _coordinates: dict[tuple[bool, int], Coordinates] = field(default_factory=dict)
+    _coordinates: dict[tuple[bool, int, bytes], Coordinates] = field(default_factory=dict)
 
     def kept(self, labels: NDArray[Any]) -> NDArray[Any]:
         """Return the labels of the kept test items."""
         kept: NDArray[Any] = labels[self.test.kept.numpy()]
         return kept
 
-    def coordinates_for(self, kind: Probes) -> Coordinates:
-        """Return the coordinates of the fit images' latents; kinds with equal settings share."""
-        key = kind.standardise, kind.max_items
+    def coordinates_for(
+        self, kind: Probes, places: NDArray[np.int64] | None = None
+    ) -> Coordinates:
+        """Return the coordinates of the fit images' latents; kinds with equal settings share.
+
+        Args:
+            kind: Kind of probe.
+            places: Of the images to take, None for all.
+        """
+        key = kind.standardise, kind.max_items, b"" if places is None else places.tobytes()
         if key not in self._coordinates:
-            self._coordinates[key] = kind.coordinates(self.target.train)
+            rows = self.target.train
+            self._coordinates[key] = kind.coordinates(
+                rows if places is None else rows[: kind.max_items][torch.from_numpy(places)]
+            )
         return self._coordinates[key]
 
 
@@ -131,11 +159,12 @@ class ProbeSuite:
             name: np.concatenate([values, inputs.kept(inputs.test.images.attributes[name])[:-1]])
             for name, values in inputs.train.attributes.items()
         }
+        ids = [*inputs.train.ids, *inputs.kept(np.array(inputs.test.images.ids))[:-1].tolist()]
         own = torch.cat([inputs.target.train[:], inputs.target.test[:-1]])
         mapped = torch.cat([inputs.map_fit_images(), inputs.mapped[:-1]])
         usable, missing = self.attributes.usable(labels)
         predictions: list[AttributePredictions] = []
-        fitted: dict[str, Pair] = {}
+        fitted: dict[str, Fitted] = {}
         test_ids = ids_hash(inputs.kept(np.array(inputs.test.images.ids)).tolist())
         for name in _counted(usable, "fits and predicts attributes"):
             values = usable[name]
@@ -146,7 +175,9 @@ class ProbeSuite:
                 missing[name] = reason
                 continue
             rows = {"balanced": self.seed, "test": test_ids}
-            fitted |= self._fitted(self.attributes, inputs, part, own[fit], rows)
+            fitted |= self._fitted(
+                self.attributes, inputs, part, own[fit], rows, [ids[place] for place in fit]
+            )
             # Items of their own, so resamples of their own, the same ones in every cell.
             resamples = Resamples(len(test), self.protocol.n_bootstrap, self.protocol.n_halves)
             predictions.append(
@@ -160,12 +191,12 @@ class ProbeSuite:
         self,
         name: str,
         truth: NDArray[np.bool_],
-        fitted: Pair,
+        fitted: Fitted,
         own: Tensor,
         mapped: Tensor,
         resamples: Resamples,
     ) -> AttributePredictions:
-        facts = fitted[0].facts
+        facts = fitted.true.facts
         return AttributePredictions(
             **self._predicted(name, truth, fitted, own, mapped),
             n_yes_train=int(facts["n_yes"]),
@@ -207,23 +238,26 @@ class ProbeSuite:
         self,
         name: str,
         truth: NDArray[Any],
-        fitted: Pair,
+        fitted: Fitted,
         own: Tensor,
         mapped: Tensor,
         n_classes: int = 0,
     ) -> dict[str, Any]:
         """Return the arguments that predictions of all kinds of label share."""
 
-        def scores(probe: FittedProbe) -> list[NDArray[np.float64]]:
-            found = [probe.scores(latents) for latents in (own, mapped)]
+        def scores(
+            probe: FittedProbe, sides: tuple[Tensor, ...] = (own, mapped)
+        ) -> list[NDArray[np.float64]]:
+            found = [probe.scores(latents) for latents in sides]
             return [_columns(probe, x, n_classes) for x in found] if n_classes else found
 
-        probe, control = fitted
-        own_scores, mapped_scores = scores(probe)
+        own_scores, mapped_scores = scores(fitted.true)
         found = {"name": name, "truth": truth, "own": own_scores, "mapped": mapped_scores}
-        if control is not None:
+        if fitted.control is not None:
             labels = control_labels(truth, f"{name}/test", self.seed)
-            found["control"] = (labels, *scores(control))
+            found["control"] = (labels, *scores(fitted.control))
+        if fitted.halves is not None:
+            found["halves"] = tuple(scores(probe, (own,))[0] for probe in fitted.halves)
         return found
 
     def _fitted(
@@ -233,7 +267,8 @@ class ProbeSuite:
         labels: Mapping[str, NDArray[Any]],
         latents: Tensor | None = None,
         rows: Mapping[str, Any] | None = None,
-    ) -> dict[str, Pair]:
+        ids: Sequence[str] | None = None,
+    ) -> dict[str, Fitted]:
         """Return the probe of each label, fitted once per model and label.
 
         Args:
@@ -242,6 +277,7 @@ class ProbeSuite:
             labels: By name.
             latents: Latents to fit to; None for those of the fit images.
             rows: What identifies these latents.
+            ids: Of their images.
         """
         names = list(labels)
         model, code = inputs.target.frozen.identity(), source_version(probes, maps)
@@ -267,32 +303,50 @@ class ProbeSuite:
             mine = {names[i]: labels[names[i]] for i in reserved}
             if not mine:
                 return
-            # A probe of shuffled factors adds nothing to R2.
+            # A probe of shuffled factors adds nothing to R2, whose ceiling is that of own latents.
             plain = kind is self.factors
             text = f"{kind.kind} probes of {inputs.target.frozen.model.name}"
-            total = len(mine) * (1 if plain else 2)
+            total = len(mine) * (1 if plain else 3)
             with progress.bar(total, f"fits {text}", "probe", even=False) as bar:
-                seen = (
-                    inputs.coordinates_for(kind) if latents is None else kind.coordinates(latents)
-                )
-                fitted = kind.fit(seen, mine)
+
+                def seen(places: NDArray[np.int64] | None = None) -> Coordinates:
+                    if latents is None:
+                        return inputs.coordinates_for(kind, places)
+                    return kind.coordinates(
+                        latents if places is None else latents[torch.from_numpy(places)]
+                    )
+
+                points = seen()
+                fitted = kind.fit(points, mine)
                 bar.update(len(mine))
                 controls: dict[str, FittedProbe] = {}
+                halves: dict[str, tuple[FittedProbe, FittedProbe]] = {}
                 if not plain:
                     bar.describe(f"fits control {text}")
-                    controls = kind.fit_controls(seen, mine, fitted, self.seed)
+                    controls = kind.fit_controls(points, mine, fitted, self.seed)
+                    bar.update(len(mine))
+                    bar.describe(f"fits {text} on halves")
+                    names_of = inputs.train.ids if ids is None else ids
+                    halves = kind.fit_halves(seen, mine, fitted, names_of, self.seed)
                     bar.update(len(mine))
             for name in mine:
-                pair = {"true": fitted[name], "control": controls.get(name)}
+                first, second = halves.get(name, (None, None))
+                parts = (fitted[name], controls.get(name), first, second)
                 yield {
                     f"{which}.{key}": tensor
-                    for which, probe in pair.items()
+                    for which, probe in zip(_PARTS, parts, strict=True)
                     if probe is not None
                     for key, tensor in probe.to_tensors().items()
                 }
 
         stored = self.cache.filled(entries, compute)
-        return {name: _pair(tensors) for name, tensors in zip(names, stored, strict=True)}
+        restored = {name: _restored(x) for name, x in zip(names, stored, strict=True)}
+        return {
+            name: fitted
+            if kind is self.factors
+            else fitted._replace(lack=kind.lacks_halves(labels[name]))
+            for name, fitted in restored.items()
+        }
 
 
 def _counted(labels: Mapping[str, Any], text: str) -> Iterator[str]:
@@ -303,13 +357,17 @@ def _counted(labels: Mapping[str, Any], text: str) -> Iterator[str]:
             bar.update()
 
 
-def _pair(tensors: Tensors) -> Pair:
-    parts: dict[str, Tensors] = {"true": {}, "control": {}}
+def _restored(tensors: Tensors) -> Fitted:
+    parts: dict[str, Tensors] = {which: {} for which in _PARTS}
     for name, tensor in tensors.items():
         which, _, key = name.partition(".")
         parts[which][key] = tensor
-    control = FittedProbe.from_tensors(parts["control"]) if parts["control"] else None
-    return FittedProbe.from_tensors(parts["true"]), control
+    true, control, first, second = (
+        FittedProbe.from_tensors(part) if part else None for part in parts.values()
+    )
+    assert true is not None
+    halves = None if first is None or second is None else (first, second)
+    return Fitted(true, control, halves)
 
 
 def _columns(probe: FittedProbe, scores: NDArray[np.float64], n: int) -> NDArray[np.float64]:
@@ -321,11 +379,17 @@ def _columns(probe: FittedProbe, scores: NDArray[np.float64], n: int) -> NDArray
     return columns
 
 
-def _facts(kind: str, fitted: Mapping[str, Pair]) -> Scores:
-    """Return facts of the fits, `KIND/FACT/NAME`."""
-    return {
+def _facts(kind: str, fitted: Mapping[str, Fitted]) -> Scores:
+    """Return facts of the fits, `KIND/FACT/NAME`, and reasons, `KIND/ceiling_missing/NAME`."""
+    reasons: Scores = {
+        f"{kind}/ceiling_missing/{name}": probes_of.lack
+        for name, probes_of in fitted.items()
+        if probes_of.lack is not None
+    }
+    facts: Scores = {
         f"{kind}/{fact}/{name}": value
-        for name, (probe, _) in fitted.items()
-        for fact, value in probe.facts.items()
+        for name, probes_of in fitted.items()
+        for fact, value in probes_of.true.facts.items()
         if fact in ("alpha", "converged", "n_iter", "n", "edge")
     }
+    return facts | reasons

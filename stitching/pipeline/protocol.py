@@ -12,6 +12,7 @@ PROBE_IDS = ("held_out", "overlapping")
 PENALTIES = ("chosen", "by_hand")
 LATENTS = ("mean", "sampled")
 INVALID = ("fail", "exclude")
+REFITS = ("latents", "images")
 
 #: Switches of the two packaged protocols, for labels: `conf/protocol/NAME.yaml`.
 PRESETS: Mapping[str, Mapping[str, str | int | None]] = {
@@ -52,6 +53,10 @@ class Protocol:
             the item from all measures and record how many.
         n_bootstrap: Resamples of the items, for intervals; 0 for none.
         n_halves: Half-samples, for intervals of measures of sets; 0 for none.
+        fit_groups: Groups of fit images that the map is refitted without, for intervals that
+            contain the choice of fit images; 0 for intervals of the choice of test images alone.
+        refits: Measures that refits are made for: those of `latents`, or those of `images` too,
+            whose refits are decoded and cost as much as this many cells.
         map_alphas: Ridge penalty by encoder, then decoder; 0 (least squares) where not given.
         probe_alphas: Lasso penalty by model, on raw latents.
     """
@@ -65,6 +70,8 @@ class Protocol:
     invalid: str
     n_bootstrap: int
     n_halves: int
+    fit_groups: int
+    refits: str
     map_alphas: Mapping[str, Mapping[str, float]]
     probe_alphas: Mapping[str, float]
 
@@ -79,6 +86,7 @@ class Protocol:
             ("penalty", PENALTIES),
             ("latents", LATENTS),
             ("invalid", INVALID),
+            ("refits", REFITS),
         ):
             if getattr(self, key) not in allowed:
                 raise ValueError(
@@ -94,6 +102,11 @@ class Protocol:
                 raise ValueError(
                     f"protocol.{key} must be a whole number >= 0, got {getattr(self, key)!r}"
                 )
+        if not _whole(self.fit_groups, 0) or self.fit_groups == 1:
+            raise ValueError(
+                "protocol.fit_groups must be a whole number >= 2, or 0 for none, got "
+                f"{self.fit_groups!r}"
+            )
         tables = {f"map_alphas.{encoder}": row for encoder, row in self.map_alphas.items()}
         for table, row in (tables | {"probe_alphas": self.probe_alphas}).items():
             if not isinstance(row, Mapping):
@@ -148,6 +161,8 @@ class Protocol:
             "protocol/measures": ",".join(self.measures),
             "protocol/n_bootstrap": self.n_bootstrap,
             "protocol/n_halves": self.n_halves,
+            "protocol/fit_groups": self.fit_groups,
+            "protocol/refits": self.refits,
         }
 
 

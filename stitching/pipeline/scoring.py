@@ -2,9 +2,9 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -182,14 +182,26 @@ def geometry_scores(
         "resamples": [test.resamples.n_halves, test.resamples.n_bootstrap, test.resamples.seed],
         "code": source_version(geometry, similarity, gram, resampling),
     }
-    compute = partial(_packed, latents[0], latents[1], test.resamples)
-    return _unpacked(cache.tensors("geometry", parts, compute))
+
+    def compute() -> Scores:
+        with progress.bar(None, "compares the two latent spaces"):
+            return geometry.geometry_scores(latents[0], latents[1], test.resamples)
+
+    return cached_scores(cache, "geometry", parts, compute)
 
 
-def _packed(z_a: Tensor, z_b: Tensor, resamples: Resamples) -> Tensors:
-    """Geometry scores as tensors: draws under their keys, all else as JSON bytes."""
-    with progress.bar(None, "compares the two latent spaces"):
-        scores = geometry.geometry_scores(z_a, z_b, resamples)
+def cached_scores(
+    cache: Cache, kind: str, parts: Mapping[str, Any], compute: Callable[[], Scores]
+) -> Scores:
+    """Return scores with their draws from the cache, or compute and store them.
+
+    Arguments are those of `Cache.tensors`.
+    """
+    return _unpacked(cache.tensors(kind, parts, lambda: _packed(compute())))
+
+
+def _packed(scores: Scores) -> Tensors:
+    """Scores as tensors: draws under their keys, all else as JSON bytes."""
     tensors: Tensors = {}
     plain: dict[str, object] = {}
     for key, score in scores.items():

@@ -1,9 +1,10 @@
 """The contract of all kinds of probes: usable labels, fits, controls and cache keys."""
 
+import copy
 import json
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,13 +17,23 @@ from stitching.maps.base import require_at_least
 from stitching.maps.matrix import Rows
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.fitted import Facts, FittedProbe
-from stitching.probes.labels import Labels, control_labels
+from stitching.probes.labels import Labels, control_labels, halves
 
 #: Settings that choose what is fitted, and do not change how.
 _CHOICES = ("attributes", "min_per_class")
 
 #: Weight (D,) or (C, D) and bias () or (C,) on raw latents, and facts of a fit.
 Fit = tuple[NDArray[np.float64], NDArray[np.float64], Facts]
+
+#: Places of the items of two halves.
+_Halves = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+#: Folds of probes of halves: as many as `n_folds` would double what the probes of a model take.
+HALF_FOLDS = 3
+
+#: Fewest items of a class in each half: when a part is held out, the others have one.
+_HALF = 2
 
 
 class ProbeConvergenceWarning(UserWarning):
@@ -167,9 +178,92 @@ class Probes(ABC):
             for name, x in labels.items()
         }
         alphas = {name: float(fitted[name].facts["alpha"]) for name in labels}
-        controls = self._fit_all(coordinates, shuffled, alphas)
+        controls = self._fit_all(coordinates, shuffled, alphas, quick=True)
         _warn_unconverged("control probes", controls)
         return controls
+
+    def fit_halves(
+        self,
+        coordinates: Callable[[NDArray[np.int64]], Coordinates],
+        labels: Labels,
+        fitted: Mapping[str, FittedProbe],
+        ids: Sequence[str],
+        seed: int,
+    ) -> dict[str, tuple[FittedProbe, FittedProbe]]:
+        """Fit two probes for each set of labels, to disjoint halves of the items.
+
+        Each half is standardised by itself and has its own choice of the penalty, among that of
+        all items and a step of the grid to either side, on 3 folds at most. All labels that have
+        enough items of every class in both halves share one split by ids, and so one decomposition
+        of each half; others are split evenly by class.
+
+        Args:
+            coordinates: Returns those of the items at some places, ascending.
+            labels: As for `fit`.
+            fitted: Result of `fit` for the labels.
+            ids: Of the items, N different ones.
+            seed: Of the split, at least 0.
+
+        Returns:
+            Pairs of probes by name, in the order of the labels, without the labels that have too
+            few items of a class for two halves (`lacks_halves`).
+
+        Raises and warns as `fit`, without warnings of edges.
+        """
+        n = min(len(ids), self.max_items)
+        used = {
+            name: self._checked(name, x, len(ids))[:n]
+            for name, x in labels.items()
+            if not self.lacks_halves(x[:n])
+        }
+        shared = halves(ids[:n], seed=seed)
+        groups: list[tuple[_Halves, dict[str, NDArray[Any]]]] = [(shared, {})]
+        for name, values in used.items():
+            if self._has_enough(values, shared):
+                groups[0][1][name] = values
+            else:
+                groups.append((halves(ids[:n], values, seed), {name: values}))
+        found: dict[str, tuple[FittedProbe, FittedProbe]] = {}
+        for split, group in groups:
+            if not group:
+                continue
+            first, second = (
+                self._for_halves()._fit_all(
+                    coordinates(places),
+                    {name: values[places] for name, values in group.items()},
+                    quick=True,
+                    near={name: fitted[name].facts for name in group},
+                )
+                for places in split
+            )
+            _warn_unconverged("probes of halves", first | second)
+            found |= {name: (first[name], second[name]) for name in group}
+        return {name: found[name] for name in labels if name in found}
+
+    def lacks_halves(self, values: NDArray[Any]) -> str | None:
+        """Return why labels (n,) of fit items are too few for two halves, None if they are not."""
+        values = values[: self.max_items]
+        fewest = int(np.unique(values, return_counts=True)[1].min())
+        if fewest >= 2 * _HALF and len(values) >= 2 * self._fewest_items:
+            return None
+        return (
+            f"fit images have {len(values)} items, {fewest} of one class: two halves need "
+            f"{2 * self._fewest_items} and {2 * _HALF}"
+        )
+
+    @property
+    def _fewest_items(self) -> int:
+        """Fewest items that a probe is fitted to."""
+        return 2 * _HALF
+
+    def _has_enough(self, values: NDArray[Any], split: _Halves) -> bool:
+        """Whether both halves have every class, each at least half as often as an even split."""
+        classes, counts = np.unique(values, return_counts=True)
+        return all(
+            (values[places] == value).sum() >= max(_HALF, count / 4)
+            for places in split
+            for value, count in zip(classes, counts, strict=True)
+        )
 
     @abstractmethod
     def _checked(self, name: str, values: NDArray[Any], length: int) -> NDArray[Any]:
@@ -181,9 +275,18 @@ class Probes(ABC):
 
     @abstractmethod
     def _fit(
-        self, coordinates: Coordinates, values: NDArray[Any], alpha: float | None, control: bool
+        self,
+        coordinates: Coordinates,
+        values: NDArray[Any],
+        alpha: float | None,
+        quick: bool,
+        near: Facts | None,
     ) -> Fit:
-        """Fit one probe, or a control, to labels (n,), with a penalty or None to choose it."""
+        """Fit one probe to labels (n,), with a penalty or None to choose it.
+
+        A quick one, a control or one of half of the items, may stop at a coarser tolerance. The
+        penalty may be chosen near that of another fit, whose facts are `near`.
+        """
 
     def _counts(self, values: NDArray[Any]) -> Facts:
         """Facts of the labels beside their number."""
@@ -193,16 +296,26 @@ class Probes(ABC):
         """Classes that a probe of these labels has a score for."""
         return ()
 
+    def _for_halves(self) -> "Probes":
+        """Return the kind that fits halves."""
+        return self
+
     def _fit_all(
-        self, coordinates: Coordinates, labels: Labels, alphas: Mapping[str, float] | None = None
+        self,
+        coordinates: Coordinates,
+        labels: Labels,
+        alphas: Mapping[str, float] | None = None,
+        quick: bool = False,
+        near: Mapping[str, Facts] | None = None,
     ) -> dict[str, FittedProbe]:
-        """Fit probes, or controls with given penalties, each by itself."""
+        """Fit probes, each by itself; with given penalties, or as `_fit` describes."""
         with progress.bar(len(labels), f"fits {self.kind} probes", "probe") as bar:
 
             def fit(name: str) -> FittedProbe:
                 values = labels[name]
                 alpha = self.alpha if alphas is None else alphas[name]
-                weight, bias, facts = self._fit(coordinates, values, alpha, alphas is not None)
+                close = None if near is None else near[name]
+                weight, bias, facts = self._fit(coordinates, values, alpha, quick, close)
                 described: Facts = {"kind": self.kind, "n": len(values), **self._counts(values)}
                 described |= {"n_constant": coordinates.n_constant, **facts}
                 bar.update()
@@ -255,6 +368,15 @@ class CrossValidatedProbes(Probes):
         self.n_folds = n_folds
         self.seed = seed
         self.max_iter = max_iter
+
+    @property
+    def _fewest_items(self) -> int:
+        return min(self.n_folds, HALF_FOLDS)
+
+    def _for_halves(self) -> Probes:
+        kind = copy.copy(self)
+        kind.n_folds = min(self.n_folds, HALF_FOLDS)
+        return kind
 
 
 def _warn_edges(fitted: Mapping[str, FittedProbe]) -> None:

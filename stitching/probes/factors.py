@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from stitching.probes.base import Fit, Probes
 from stitching.probes.coordinates import Coordinates
+from stitching.probes.fitted import Facts
 from stitching.probes.labels import of_length
 from stitching.probes.ridge import ridge_regression
 
@@ -35,7 +36,12 @@ class FactorProbes(Probes):
         return f"training split has {len(values)} items and no two values of it"
 
     def _fit(
-        self, coordinates: Coordinates, values: NDArray[Any], alpha: float | None, control: bool
+        self,
+        coordinates: Coordinates,
+        values: NDArray[Any],
+        alpha: float | None,
+        quick: bool,
+        near: Facts | None,
     ) -> Fit:
         device = coordinates.points.device
         targets = torch.from_numpy(values.astype(np.float64))[:, None].to(device)

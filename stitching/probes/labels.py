@@ -5,7 +5,7 @@ earlier choices.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -96,6 +96,26 @@ def balanced_split(
     test = np.concatenate([places[:n_test] for places in classes])
     fit = np.concatenate([places[n_test:size] for places in classes])
     return np.sort(fit), np.sort(test)
+
+
+def halves(
+    ids: Sequence[str], labels: NDArray[Any] | None = None, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of two halves of items, ascending, disjoint, of equal size up to one.
+
+    Items are dealt out in turn, in the order of hashes of their ids: the split does not depend on
+    the order of the items, and without labels it is one for all labels.
+
+    Args:
+        ids: Of the items, N different ones.
+        labels: Shape (N,), with few values: each is spread evenly. None for no such care.
+        seed: Of the order.
+    """
+    digests = [hashlib.sha256(f"half/{seed}/{name}".encode()).digest() for name in ids]
+    order = np.array(sorted(range(len(digests)), key=digests.__getitem__), np.int64)
+    if labels is not None:
+        order = order[np.argsort(labels[order], kind="stable")]
+    return np.sort(order[::2]), np.sort(order[1::2])
 
 
 def stratified_folds(labels: NDArray[Any], n_folds: int, seed: int) -> NDArray[np.int64]:

@@ -55,14 +55,21 @@ class LassoProbes(CrossValidatedAttributeProbes):
     kind = "lasso"
 
     def _fit(
-        self, coordinates: Coordinates, values: NDArray[Any], alpha: float | None, control: bool
+        self,
+        coordinates: Coordinates,
+        values: NDArray[Any],
+        alpha: float | None,
+        quick: bool,
+        near: Facts | None,
     ) -> Fit:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import Lasso
 
         facts: Facts = {}
         if alpha is None:
-            alpha, facts = self._choose(coordinates.standardised.float().cpu().numpy(), values)
+            alpha, facts = self._choose(
+                coordinates.standardised.float().cpu().numpy(), values, near
+            )
         points = np.asfortranarray(coordinates.standardised.double().cpu().numpy())
         labels = values.astype(np.float64)
         lasso = Lasso(alpha, max_iter=self.max_iter)
@@ -85,7 +92,9 @@ class LassoProbes(CrossValidatedAttributeProbes):
         threshold = np.nextafter(bias[0].cpu().numpy(), np.inf)
         return raw[0].cpu().numpy(), threshold, facts
 
-    def _choose(self, points: NDArray[np.float32], values: NDArray[Any]) -> tuple[float, Facts]:
+    def _choose(
+        self, points: NDArray[np.float32], values: NDArray[Any], near: Facts | None
+    ) -> tuple[float, Facts]:
         """Return the penalty with the smallest squared error on held-out items, and facts."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import Lasso
@@ -95,6 +104,8 @@ class LassoProbes(CrossValidatedAttributeProbes):
         top = float(np.abs((labels - labels.mean()) @ (points - points.mean(0))).max())
         top = top / len(labels) or 1.0
         alphas = np.geomspace(top, GRID_END * top, self.n_alphas)
+        if near is not None:
+            alphas = float(near["alpha"]) * alphas[:3] / alphas[1]
         folds = stratified_folds(labels, self.n_folds, self.seed)
         models = [
             Lasso(max_iter=self.max_iter, tol=CV_TOLERANCE, warm_start=True, copy_X=False)

@@ -22,8 +22,9 @@ GRID = (1e-6, 1e1)
 #: Relative error of the weights where a fit stops; see `Solution.gradient`.
 TOLERANCE = 1e-7
 
-#: The same for control labels, whose accuracy a thousandth of a weight changes by an item at most.
-CONTROL_TOLERANCE = 1e-3
+#: The same for control labels and halves of the items: a thousandth of a weight changes the
+#: prediction of an item at most.
+QUICK_TOLERANCE = 1e-3
 
 #: The same while penalties are compared. On latents of the zoo log losses were then right to half
 #: a percent, or to a few percent where they were thousandths; those of neighbours on the grid
@@ -45,13 +46,14 @@ class LogisticBase(CrossValidatedProbes):
         labels: NDArray[Any],
         targets: Tensor,
         alpha: float | None,
-        control: bool,
+        quick: bool,
+        near: Facts | None,
     ) -> Fit:
         """Fit to `targets` of `minimise`, shape (C, n), as `_fit`; folds stratify `labels`."""
         facts: Facts = {}
-        tolerance = CONTROL_TOLERANCE if control else TOLERANCE
+        tolerance = QUICK_TOLERANCE if quick else TOLERANCE
         if alpha is None:
-            alpha, facts = self._choose(coordinates, labels, targets)
+            alpha, facts = self._choose(coordinates, labels, targets, near)
         found = minimise(
             coordinates.points,
             coordinates.squares,
@@ -79,10 +81,18 @@ class LogisticBase(CrossValidatedProbes):
         return torch.logspace(low, high, self.n_alphas, dtype=torch.float64).to(coordinates.points)
 
     def _choose(
-        self, coordinates: Coordinates, labels: NDArray[Any], targets: Tensor
+        self,
+        coordinates: Coordinates,
+        labels: NDArray[Any],
+        targets: Tensor,
+        near: Facts | None,
     ) -> tuple[float, Facts]:
         """Return the penalty with the smallest log loss on held-out items, and facts of it."""
         alphas = self.grid(coordinates)
+        if near is not None:
+            # A penalty of as many items; the losses add up over them.
+            close = float(near["alpha"]) * len(labels) / float(near["n"])
+            alphas = close * alphas[:3] / alphas[1]
         folds = torch.from_numpy(stratified_folds(labels, self.n_folds, self.seed))
         held = (folds == torch.arange(self.n_folds)[:, None]).to(targets)
         # Small penalties take most of the time: they are tried only where the best may be there.
@@ -146,8 +156,13 @@ class LogisticProbes(CrossValidatedAttributeProbes, LogisticBase):
     kind = "logistic"
 
     def _fit(
-        self, coordinates: Coordinates, values: NDArray[Any], alpha: float | None, control: bool
+        self,
+        coordinates: Coordinates,
+        values: NDArray[Any],
+        alpha: float | None,
+        quick: bool,
+        near: Facts | None,
     ) -> Fit:
         targets = torch.from_numpy(values[None]).to(coordinates.points)
-        weight, bias, facts = self._regress(coordinates, values, targets, alpha, control)
+        weight, bias, facts = self._regress(coordinates, values, targets, alpha, quick, near)
         return weight[0], bias[0], facts

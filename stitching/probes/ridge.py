@@ -38,7 +38,12 @@ class RidgeProbes(AttributeProbes):
     kind = "ridge"
 
     def _fit(
-        self, coordinates: Coordinates, values: NDArray[Any], alpha: float | None, control: bool
+        self,
+        coordinates: Coordinates,
+        values: NDArray[Any],
+        alpha: float | None,
+        quick: bool,
+        near: Facts | None,
     ) -> Fit:
         device = coordinates.points.device
         signs = torch.from_numpy(np.where(values, 1.0, -1.0)).to(device)[:, None]

@@ -76,10 +76,15 @@ class SoftmaxProbes(LogisticBase):
         )
 
     def _fit(
-        self, coordinates: Coordinates, values: NDArray[Any], alpha: float | None, control: bool
+        self,
+        coordinates: Coordinates,
+        values: NDArray[Any],
+        alpha: float | None,
+        quick: bool,
+        near: Facts | None,
     ) -> Fit:
         targets = torch.from_numpy(values == np.unique(values)[:, None]).to(coordinates.points)
-        return self._regress(coordinates, values, targets, alpha, control)
+        return self._regress(coordinates, values, targets, alpha, quick, near)
 
     def _counts(self, values: NDArray[Any]) -> Facts:
         counts = np.unique(values, return_counts=True)[1]

@@ -10,15 +10,17 @@ from pathlib import Path
 
 from stitching.report import tables
 from stitching.report.drawing.curves import setting_curve
+from stitching.report.drawing.learning import learning_curves as draw_learning
 from stitching.report.drawing.pictures import picture_grid
 from stitching.report.figures import draw_figures
 from stitching.report.figures.pictures import read_pictures
 from stitching.report.heatmaps import first_model, heatmap
 from stitching.report.latex import latex
 from stitching.report.limits import LARGEST_SIDE
+from stitching.results import learning
 from stitching.results.configs import swept_setting
 from stitching.results.grid import Grid
-from stitching.results.output import Output, picture_name
+from stitching.results.output import LEARNING, Output, picture_name
 from stitching.results.raw import Raw
 
 
@@ -116,7 +118,29 @@ def _curves(grid: Grid, swept: tuple[str, list[float]]) -> tuple[dict[str, bytes
     text = table.to_string(index=False, float_format=lambda x: f"{x:.4g}")
     notes = [note for note in grid.notes if not note.startswith("repeats")]
     heading = f"{len(table)} cells finished, over {setting}:"
+    if setting == learning.SETTING:
+        files |= _learning(grid)
     return files, Page(heading, text, notes, [], swept=True)
+
+
+def _learning(grid: Grid) -> dict[str, bytes | str]:
+    """Return learning curves with their limits, by file name; empty where there are none."""
+    curves = learning.learning_curves(grid.done)
+    if not curves:
+        return {}
+    own = {
+        (key, cell.decoder): value
+        for cell in grid.done
+        if cell.diagonal
+        for key in learning.EXTRAPOLATED
+        if key.startswith("image/") and (value := cell.number(key)) is not None
+    }
+    table, numbers, picture = LEARNING
+    return {
+        table: learning.markdown(curves, tables.setting_of(grid)),
+        numbers: learning.as_csv(curves),
+        picture: draw_learning(curves, own),
+    }
 
 
 def _heatmaps(grid: Grid) -> dict[str, bytes]:

@@ -58,7 +58,7 @@ def heatmap(grid: Grid, measure: Measure) -> bytes:
             column = max(column, min(room, _WIDEST))
             panel = replace(panel, width=column)
         sheet = Sheet(max(_WIDTH, 0.1 + panel.label + column * len(grid.decoders)))
-        sheet.title(measure.label, tables.setting_of(grid))
+        sheet.title(tables.label(grid, measure), tables.setting_of(grid))
         sheet.y = panel.draw(sheet) + 0.08
         notes = [*tables.caveats(grid, measure), *legend(signs for _, _, signs in texts)]
         first = [FRAMED] * any(e.framed for row in panel.rows for e in row)

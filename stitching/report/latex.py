@@ -64,7 +64,8 @@ def _table(grid: Grid, measure: Measure, name: str) -> str:
             f"    {line} \\\\" for encoder in encoders for line in _rows(encoder, of[encoder])
         ]
     signs = "".join(sign for row in texts for _, _, sign in row)
-    parts = [measure.label, formats.direction(measure), tables.setting_of(grid), name]
+    label, shared = tables.label(grid, measure), tables.setting_of(grid)
+    parts = [label, formats.direction(measure), shared, name]
     caption = ". ".join(f"{x[0].upper()}{escaped(x[1:])}" for x in parts if x)
     if f"{measure.key}.low" in grid.frame:
         caption += r". In brackets: 95\,\% intervals over resamples of the test images"

@@ -1,4 +1,4 @@
-"""Tables of protocols side by side: `protocols.md`, `protocols.csv` and the console's summary."""
+"""Tables of protocols and maps side by side: `protocols.md`, `.csv` and the console's summary."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stitching.report.tables import caveats, cell_texts
 from stitching.results.cell import difference
+from stitching.results.differences import Difference
 from stitching.results.formats import aligned, direction, markdown_table, setting, with_interval
 from stitching.results.grid import Pair
 from stitching.results.measures import Measure, headline
@@ -21,11 +22,17 @@ _COLUMNS = (
 def markdown(compared: Comparison) -> str:
     """Return the effects of protocols, and every cell under every protocol."""
     usual = compared.protocols[0]
-    names = [_short(label, usual) for label in compared.protocols]
-    lines = ["# Protocols side by side", ""]
+    names = _titles(compared)
+    maps = bool(compared.reference_map)
+    lines = [f"# {'Maps' if maps else 'Protocols'} side by side", ""]
     lines += [f"- {setting(grid.frame)}" for grid in compared.grids.values()]
     lines += ["", "Brackets hold 95 % intervals."]
-    if any(label.startswith(f"{usual}, ") for label in compared.protocols):
+    if maps:
+        lines += [
+            f"A difference is the map minus {names[0]}, on the same resamples of the test images. "
+            "Bold: its interval leaves out 0."
+        ]
+    elif any(label.startswith(f"{usual}, ") for label in compared.protocols):
         lines += [f"A column named by a switch is {usual} with this switch alone set otherwise."]
     if compared.seeded:
         lines += [
@@ -35,8 +42,10 @@ def markdown(compared: Comparison) -> str:
     if len(names) > 1:
         lines += _effects(compared, names)
     for measure in compared.measures:
+        labels = compared.protocols
         rows = [
-            [*pair, *(entry(compared, label, pair, measure) for label in compared.protocols)]
+            [*pair, *(entry(compared, label, pair, measure) for label in labels)]
+            + [_moved_in(compared, label, pair, measure) for label in labels[1:] if maps]
             for pair in compared.pairs
         ]
         lines += ["", f"## {measure.label}", ""]
@@ -44,7 +53,8 @@ def markdown(compared: Comparison) -> str:
             lines += [f"`{measure.key}`: in no cell."]
             continue
         lines += [f"`{measure.key}`: {direction(measure)}.", *_notes(compared, measure)]
-        lines += ["", *markdown_table(["encoder", "decoder", *names], rows, left=2)]
+        head = [*names, *(f"{name}: difference" for name in names[1:] if maps)]
+        lines += ["", *markdown_table(["encoder", "decoder", *head], rows, left=2)]
     return "\n".join(lines) + "\n"
 
 
@@ -60,6 +70,26 @@ def entry(compared: Comparison, protocol: str, pair: Pair, measure: Measure) -> 
     texts = with_interval(sum(values) / len(values), (min(values), max(values)), measure)
     text = " ".join(texts)
     return text if len(values) == len(grids) else f"{text} ({len(values)} of {len(grids)} seeds)"
+
+
+def _moved_in(compared: Comparison, label: str, pair: Pair, measure: Measure) -> str:
+    """Return the difference of a pair's measure to the first label, for one seed each."""
+    cells = [
+        grid.cells.get(pair)
+        for of in (label, compared.protocols[0])
+        for grid in compared.of_protocol(of)[:1]
+    ]
+    if compared.seeded or len(cells) < 2 or cells[0] is None or cells[1] is None:
+        return ""
+    if cells[0].diagonal:
+        return ""
+    return _difference(difference(cells[0], cells[1], measure.key), measure)
+
+
+def _titles(compared: Comparison) -> list[str]:
+    """Return the titles of the columns of protocols or maps."""
+    names = [_short(label, compared.protocols[0]) for label in compared.protocols]
+    return [f"map={compared.reference_map}", *names[1:]] if compared.reference_map else names
 
 
 def _notes(compared: Comparison, measure: Measure) -> list[str]:
@@ -80,7 +110,8 @@ def _notes(compared: Comparison, measure: Measure) -> list[str]:
 
 
 def _effects(compared: Comparison, names: list[str]) -> list[str]:
-    lines = ["", "## What each switch alone moves", ""]
+    what = "another map" if compared.reference_map else "each switch alone"
+    lines = ["", f"## What {what} moves", ""]
     lines += [
         f"Mean over cells of two different models of the difference to {names[0]}, cell by cell; "
         "percentages differ by points. Bold: the interval leaves out 0. Both sides rest on the "
@@ -120,7 +151,14 @@ def _moved(effect: Effect | None, *, brief: bool = False) -> str:
     found = effect.difference if effect else None
     if effect is None or found is None or found.value is None:
         return "missing " if brief else "missing"
-    text, interval = with_interval(found.value, found.ends, effect.measure)
+    return _difference(found, effect.measure, brief=brief)
+
+
+def _difference(found: Difference, measure: Measure, *, brief: bool = False) -> str:
+    """Return a difference with its sign and interval, bold where it is resolved."""
+    if found.value is None:
+        return "missing"
+    text, interval = with_interval(found.value, found.ends, measure)
     text = text if text.startswith("-") or float(text) == 0 else f"+{text}"
     if brief:
         return text + ("*" if found.resolved else " ")
@@ -131,14 +169,15 @@ def _moved(effect: Effect | None, *, brief: bool = False) -> str:
 
 def summary(compared: Comparison) -> str:
     """Return the effects of protocols as a compact table."""
-    usual, *others = compared.protocols
+    others = compared.protocols[1:]
     if not others:
         return ""
-    rows = [["", "", f"{_short(usual, usual)} ", *(f"{_short(x, usual)} " for x in others)]]
+    titles = _titles(compared)
+    rows = [["", "", *(f"{title} " for title in titles)]]
     for (measure, encoders), found in _by_row(compared).items():
         effects = [_moved(found.get(label), brief=True) for label in others]
         rows.append([measure.key, encoders, f"{_level(found)} ", *effects])
-    title = f"Means over cells of two models, and differences to {_short(usual, usual)}"
+    title = f"Means over cells of two models, and differences to {titles[0]}"
     return "\n".join([f"{title} (*: 95 % interval leaves out 0):", *aligned(rows, left=2)])
 
 

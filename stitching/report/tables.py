@@ -81,7 +81,7 @@ def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
             for encoder, row in zip(grid.encoders, texts, strict=True)
         ]
         rows = in_groups(grid, rows, "({})")
-        lines = [f"{measure.key}: {measure.label}; {direction(measure)}"]
+        lines = [f"{measure.key}: {label(grid, measure)}; {direction(measure)}"]
         lines += aligned([[CORNER, *(name + " " * width for name in grid.decoders)], *rows])
         notes = [*caveats(grid, measure), *legend(signs)]
         blocks.append("\n".join([*lines, *(f"  {note}" for note in notes)]))
@@ -108,7 +108,7 @@ def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
         lines += ["", f"Controls, which are no trained models: {found}."]
     for measure in chosen:
         texts = grid_texts(grid, measure)
-        lines += ["", f"## {measure.label}", "", f"`{measure.key}`: {direction(measure)}."]
+        lines += ["", f"## {label(grid, measure)}", "", f"`{measure.key}`: {direction(measure)}."]
         lines += [f"{note[0].upper()}{note[1:]}." for note in caveats(grid, measure)]
         rows = [
             [encoder, *(_escaped(" ".join(part for part in parts if part)) for parts in row)]
@@ -146,6 +146,12 @@ def _escaped(text: str) -> str:
 def setting_of(grid: Grid) -> str:
     """Return the settings that all cells of a grid share, in one line."""
     return grid.once(("setting",), lambda: setting(grid.frame))
+
+
+def label(grid: Grid, measure: Measure) -> str:
+    """Return the name of a measure; that of a biased distance with the number of images."""
+    images = _range(grid.frame, f"{measure.key}_n") if measure.biased else None
+    return f"{measure.label} at n = {_words(images)}" if images else measure.label
 
 
 def caveats(grid: Grid, measure: Measure) -> list[str]:

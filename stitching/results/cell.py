@@ -82,6 +82,12 @@ class CellRecord:
         return self.encoder == self.decoder and self.values.get("map") in (None, "identity")
 
     @property
+    def same_weights(self) -> bool:
+        """Whether one set of weights encodes and decodes, under whatever options."""
+        encoder, decoder = (self.values.get(f"weights/{x}") for x in ("encoder", "decoder"))
+        return encoder is not None and encoder == decoder
+
+    @property
     def kinds(self) -> tuple[str, str]:
         """Kinds of the models that encode and decode, whatever their names."""
         encoder, decoder = (

@@ -42,7 +42,7 @@ class Quantity:
         """Return `percentile_interval` of the draws; None without a value or draws."""
         if self.value is None or self.draws is None:
             return None
-        return percentile_interval(self.draws, coverage)
+        return percentile_interval(self.draws, coverage, self.value)
 
 
 class Difference(NamedTuple):

@@ -6,9 +6,10 @@ regression fall as such powers, and p grows towards 1, or above, once N exceeds 
 The interval has two parts. (1) Distance of the measured sizes from the curve: the profile of the
 squared error over y_inf, with c and p refitted, gives a t statistic with k - 3 degrees of freedom
 for k sizes. Its quantiles are spread over the draws. They hold every p that fits, so that a curve
-which leaves p open has a wide interval. (2) Test images: cells of one sweep share them, so draw b
-of all sizes is one resample, and moves the limit by the same linear combination of sizes that
-gives its value.
+which leaves p open has a wide interval. (2) Images: cells of one sweep share test images, and
+groups of fit images, so draw b of all sizes is one resample, and moves the limit by the same
+linear combination of sizes that gives its value. Variation by fit images is in both parts where
+cells have refits: the interval is then too wide rather than too narrow.
 
 Source: Bates and Watts (1988), Nonlinear Regression Analysis, section 6.1.2 (profile t); rates:
 Caponnetto and De Vito (2007), doi:10.1007/s10208-006-0196-8; curves of models: Viering and Loog

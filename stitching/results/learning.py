@@ -68,8 +68,8 @@ def learning_curves(
     """Return the curves of the finished cells that differ in `data.n_train` and in models alone.
 
     Args:
-        cells: Of one data set, protocol and seed. Own reconstructions, which have no fitted map,
-            and cells that have not finished are left out.
+        cells: Of one data set, protocol and seed. Left out are cells that have not finished, and
+            those of one set of weights in both roles, under whatever options.
         keys: Measures. One that a pair lacks everywhere has no curve; sizes that lack it are
             left out of it. Measures that are not among `EXTRAPOLATED` have no bounds.
 
@@ -78,7 +78,8 @@ def learning_curves(
     """
     pairs: dict[Pair, dict[int, CellRecord]] = {}
     for cell in cells:
-        if cell.state == "done" and not cell.diagonal and (n := cell.number("n_train")):
+        own = cell.diagonal or cell.same_weights
+        if cell.state == "done" and not own and (n := cell.number("n_train")):
             pairs.setdefault(cell.pair, {}).setdefault(int(n), cell)
     return [
         curve

@@ -31,7 +31,10 @@ PAGE, CLAIMS = "report.html", ("claims.md", "claims.json")
 #: Protocols side by side.
 PROTOCOLS = ("protocols.md", "protocols.csv")
 
-_TABLES = ("grid.csv", "grid.parquet", "table.md", "table.tex", "pictures.png")
+#: Of a sweep over numbers of fit images.
+LEARNING = ("learning.md", "learning.csv", "learning.png")
+
+_TABLES = ("grid.csv", "grid.parquet", "table.md", "table.tex", "pictures.png", *LEARNING)
 
 #: Numbers of the paper's figures.
 _NUMBERS = range(1, 7)

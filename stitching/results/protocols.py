@@ -1,4 +1,4 @@
-"""Protocols side by side, and the effect of each of their switches."""
+"""Protocols and maps side by side, and the effect of each of their switches."""
 
 from __future__ import annotations
 
@@ -80,6 +80,17 @@ class Comparison:
         encoders = dict.fromkeys(e for grid in self.grids.values() for e in grid.encoders)
         decoders = dict.fromkeys(d for grid in self.grids.values() for d in grid.decoders)
         return [(encoder, decoder) for encoder in encoders for decoder in decoders]
+
+    @cached_property
+    def reference_map(self) -> str:
+        """The map of the first label, if the others are other maps alone; else ""."""
+        first, *others = self.protocols
+        prefix = f"{first}, map=" if first else "map="
+        kinds = [x.removeprefix(prefix) for x in others if x.startswith(prefix)]
+        if not others or len(kinds) < len(others) or any("," in kind for kind in kinds):
+            return ""
+        cells = [cell for grid in self.of_protocol(first) for cell in grid.off_diagonal]
+        return str(cells[0].values.get("map") or "") if cells else ""
 
     @property
     def seeded(self) -> bool:

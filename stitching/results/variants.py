@@ -1,6 +1,6 @@
-"""Grids of a sweep: one per protocol and seed, and on the page one per swept setting too.
+"""Grids of a sweep: one per protocol, map and seed, and on the page one per swept setting too.
 
-Nothing is averaged over protocols, seeds or settings: each combination has its own tables.
+Nothing is averaged over protocols, maps, seeds or settings: each combination has its own tables.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from stitching.results.cell import CellRecord
 from stitching.results.configs import Configs, seeds_of
 from stitching.results.grid import Grid, Pair, grid_of
+from stitching.results.map_kinds import Maps
 
 #: Parts of a configuration that change no result, or only where it is written.
 _ASIDE = ("tracker", "cache", "device", "batch_size", "picture", "resume", "hydra", "zoo")
@@ -23,7 +24,9 @@ class Variant(NamedTuple):
     """How the cells of one grid were measured.
 
     Attributes:
-        protocol: Label of the protocol; "" for cells without one.
+        protocol: Label of the protocol; "" for cells without one. Where the cells of a pair differ
+            in their map, those of another map than the first one have it in this label, as a
+            switch: "strict, map=mlp".
         seeds: Settings that end in `seed`, where the cells of a sweep differ in them.
     """
 
@@ -47,7 +50,7 @@ class Variant(NamedTuple):
 def split(
     cells: Iterable[CellRecord],
 ) -> tuple[dict[Variant, list[CellRecord]], list[CellRecord]]:
-    """Group cells by protocol, and by seed where the cells of a pair differ in a seed.
+    """Group cells by protocol, and by map or seed where the cells of a pair differ in it.
 
     The protocol of a cell that has not finished is only in its configuration: it belongs to the
     finished cells with the same one. A cell that never started has no configuration: it belongs
@@ -59,19 +62,20 @@ def split(
     cells = list(cells)
     done = [cell for cell in cells if cell.state == "done"]
     seeds = cache(seeds_of)  # which reads a file
-    axes = _seed_axes(done, seeds)
+    maps = Maps(done)
+    axes = _seed_axes(done, seeds, maps)
     parts: dict[Variant, list[CellRecord]] = {}
     for cell in done:
         values = tuple((key, seeds(cell).get(key)) for key in axes)
-        parts.setdefault(Variant(cell.protocol, values), []).append(cell)
+        parts.setdefault(Variant(maps.label(cell), values), []).append(cell)
     one = next(iter(parts)) if len(parts) == 1 else None
-    signs = {} if one else {variant: _sign(part[0], axes) for variant, part in parts.items()}
+    signs = {} if one else {key: _sign(part[0], axes, maps) for key, part in parts.items()}
     plans = {_plan(cell): variant for variant, part in parts.items() for cell in part}
     rest: list[CellRecord] = []
     for cell in [cell for cell in cells if cell.state != "done"]:
         found = one
         if found is None and cell.config:
-            sign = _sign(cell, axes)
+            sign = _sign(cell, axes, maps)
             found = next((variant for variant in parts if signs[variant] == sign), None)
         elif found is None and cell.job is not None:
             found = plans.get(_plan(cell))
@@ -176,21 +180,22 @@ def _plan(cell: CellRecord) -> tuple[str, ...] | None:
     return tuple(x for x in cell.overrides if not x.startswith(("encoder=", "decoder=")))
 
 
-def _sign(cell: CellRecord, axes: Sequence[str]) -> object:
+def _sign(cell: CellRecord, axes: Sequence[str], maps: Maps) -> object:
     """Return the part of a cell's configuration that identifies its variant."""
     if not cell.config:
         return None
     seeds = seeds_of(cell)
-    return [cell.config.get(key) for key in ("protocol", "probe")], [seeds.get(x) for x in axes]
+    chosen = [cell.config.get(key) for key in ("protocol", "probe")]
+    return chosen, maps.target(cell), [seeds.get(x) for x in axes]
 
 
 def _seed_axes(
-    done: Sequence[CellRecord], seeds_of: Callable[[CellRecord], dict[str, object]]
+    done: Sequence[CellRecord], seeds_of: Callable[[CellRecord], dict[str, object]], maps: Maps
 ) -> list[str]:
     """Return the seeds in which cells of one pair and protocol differ."""
     groups: dict[tuple[str, Pair], list[CellRecord]] = {}
     for cell in done:
-        groups.setdefault((cell.protocol, cell.pair), []).append(cell)
+        groups.setdefault((maps.label(cell), cell.pair), []).append(cell)
     found: dict[str, set[object]] = {}
     for group in groups.values():
         seeds = [seeds_of(cell) for cell in group] if len(group) > 1 else []

@@ -7,6 +7,7 @@ python tests/benchmarks/published.py measures M.json # docs/BENCHMARKS.md, of me
 python tests/benchmarks/published.py protocols SWEEP # docs/MEASURES.md, from experiment=protocols
 python tests/benchmarks/published.py sweeps S.json   # docs/SWEEPS.md, from benchmarks/sweeps.py
 python tests/benchmarks/published.py preflight P.json # docs/SWEEPS.md, from preflight.py
+python tests/benchmarks/published.py limits L.json   # docs/MAPS.md, from benchmarks/limits.py
 """
 
 import json
@@ -257,6 +258,20 @@ def preflight(file):
     replace(ROOT / "docs" / "SWEEPS.md", "preflight", table(head, rows, ["---:"] * 4))
 
 
+def limits(file):
+    """Coverage of the intervals of limits."""
+    found = json.loads(file.read_text())["rows"]
+    rows = [
+        [row["case"], row["sizes"], f"{row['coverage']:.2f}", f"{row['width over change']:.2f}",
+         f"{row['open']:.2f}"]
+        for row in found
+    ]  # fmt: skip
+    head = ["source", "sizes", "coverage of 95 %", "width over measured change", "share with `?`"]
+    text = table(head, rows, ["---"] + ["---:"] * 4)
+    text += f"\n{found[0]['simulations']} simulations each, {found[0]['n']} test items; medians.\n"
+    replace(ROOT / "docs" / "MAPS.md", "limits", text)
+
+
 if __name__ == "__main__":
     {
         "grid": grid,
@@ -266,4 +281,5 @@ if __name__ == "__main__":
         "protocols": protocols,
         "sweeps": sweeps,
         "preflight": preflight,
+        "limits": limits,
     }[sys.argv[1]](Path(sys.argv[2]))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from stitching.claims import read_evidence
+from stitching.claims.encoders import C3
 from stitching.claims.maps import C1
 from stitching.claims.models import Model, changes
 from tests.claims.grids import answer, make_grid, values
@@ -49,6 +50,16 @@ def test_two_trainings_of_a_model_are_the_ceiling_and_no_pair(tmp_path):
     assert not any(note.startswith("no model is here in two trainings") for note in found.notes)
 
 
+def test_a_second_training_has_a_file_of_its_own(tmp_path):
+    root = make_grid(tmp_path, models=("vae", "vae-2", "vae-celeba64"))
+    for cell in root.glob("*-to-*"):
+        encoder, _, decoder = cell.name.partition("_")[0].partition("-to-")
+        rewrite(cell, encoder__model=encoder, decoder__model=decoder)
+    (evidence,) = read_evidence([root])
+    assert {x.pair for x in evidence.retrained} == {("vae", "vae-2"), ("vae-2", "vae")}
+    assert len(evidence.cells) == 4  # with published weights of another network
+
+
 def test_without_a_second_training_the_ceiling_is_not_known(tmp_path):
     found = answer(C1(), make_grid(tmp_path))
     assert any(note.startswith("no model is here in two trainings") for note in found.notes)
@@ -63,6 +74,22 @@ def test_a_failed_cell_keeps_the_verdict_open(tmp_path, gain):
     found = answer(C1(), root)
     assert found.verdict == "cannot tell"
     assert found.reason.startswith("not measured: dm-to-nf (failed). What is there would be")
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, "other test images, not other trainings"),
+        (
+            {"map__refits": 10, "protocol__refits": "latents"},
+            "other test images and, for measures of latents, other fit images, not",
+        ),
+        ({"map__refits": 10, "protocol__refits": "images"}, "for measures of latents and images,"),
+    ],
+)
+def test_an_answer_says_what_its_intervals_cover(tmp_path, facts, words):
+    found = answer(C1(), make_grid(tmp_path, **facts))
+    assert any(words in note for note in found.notes)
 
 
 # ---- two penalties
@@ -88,9 +115,12 @@ def test_a_verdict_that_the_other_penalty_changes_is_fragile(tmp_path):
     root = with_other_penalty(make_grid(tmp_path), "vae-to-nf", gain=-0.3)
     found = answer(C1(), root)
     assert found.verdict == "fragile"
-    assert found.reason.startswith("supported with the penalties that were chosen (no worse")
-    assert "not supported with vae-to-nf at a penalty of 1000 in place of 10.0" in found.reason
-    assert [x.verdict for x in found.others] == ["not supported"]
+    assert found.reason == (
+        "supported with the penalties that were chosen, not supported with vae-to-nf at a penalty "
+        "of 1000 in place of 10.0"
+    )
+    assert [x.verdict for x in found.others] == ["supported", "not supported"]
+    assert found.others[0].reason.startswith("no worse than the maps from pixels")
 
 
 def test_a_verdict_that_both_penalties_give_is_none_the_less(tmp_path):
@@ -106,10 +136,20 @@ def test_each_map_is_tried_alone_too(tmp_path):
         with_other_penalty(root, pair, beyond=beyond)
     found = answer(C1(), root)
     assert found.verdict == "fragile"
-    assert [x.verdict for x in found.others] == [
-        "explained by pixels", "supported", "explained by pixels",
-    ]  # fmt: skip
-    assert found.others[0].cells == "the other penalty of 2 maps"
+    assert [(x.verdict, x.cells.partition(" at ")[0]) for x in found.others] == [
+        ("supported", "the penalties that were chosen"),
+        ("explained by pixels", "the other penalty of 2 maps"),
+        ("supported", "vae-to-nf"),
+        ("explained by pixels", "nf-to-vae"),
+    ]
+
+
+def test_what_is_open_for_want_of_cells_is_not_closed_by_another_penalty(tmp_path):
+    # Components of pixels refute C3 at the other penalty; at the chosen one a control is missing.
+    root = with_other_penalty(make_grid(tmp_path), "vae-to-nf", gain=-0.3)
+    found = answer(C3(), root)
+    assert found.verdict == "cannot tell"
+    assert [x.verdict for x in found.others] == ["not supported"]
 
 
 def test_the_other_penalty_moves_the_gain_by_as_much_as_the_measure(tmp_path):

@@ -195,7 +195,7 @@ def test_c3_is_open_without_untrained_networks(tmp_path):
     found = asked(tmp_path, better_than(), rows=("pca",))
     assert found.verdict == "cannot tell"
     assert found.reason.startswith("not measured: `untrained` as encoder. What is there would")
-    assert "encoder=pca,untrained" in found.run[0]
+    assert found.run[0].startswith("python launch.py experiment=controls")
 
 
 def test_c3_that_components_of_pixels_refute_needs_no_other_control(tmp_path):

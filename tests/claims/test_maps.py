@@ -78,6 +78,16 @@ def test_c1_is_decided_by_the_worst_pair(tmp_path, key):
     assert "vae-to-dm" in found.reason
 
 
+def test_c1_names_the_pair_that_is_worst_against_pixels(tmp_path):
+    def low(encoder, decoder):
+        return -0.3 if decoder == "dm" else 0.2
+
+    found = answer(C1(), make_grid(tmp_path, gain=low))
+    start = "worse than the maps from pixels by more than 5% of their error: "
+    assert found.reason.startswith(start)
+    assert found.reason.endswith(", and 11 more of 48")
+
+
 def test_c1_is_not_decided_by_the_recovered_share(tmp_path):
     # Almost nothing of the image comes through, and yet more than from its pixels.
     found = answer(C1(), make_grid(tmp_path, share=0.1))

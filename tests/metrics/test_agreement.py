@@ -11,7 +11,13 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from stitching.metrics.agreement import binary_measures, centred_ranks, kappa, roc_auc
+from stitching.metrics.agreement import (
+    binary_measures,
+    binary_table,
+    centred_ranks,
+    kappa,
+    roc_auc,
+)
 
 
 def random_predictions(n, share, seed):
@@ -20,7 +26,8 @@ def random_predictions(n, share, seed):
 
 def measured(first, second, truth):
     """Measures of two sets of predictions on all items."""
-    found = binary_measures(truth, first, second, False, torch.ones(len(truth), 1).double())
+    table = binary_table(truth, first, second, torch.ones(len(truth), 1).double())
+    found = binary_measures(table, False)
     return {name: float(samples) for name, samples in found.items()}
 
 

@@ -222,7 +222,8 @@ def test_scores_are_valid_json():
 def test_measures_of_a_resample_are_those_of_the_repeated_rows():
     resamples = Resamples(60, 15, 0)
     prediction = noisy("a", 60, 0, resamples)
-    scores = probe_scores([prediction], {})
+    weights = torch.cat([torch.ones(60, 1).double(), resamples.counts.T], dim=1)
+    found = prediction.measures(weights)  # without pseudo-items
     for k, counts in enumerate(resamples.counts):
         truth, own, mapped = repeated(counts, prediction.truth, prediction.own, prediction.mapped)
         before, after = accuracy_score(truth, own > 0), accuracy_score(truth, mapped > 0)
@@ -239,25 +240,18 @@ def test_measures_of_a_resample_are_those_of_the_repeated_rows():
             "percent_delta": (after - before) / before,
         }
         for measure, value in expected.items():
-            assert scores[f"probe/{measure}/a"].draws[k] == pytest.approx(value), measure
+            assert float(found[measure][1 + k]) == pytest.approx(value), measure
 
 
 @pytest.mark.parametrize("measure", ["accuracy_own", "auc_mapped", "kappa", "percent_delta"])
-def test_draws_of_a_mean_are_means_of_the_draws(measure):
-    resamples = Resamples(80, 30, 0)
-    scores = probe_scores([noisy(name, 80, k, resamples) for k, name in enumerate("abc")], {})
+@pytest.mark.parametrize("sizes", [(2000, 2000, 2000), (1500, 2500, 2000)])
+def test_draws_of_a_mean_are_means_of_the_draws(measure, sizes):
+    # Up to pseudo-items, of which there are two for each attribute, and two for the mean.
+    scores = probe_scores(
+        [noisy("abc"[k], n, k, Resamples(n, 30, 0)) for k, n in enumerate(sizes)], {}
+    )
     each = [scores[f"probe/{measure}/{name}"].draws for name in "abc"]
-    assert scores[f"probe/{measure}"].draws == pytest.approx(np.mean(each, axis=0))
-
-
-def test_draws_of_a_mean_combine_attributes_with_items_of_their_own():
-    predictions = [
-        noisy("a", 40, 0, Resamples(40, 30, 0)),
-        noisy("b", 70, 1, Resamples(70, 30, 0)),
-    ]
-    scores = probe_scores(predictions, {})
-    each = [scores[f"probe/kappa/{name}"].draws for name in "ab"]
-    assert scores["probe/kappa"].draws == pytest.approx(np.mean(each, axis=0))
+    assert scores[f"probe/{measure}"].draws == pytest.approx(np.mean(each, axis=0), abs=3e-3)
 
 
 def test_a_resample_without_a_class_has_no_balanced_accuracy_and_no_auc():
@@ -274,16 +268,17 @@ def test_a_resample_without_a_class_has_no_balanced_accuracy_and_no_auc():
 
 
 def test_a_mean_is_over_the_attributes_that_a_resample_has_both_classes_of():
-    resamples = Resamples(12, 300, 0)
-    rare, common = np.arange(12) < 1, np.arange(12) % 2 == 0
+    resamples = Resamples(40, 300, 0)
+    rare, common = np.arange(40) < 1, np.arange(40) % 2 == 0
     predictions = [
         predicted("Bald", rare, rare, rare, resamples),
         predicted("Male", common, common, ~common, resamples),
     ]
     draws = probe_scores(predictions, {})["probe/auc_mapped"].draws
     absent = (resamples.counts[:, 0] == 0).numpy()
-    assert (draws[absent] == 0).all()
-    assert set(draws[~absent]) == {0.5}
+    # Male alone, with an area of 0, or the mean with Bald, of 1; pseudo-items pull to one half.
+    assert draws[absent].mean() < 0.25 < draws[~absent].mean()
+    assert np.isfinite(draws).all()
 
 
 @pytest.mark.parametrize("number", [0, 1, 40])
@@ -307,7 +302,10 @@ def test_items_left_out_keep_the_weights_of_the_others():
     draws = probe_scores([some], {})["probe/consistency"].draws
     equal = torch.from_numpy(((prediction.own > 0) == (prediction.mapped > 0))[rows]).double()
     counts = every.counts[:, rows]
-    assert draws == pytest.approx((counts @ equal / counts.sum(dim=1)).numpy())
+    # Pseudo-items count at most half of a few items.
+    expected = (counts @ equal / counts.sum(dim=1)).numpy()
+    assert np.abs(draws - expected).max() < 0.15
+    assert np.corrcoef(draws, expected)[0, 1] > 0.8
 
 
 # --- Bad input

@@ -12,7 +12,7 @@ from stitching.metrics.frechet import (
     _Pairs,
     frechet_distance,
 )
-from stitching.metrics.resampling import Resamples
+from stitching.metrics.resampling import Resamples, t_factor
 from tests.metrics.sets import Given, correlated, no_resamples, normal
 
 
@@ -164,11 +164,59 @@ def test_the_interval_is_the_spread_of_half_samples_around_the_distance():
     resamples = Resamples(40, 0, 20)
     estimate = METRIC.compute(x, y, resamples)["image/fd"]
     halves = np.array([frechet_distance(x[half], y[half]) for half in resamples.halves])
-    expected = halves - halves.mean() + frechet_distance(x, y)
+    expected = t_factor(40) * (halves - halves.mean()) + frechet_distance(x, y)
     np.testing.assert_allclose(estimate.draws, expected, rtol=1e-9)
     assert estimate.method == "halves"
     low, high = estimate.interval
     assert low < estimate.value < high
+
+
+def sides(n, d=8, seed=0):
+    """Reference and stitched features of a known Gaussian, and the distance of the populations."""
+    x, noise = normal(n, d, seed=seed), normal(n, d, seed=seed + 10_000)
+    y = 0.8 * x + 0.3 * noise + 0.1
+    return x, y, d * 0.01 + d * (1 - (0.64 + 0.09) ** 0.5) ** 2
+
+
+def test_the_extrapolated_distance_is_nearer_to_that_of_the_populations():
+    plain, extrapolated = [], []
+    for seed in range(30):
+        x, y, truth = sides(40, seed=seed)
+        found = METRIC.compute(x, y, Resamples(40, 0, 20))
+        plain.append(found["image/fd"].value - truth)
+        extrapolated.append(found["image/fd_extrapolated"].value - truth)
+    assert abs(np.mean(extrapolated)) < 0.25 * np.mean(plain)
+
+
+def test_the_extrapolated_distance_has_an_interval_that_holds_the_truth():
+    hits = 0
+    for seed in range(40):
+        x, y, truth = sides(40, seed=seed)
+        low, high = METRIC.compute(x, y, Resamples(40, 0, 40))["image/fd_extrapolated"].interval
+        hits += low <= truth <= high
+    assert hits >= 34
+
+
+def test_the_extrapolated_distance_is_on_the_line_through_all_and_half_of_the_images():
+    x, y, _ = sides(64)
+    resamples = Resamples(64, 0, 10)
+    found = METRIC.compute(x, y, resamples)["image/fd_extrapolated"].value
+    halves = [frechet_distance(x[half], y[half]) for half in resamples.halves]
+    assert found == pytest.approx(2 * frechet_distance(x, y) - np.mean(halves))
+
+
+def test_fewer_than_two_images_per_feature_are_not_extrapolated():
+    found = METRIC.compute(normal(15, 8), normal(15, 8, seed=1), Resamples(15, 0, 4))
+    assert found["image/fd_extrapolated"] is None
+    assert (
+        "15 images are fewer than 16, 2 for each of 8 features"
+        in found["image/fd_extrapolated_missing"]
+    )
+
+
+def test_without_half_samples_there_is_no_extrapolation():
+    found = METRIC.compute(normal(40, 8), normal(40, 8, seed=1), no_resamples(40))
+    assert "image/fd_extrapolated" not in found
 
 
 def test_the_difference_of_two_stitched_sets_is_known_better_than_either():

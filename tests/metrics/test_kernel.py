@@ -5,7 +5,7 @@ import torch
 from stitching.metrics import kernel as module
 from stitching.metrics.base import MetricUnavailable
 from stitching.metrics.kernel import KernelDistance, kernel_distance
-from stitching.metrics.resampling import Resamples
+from stitching.metrics.resampling import Resamples, t_factor
 from tests.metrics.sets import Given, correlated, no_resamples, normal
 
 METRIC = KernelDistance(Given(), "kd")
@@ -103,7 +103,8 @@ def test_the_interval_is_the_spread_of_half_samples_around_the_distance():
     resamples = Resamples(40, 0, 20)
     estimate = METRIC.compute(x, y, resamples)["image/kd"]
     halves = [kernel_distance(x[half], y[half], paired=True) for half in resamples.halves]
-    expected = np.array(halves) - np.mean(halves) + kernel_distance(x, y, paired=True)
+    spread = t_factor(40) * (np.array(halves) - np.mean(halves))
+    expected = spread + kernel_distance(x, y, paired=True)
     np.testing.assert_allclose(estimate.draws, expected, rtol=1e-9)
     assert estimate.method == "halves"
 

@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 from stitching.metrics import neighbours as module
 from stitching.metrics.base import MetricUnavailable
 from stitching.metrics.neighbours import PrecisionRecall, within_reach
-from stitching.metrics.resampling import Resamples
+from stitching.metrics.resampling import Resamples, bootstrap_size
 from tests.metrics.sets import Given, no_resamples, normal
 
 
@@ -86,7 +86,7 @@ def test_draws_are_means_of_indicators_with_fixed_neighbourhoods():
     resamples = Resamples(30, 50, 0)
     result = PrecisionRecall(Given(), 3).compute(x, y, resamples)
     inside = within_reach(x, y, 3).numpy()
-    draws = resamples.counts.numpy() @ inside / 30
+    draws = resamples.counts.numpy() @ inside / bootstrap_size(30)
     np.testing.assert_allclose(result["image/precision"].draws, draws, rtol=1e-12)
 
 

@@ -52,6 +52,10 @@ def test_a_probe_is_fitted_once_for_all_cells_of_its_decoder(tmp_path, fits):
     assert fits == ["Male", "Smiling"]
     assert first["probe/accuracy_own"] == second["probe/accuracy_own"]
     assert first["probe/alpha/Male"] == second["probe/alpha/Male"]
+    # The ceiling is the decoder's, whatever is mapped to it.
+    ceiling = first["probe/kappa_ceiling/Male"]
+    assert 0 < ceiling <= 1
+    assert second["probe/kappa_ceiling/Male"] == ceiling
 
 
 def test_a_changed_label_refits_its_own_probe_alone(tmp_path, fits):
@@ -96,6 +100,7 @@ def test_overlapping_probes_predict_from_a_balanced_fifth_of_all_but_one_image(t
     assert found["probe/n_test/Male"] == 2 * round(0.2 * smaller)
     assert found["probe/n_positive/Male"] == found["probe/n_test/Male"] / 2
     assert found["probe/n_positive_train/Male"] == smaller - round(0.2 * smaller)
+    assert -1 <= found["probe/kappa_ceiling/Male"] <= 1
     # Classes and factors have no counterpart in the paper and stay held out.
     assert found["factor/n_test"] == 40
 
@@ -106,6 +111,20 @@ def test_overlapping_probes_are_cached_too(tmp_path, fits):
     second = run(cache, vae(), probe_ids="overlapping").metrics
     assert fits == ["Male", "Smiling"]
     assert first == second
+
+
+def test_too_few_images_for_two_halves_are_a_fact(tmp_path):
+    class Rare(Faces):
+        def _build(self, split):
+            built = super()._build(split)
+            built.attributes["Male"][:] = np.arange(len(built)) < 3
+            return built
+
+    probes = LogisticProbes(["Male", "Smiling"], min_per_class=2, n_folds=3)
+    found = run(Cache(tmp_path), pixels(), Rare("faces", 120, 40, 32, 0, 1), probes).metrics
+    assert "3 of one class: two halves need" in found["probe/ceiling_missing/Male"]
+    assert found["probe/n_attributes"] == 2
+    assert found["probe/n_ceiling"] == 1
 
 
 def test_control_probes_score_near_the_share_of_the_larger_class(tmp_path):
@@ -148,4 +167,6 @@ def test_classes_of_a_data_set_become_scores_by_class(tmp_path):
     found = run(Cache(tmp_path), pixels(), TwoTone("faces", 150, 40, 32, 0, 1)).metrics
     assert found["class/accuracy_own"] > 0.85
     assert found["class/consistency"] == 1
+    assert 0.3 < found["class/kappa_ceiling"] <= 1
+    assert "factor/kappa_ceiling" not in found
     assert found["class/kappa/tone/bright"] == 1

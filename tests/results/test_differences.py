@@ -148,7 +148,7 @@ def test_an_interval_that_asks_for_more_draws_than_there_are_is_a_normal_one():
     assert (low + high) / 2 == pytest.approx(draws.mean())
     assert (high - low) / 2 == pytest.approx(3.2905 * draws.std(), rel=1e-4)  # z of 0.9995
     inner = Quantity(3.0, draws).interval(0.98)
-    assert inner == pytest.approx(np.percentile(draws, [1, 99]))
+    assert inner == pytest.approx(np.percentile(draws, [1, 99], method="weibull"))
 
 
 @given(
@@ -171,7 +171,7 @@ def test_draws_of_a_file_that_was_replaced_are_read_again(tmp_path):
     os.utime(first.path / "other.npz", ns=(2**60, 2**60))
     (first.path / "other.npz").replace(first.path / "resamples.npz")
     again = read_grid(tmp_path).cells["a", "d"]
-    assert again.quantity("image/lpips").interval()[0] == pytest.approx(0.7)
+    assert again.quantity("image/lpips").interval() == pytest.approx((0.3, 0.7))
 
 
 def test_measures_of_cells_are_paired_as_they_were_resampled(tmp_path):

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-from sklearn.linear_model import RidgeCV
 
 from stitching.results.differences import Quantity, mean_gap
 from stitching.results.extrapolation import EXPONENTS, extrapolate
+from tests.results.ridge_curves import CASES, SIZES, ridge_curve
 
-SIZES = [100, 200, 400, 800, 1600]
 ITEMS = ("test ids", 200)
 
 
@@ -50,30 +49,12 @@ def test_the_interval_covers_the_limit_of_noisy_curves(p, sizes):
 
 
 def test_the_interval_covers_the_population_value_of_ridge_regression():
-    # Spectra of powers, as of images; noise is what no linear map predicts, so the population R2
-    # is 1 / (1 + noise). The fit images of sizes are nested and the test images shared.
-    rng, n_test, hits = np.random.default_rng(0), 200, []
-    counts = rng.multinomial(n_test, np.full(n_test, 1 / n_test), 100) / n_test
-    for width, decay, noise in [(120, 1.5, 0.1), (120, 2.0, 1.0), (60, 1.0, 0.2)] * 4:
-        scale = np.arange(1, width + 1.0) ** (-decay / 2)
-        slopes = rng.normal(size=(width, 4))
-        slopes /= np.sqrt(((scale[:, None] * slopes) ** 2).sum(0))
-
-        def draw(n, scale=scale, slopes=slopes, noise=noise):
-            x = rng.normal(size=(n, len(scale))) * scale
-            return x, x @ slopes + np.sqrt(noise) * rng.normal(size=(n, 4))
-
-        (x, y), (x_test, y_test) = draw(SIZES[-1]), draw(n_test)
-        values = []
-        for size in SIZES:
-            fitted = RidgeCV(np.logspace(-2, 3, 11)).fit(x[:size], y[:size])
-            error = ((y_test - fitted.predict(x_test)) ** 2).sum(1)
-            total = ((y_test - y_test.mean(0)) ** 2).sum(1)
-            draws = 1 - (counts @ error) / (counts @ total)
-            values.append(Quantity(1 - error.sum() / total.sum(), draws, ITEMS))
+    rng, hits = np.random.default_rng(0), []
+    for case in CASES * 4:
+        values, true = ridge_curve(rng, *case)
         low, high = extrapolate(SIZES, values, str(len(hits)), high=1.0).limit.interval()
-        hits.append(low <= 1 / (1 + noise) <= high)
-    assert sum(hits) >= 10  # of 12: fewer have a chance below 2 % where each covers 95 %
+        hits.append(low <= true <= high)
+    assert sum(hits) >= 10  # of 12: fewer have a chance of 2 % where each covers 95 %
 
 
 def test_curves_of_one_test_set_have_paired_limits():

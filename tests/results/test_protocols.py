@@ -297,3 +297,34 @@ def test_cells_without_a_protocol_are_compared_as_unnamed(tmp_path):
     assert table_row(tmp_path, "image/lpips", "a", "b")[1] == "0.200"
     assert (tmp_path / "report" / "unnamed" / "table.md").exists()
     assert Variant("") in compare(tmp_path).grids
+
+
+# ---- maps side by side
+
+
+def test_a_sweep_over_maps_has_tables_and_differences_of_each_pair(tmp_path, capsys):
+    levels = {("a", "a"): 0.1, ("a", "b"): 0.3, ("b", "a"): 0.5}
+    for start, kind, shift in ((0, "ridge", 0.0), (10, "mlp", -0.05)):
+        for number, ((encoder, decoder), level) in enumerate(levels.items(), start):
+            between = encoder != decoder
+            draws = {"image/lpips": drawn(scores(level + shift * between, shared=0.2))}
+            facts = {"map": kind if between else "identity", "protocol": "strict"} | MEASURES
+            target = {"ridge": "stitching.maps.Ridge", "mlp": "stitching.maps.MLP"}[kind]
+            config = {"map": {"_target_": target}}
+            folder = make_cell(
+                tmp_path, encoder, decoder, number, draws=draws, config=config, **facts
+            )
+            make_pictures(folder, (number, 0, 0))
+    report_sweeps([tmp_path])
+    text = (tmp_path / "protocols.md").read_text()
+    assert text.startswith("# Maps side by side\n")
+    table = text[text.index("`image/lpips`: lower") :].splitlines()
+    head = next(line for line in table if line.startswith("| encoder"))
+    assert head == "| encoder | decoder | map=ridge | map=mlp | map=mlp: difference |"
+    (row,) = [line for line in table if line.startswith("| a | b |")]
+    assert row.split(" | ")[-1].startswith("**-0.0500")
+    (own,) = [line for line in table if line.startswith("| a | a |")]
+    assert own.endswith("|  |")  # no map, no difference
+    for kind in ("strict", "strict_map=mlp"):
+        assert (tmp_path / "report" / kind / "table.md").is_file()
+    assert "differences to map=ridge" in capsys.readouterr().out

@@ -104,3 +104,39 @@ def test_a_failed_cell_without_configuration_belongs_to_the_only_protocol(tmp_pa
 )
 def test_a_variant_names_a_folder(variant, folder):
     assert variant.folder == folder
+
+
+def swept_maps(root):
+    """A sweep over `map=ridge,mlp` of two models; own reconstructions are without a map."""
+    number = 0
+    for name, kind in (("Ridge", "ridge"), ("MLP", "mlp")):
+        config = {"seed": 0, "map": {"_target_": f"stitching.maps.{name}", "seed": number}}
+        for pair in (("a", "b"), ("b", "a"), ("a", "a")):
+            found = kind if pair[0] != pair[1] else "identity"
+            make_cell(root, *pair, number, protocol="strict", map=found, config=config)
+            number += 1
+
+
+def test_a_sweep_over_maps_is_one_grid_per_map(tmp_path):
+    swept_maps(tmp_path)
+    found, rest = parts(tmp_path)
+    assert {label: sorted(names) for label, names in found.items()} == {
+        "strict": ["a-to-a_2", "a-to-b_0", "b-to-a_1"],
+        "strict, map=mlp": ["a-to-a_5", "a-to-b_3", "b-to-a_4"],
+    }
+    assert rest == []
+
+
+def test_an_unfinished_cell_belongs_to_the_grid_of_its_map(tmp_path):
+    swept_maps(tmp_path)
+    config = {"seed": 0, "map": {"_target_": "stitching.maps.MLP", "seed": 3}}
+    make_cell(tmp_path, "c", "b", 9, state="failed", config=config)
+    found, rest = parts(tmp_path)
+    assert "c-to-b_9" in found["strict, map=mlp"]
+    assert rest == []
+
+
+def test_maps_of_different_pairs_do_not_take_a_grid_apart(tmp_path):
+    make_cell(tmp_path, "a", "b", 0, map="ridge")
+    make_cell(tmp_path, "b", "a", 1, map="ols")
+    assert len(parts(tmp_path)[0]) == 1

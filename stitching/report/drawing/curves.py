@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 _LABELS = {measure.key: measure.label for measure in MEASURES}
 #: Colours that stay apart in every kind of colour vision (Okabe and Ito).
 _FIRST, _SECOND, _CHOSEN = "#0072b2", "#d55e00", "#009e73"
-_COLOURS = (_FIRST, _SECOND, _CHOSEN, "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_MARKERS = "osD^vP*"
+COLOURS = (_FIRST, _SECOND, _CHOSEN, "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+#: Shapes that stay apart in print.
+MARKERS = "osD^vP*"
 _SCORES = {
     "cv_mse": "cross-validated squared error per element",
     "image_rmse": "RMSE of held-out fit images",
@@ -113,7 +114,7 @@ def setting_curve(frame: pd.DataFrame, setting: str, measure: Measure) -> bytes:
             chosen = (frame["encoder"] == encoder) & (frame["decoder"] == decoder)
             part = frame[chosen].sort_values(setting)
             (line,) = axes.plot(part[setting], part[measure.key], label=encoder, markersize=4)
-            line.set(color=_COLOURS[place % 7], marker=_MARKERS[place % 7])
+            line.set(color=COLOURS[place % 7], marker=MARKERS[place % 7])
         axes.set(title=f"to {decoder}", xlabel=setting)
 
     return _panels(measure.label, [partial(draw, decoder=decoder) for decoder in decoders])
@@ -129,18 +130,20 @@ def _panels(title: str, draws: Sequence[Callable[[Axes], None]]) -> bytes:
         panels = figure.subplots(1, len(draws), sharey=True, squeeze=False)[0]
         for axes, draw in zip(panels, draws, strict=True):
             draw(axes)
-            _rule(axes)
+            rule(axes)
         panels[-1].legend(frameon=False, fontsize=8, title="encoder", title_fontsize=8)
         figure.suptitle(title, size=12, x=0.01, ha="left")
-        return _png(figure)
+        return png(figure)
 
 
-def _rule(axes: Axes) -> None:
+def rule(axes: Axes) -> None:
+    """Draw thin lines behind the curves."""
     axes.grid(color="#e4e4e4", linewidth=0.6)
     axes.set_axisbelow(True)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """Return a figure as a PNG file, the same bytes for the same figure."""
     buffer = io.BytesIO()
     # At level 3 packing takes half the time, and the file is a tenth larger.
     options = {"compress_level": 3}
@@ -157,10 +160,10 @@ def _figure(title: str, draw: Callable[[Axes], None]) -> bytes:
         # Fixed, because to find margins takes as long as to draw, and every cell has a curve.
         axes = figure.add_axes((0.13, 0.13, 0.74, 0.77))
         draw(axes)
-        _rule(axes)
+        rule(axes)
         # Given places save finding them from the sizes of all texts around them.
         axes.set_title(title, size=12, loc="left", y=1.02)
         axes.xaxis.set_label_coords(0.5, -0.1)
         for place, side in zip((-0.11, 1.12), figure.axes, strict=False):
             side.yaxis.set_label_coords(place, 0.5)
-        return _png(figure)
+        return png(figure)

@@ -20,6 +20,7 @@ from stitching.report.drawing.matrix import COLOURS
 from stitching.report.limits import Limits, left_out
 from stitching.report.page.claims import read_claims
 from stitching.report.page.details import add_details
+from stitching.report.page.learning import add_learning
 from stitching.report.page.packing import Chunks, as_script, escape, href
 from stitching.report.page.payload import Facts, columns, describe, grouped, meanings, measures_of
 from stitching.report.page.pictures import add_figures, add_pictures
@@ -86,6 +87,7 @@ def write_page(
     undetailed = add_details(views, measures, facts, chunks, limits)
     unseen, unread = add_pictures(views, chunks, limits)
     figures = add_figures(folder, views, chunks, out, limits)
+    learning, unlearned = add_learning(folder, views, chunks, out, limits)
     claims, unanswered = read_claims(folder, limits)
     chunks.add("claims", claims)
     chunks.add(
@@ -103,7 +105,8 @@ def write_page(
         f"{listed([cell.path.name for cell in rest])}": rest,
     }
     missing = _unplanned(views)
-    every_note = [*notes, *_view_notes(views), *unread, *(note for note, x in beyond.items() if x)]
+    every_note = [*notes, *_view_notes(views), *unread, *unlearned]
+    every_note += [note for note, x in beyond.items() if x]
     index = {
         "title": folder.resolve().name,
         "facts": _header(cells, sweep),
@@ -118,6 +121,7 @@ def write_page(
         "common": facts.common,
         "cwd": sweep.cwd if sweep else "",
         "figures": figures,
+        "learning": learning,
         "unasked": unanswered,
         "failures": grouped(cells, out),
         "missing": missing,

@@ -29,7 +29,8 @@ def test_numbers_are_those_of_the_tables(root, page):
         texts = [entry for row in grid_texts(grid, measure_of(key)) for entry in row]
         column = page.chunks["view-0"]["measures"][key]
         assert column["text"] == [text for text, _, _ in texts]
-        assert column["signs"] == [sign for _, _, sign in texts]
+        signs = [sign for _, _, sign in texts]
+        assert column["signs"] == (signs if any(signs) else [])  # random beats the others here
         assert [f"[{x}]" if x else "" for x in column["interval"]] == [x for _, x, _ in texts]
 
 

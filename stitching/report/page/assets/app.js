@@ -43,7 +43,7 @@ async function show(first) {
   drawGrid(view, state, (place) => openPlace(number, view, place));
   writeAddress();
   performance.mark("grid");
-  await Promise.all([openAsked(number, view), drawFigures(index.variants[number])]);
+  await Promise.all([openAsked(number, view), drawFigures(index.variants[number]), drawLearning(index.variants[number])]);
 }
 
 function openPlace(number, view, place) {
@@ -144,6 +144,7 @@ async function start() {
   setUpTheme();
   setUpPrint();
   drawHead();
+  if (!index.learning.length) byId("learning").remove();
   drawSections();
   drawProblems();
   drawNotes();

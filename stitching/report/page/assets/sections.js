@@ -76,6 +76,27 @@ async function savePng(url, name, button) {
   }
 }
 
+/** Curves against the number of fit images, with their limits; no section where there are none. */
+async function drawLearning(variant) {
+  const body = byId("learning-body");
+  if (!body || body.dataset.variant === variant) return;
+  body.dataset.variant = variant;
+  const there = index.learning.filter((entry) => !entry.variant || entry.variant === variant);
+  const parts = await Promise.all(there.map(async (entry) => {
+    const found = entry.chunk ? await chunk(entry.chunk) : null;
+    const links = entry.hrefs.flatMap((link) => [make("a", { href: link }, link.split("/").pop()), " "]);
+    if (!found) return make("p", { class: "soft" }, "Not in this page: it holds no more figures. ", links);
+    const heads = ["pair", "images", "value", "95 % interval", "N → ∞", "95 % interval", "p", ""];
+    const tables = found.tables.map(({ label, rows }) => make("details", {}, make("summary", {}, label),
+      plainTable(label, heads, rows.map(([pair, ...rest]) => make("tr", {}, make("th", { scope: "row" }, pair), rest.map((text) => make("td", {}, text)))))));
+    return make("figure", { class: "learning" },
+      make("figcaption", { class: "soft" }, "Value = y + c N^-p; at the right end y, with its interval: hollow where the sizes leave p open or y is far. Controls are grey."),
+      make("img", { src: found.url, alt: "Measures against the number of fit images, and their limits" }),
+      tables, lines(Object.entries(entry.signs).map(([sign, text]) => `${sign} : ${text}`)), links);
+  }));
+  if (body.dataset.variant === variant) body.replaceChildren(...parts);
+}
+
 async function drawClaims() {
   const { introduction = "", verdicts = {}, claims = [] } = (await chunk("claims")) || {};
   if (!claims.length) {
