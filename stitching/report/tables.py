@@ -191,7 +191,7 @@ def not_measured(grid: Grid) -> list[str]:
 def _flat(grid: Grid, measure: Measure) -> list[str]:
     """Return the measure at both penalties, for cells whose penalty is not determined."""
     texts = []
-    for cell in grid.cells.values():
+    for cell in () if measure.of_decoder else grid.cells.values():
         value, other = cell.number(measure.key), cell.flat(measure.key)
         if value is None or other is None:
             continue
