@@ -290,6 +290,9 @@ class Cell:
             return {"invalid/flat_stitched": bad}
         scores = latent_scores(target.test, mapped, items.resamples)
         scores |= self._image_scores(items, stitched)
+        image_values = partial(self._image_values, items)
+        refitted = FittedCell(other, source, target, mapped, train.ids, image_values)
+        scores = with_fit_variation(scores, refitted, self.protocol)
         if self.probe_suite is not None:
             map_fit_images = partial(self._fit_images, other, source)
             inputs = ProbeInputs(train, target, mapped, map_fit_images, items)

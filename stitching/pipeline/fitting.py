@@ -336,12 +336,12 @@ class Fitting:
             **_named("via", target.test, arrived, resamples),
         }
 
-    def fit_quietly(self, source: Space, target: Space) -> Map:
-        """Fit a map without the warnings that the cell of its own pair gives."""
+    def fit_quietly(self, source: Space, target: Space, *, for_images: bool = False) -> Map:
+        """Return `fit` without the warnings that the cell of its own pair gives."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", InterpolationWarning)
             warnings.simplefilter("ignore", PenaltyEdgeWarning)
-            return self.fit(source, target, for_images=False)
+            return self.fit(source, target, for_images=for_images)
 
 
 def ranks_of(reduced: ReducedRank, wanted: str | list[int]) -> list[int]:

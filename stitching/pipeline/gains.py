@@ -85,7 +85,7 @@ class Gains:
     def _score(self, space: Space, target: Space) -> Scores:
         model = target.frozen.model
         try:
-            fitted = self.fitting.fit_quietly(space, target)
+            fitted = self.fitting.fit_quietly(space, target, for_images=True)
         except ValueError as error:
             return {"missing": f"map={self.fitting.template.name} from pixels: {error}"}
         mapped = self.fitting.apply(fitted, space.test)

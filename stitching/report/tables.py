@@ -80,6 +80,7 @@ def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
             [encoder, *(value + sign.ljust(width) for value, _, sign in row)]
             for encoder, row in zip(grid.encoders, texts, strict=True)
         ]
+        rows = in_groups(grid, rows, "({})")
         lines = [f"{measure.key}: {label(grid, measure)}; {direction(measure)}"]
         lines += aligned([[CORNER, *(name + " " * width for name in grid.decoders)], *rows])
         notes = [*caveats(grid, measure), *legend(signs)]
@@ -102,6 +103,9 @@ def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     lines = ["# Stitching grid", "", f"{setting_of(grid)}."]
     if any(f"{measure.key}.low" in grid.frame for measure in chosen):
         lines += ["", "In brackets: 95 % intervals over resamples of the test images."]
+    if grid.controls:
+        found = "; ".join(f"`{name}`, {text}" for name, text in grid.controls.items())
+        lines += ["", f"Controls, which are no trained models: {found}."]
     for measure in chosen:
         texts = grid_texts(grid, measure)
         lines += ["", f"## {label(grid, measure)}", "", f"`{measure.key}`: {direction(measure)}."]
@@ -110,6 +114,7 @@ def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
             [encoder, *(_escaped(" ".join(part for part in parts if part)) for parts in row)]
             for encoder, row in zip(grid.encoders, texts, strict=True)
         ]
+        rows = in_groups(grid, rows, "*{}*")
         lines += ["", *markdown_table([CORNER, *grid.decoders], rows)]
         notes = legend(sign for row in texts for _, _, sign in row)
         lines += ["", f"{_escaped('; '.join(notes))}."] if notes else []
@@ -117,6 +122,21 @@ def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     if notes:
         lines += ["", "## Notes", "", *(f"- {note}" for note in notes)]
     return "\n".join(lines) + "\n"
+
+
+def in_groups(grid: Grid, rows: Sequence[list[str]], title: str) -> list[list[str]]:
+    """Return rows of a table, one per encoder, below the titles of controls and models.
+
+    Args:
+        grid: Cells.
+        rows: Texts of each encoder's row.
+        title: Pattern of a title, such as "*{}*"; a grid of one group has none.
+    """
+    found: list[list[str]] = []
+    for name, encoders in grid.groups:
+        found += [[title.format(name), *[""] * len(grid.decoders)]] if name else []
+        found += [row for row in rows if row[0] in encoders]
+    return found
 
 
 def _escaped(text: str) -> str:
@@ -171,7 +191,7 @@ def not_measured(grid: Grid) -> list[str]:
 def _flat(grid: Grid, measure: Measure) -> list[str]:
     """Return the measure at both penalties, for cells whose penalty is not determined."""
     texts = []
-    for cell in grid.cells.values():
+    for cell in () if measure.of_decoder else grid.cells.values():
         value, other = cell.number(measure.key), cell.flat(measure.key)
         if value is None or other is None:
             continue

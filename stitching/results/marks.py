@@ -44,7 +44,7 @@ def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
     for pair, cell in grid.cells.items():
         if measure.biased and _mostly_bias(cell, measure.key):
             found[pair] += BIAS
-        if cell.flat(measure.key) is not None:
+        if not measure.of_decoder and cell.flat(measure.key) is not None:
             found[pair] += FLAT
     return found
 

@@ -83,6 +83,15 @@ def test_a_gain_is_the_difference_to_the_cell_of_pixels(tmp_path, metric):
     np.testing.assert_allclose(ours.draws[gain], theirs.draws[key] - ours.draws[key], atol=1e-7)
 
 
+def test_controls_choose_their_penalty_by_images_where_the_cell_does(tmp_path):
+    ours, theirs = (
+        run(tmp_path, x, frozen(Pixels, "other"), latent_map=Ridge(selection="images")).metrics
+        for x in (vae(), pixels())
+    )
+    expected = theirs["image/rmse"] - ours["image/rmse"]
+    assert ours[GAIN] == pytest.approx(expected, abs=1e-12)
+
+
 def test_a_gain_over_components_is_the_difference_to_the_cell_of_so_many(tmp_path):
     vaes = [vae(), dataclasses.replace(pixels(), width=16)]
     decoder = frozen(Pixels, "other")

@@ -62,7 +62,7 @@ def penalty_curve(table: pd.DataFrame) -> bytes:
         other.plot(table["alpha"], table["dof"], color=_SECOND, linestyle="--")
         other.set_ylabel("degrees of freedom", color=_SECOND)
 
-    ring = ", ring: scores as well with another map" if len(other_penalty) else ""
+    ring = ", ring: a tie" if len(other_penalty) else ""
     return _figure(f"Choice of the ridge penalty (dot: chosen{ring})", draw)
 
 

@@ -66,6 +66,7 @@ def _details(
 def _flat(cell: CellRecord, known: frozenset[str]) -> dict[str, Any]:
     """Return measures at the other penalty, for a cell whose penalty is not determined."""
     keys = [key for key in cell.values if key in known and cell.flat(key) is not None]
+    keys = [key for key in keys if not measure_of(key).of_decoder]
     if not keys:
         return {}
     names = {"alpha": "alpha", "other": "map/flat_alpha", "gap": "map/flat_gap"}
