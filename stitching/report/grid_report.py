@@ -14,7 +14,7 @@ from stitching.report.drawing.learning import learning_curves as draw_learning
 from stitching.report.drawing.pictures import picture_grid
 from stitching.report.figures import draw_figures
 from stitching.report.figures.pictures import read_pictures
-from stitching.report.heatmaps import heatmap
+from stitching.report.heatmaps import first_model, heatmap
 from stitching.report.latex import latex
 from stitching.report.limits import LARGEST_SIDE
 from stitching.results import learning
@@ -163,7 +163,8 @@ def _pictures(grid: Grid) -> dict[str, bytes]:
     if pictures.original is None:
         return {}
     tiles = [[pictures.of[e, d] for e in grid.encoders] for d in grid.decoders]
-    sheet = picture_grid(pictures.original, tiles, grid.encoders, grid.decoders)
+    apart = first_model(grid)
+    sheet = picture_grid(pictures.original, tiles, grid.encoders, grid.decoders, apart)
     buffer = io.BytesIO()
     sheet.save(buffer, format="png")
     return {"pictures.png": buffer.getvalue()}

@@ -27,6 +27,10 @@ FRAMED = "Framed: the decoder's own reconstruction, without a map."
 #: sets of images, which contains the root of a matrix.
 _ROUNDING = 1e-9
 
+APART = "Above the gap: controls, which are no trained models."
+
+_APART = 0.1  # inches between controls and models
+
 _HEIGHTS = (0.34, 0.2)  # inches, of a row with and without intervals
 
 _COLUMN, _WIDTH = 0.65, 3.5  # inches, least width of a column and of a heatmap
@@ -57,7 +61,8 @@ def heatmap(grid: Grid, measure: Measure) -> bytes:
         sheet.title(tables.label(grid, measure), tables.setting_of(grid))
         sheet.y = panel.draw(sheet) + 0.08
         notes = [*tables.caveats(grid, measure), *legend(signs for _, _, signs in texts)]
-        sheet.notes([FRAMED] * any(e.framed for row in panel.rows for e in row) + notes)
+        first = [FRAMED] * any(e.framed for row in panel.rows for e in row)
+        sheet.notes([*first, *[APART] * bool(first_model(grid)), *notes])
         return sheet.save(measure.label, "", kinds=["png"])["png"]
 
 
@@ -99,7 +104,13 @@ def measure_panel(
         width=column,
         heights=_HEIGHTS,
         axes=("encoder", "decoder"),
+        gaps=[_APART if k and k == first_model(grid) else 0.0 for k in range(len(rows))],
     )
+
+
+def first_model(grid: Grid) -> int:
+    """Return the place of the first model below the controls; 0 for a grid of one group."""
+    return len(grid.groups[0][1]) if len(grid.groups) > 1 else 0
 
 
 def _entries(grid: Grid, measure: Measure, signed: bool) -> list[list[Entry]]:

@@ -54,9 +54,15 @@ def latex(grid: Grid, name: str = "", measures: Sequence[Measure] | None = None)
 def _table(grid: Grid, measure: Measure, name: str) -> str:
     texts = tables.grid_texts(grid, measure)
     n = len(grid.decoders)
-    rows = [
-        line for name, row in zip(grid.encoders, texts, strict=True) for line in _rows(name, row)
-    ]
+    rows = []
+    of = dict(zip(grid.encoders, texts, strict=True))
+    for k, (title, encoders) in enumerate(grid.groups):
+        rows += [r"    \addlinespace"] if k else []
+        if title:
+            rows.append(rf"    \multicolumn{{{n + 1}}}{{l}}{{\emph{{{title}}}}} \\")
+        rows += [
+            f"    {line} \\\\" for encoder in encoders for line in _rows(encoder, of[encoder])
+        ]
     signs = "".join(sign for row in texts for _, _, sign in row)
     label, shared = tables.label(grid, measure), tables.setting_of(grid)
     parts = [label, formats.direction(measure), shared, name]
@@ -81,7 +87,7 @@ def _table(grid: Grid, measure: Measure, name: str) -> str:
             rf"    \cmidrule(l){{2-{n + 1}}}",
             f"    encoder & {' & '.join(map(escaped, grid.decoders))} \\\\",
             r"    \midrule",
-            *(f"    {line} \\\\" for line in rows),
+            *rows,
             r"    \bottomrule",
             r"  \end{tabular}",
             *([rf"  \par\smallskip{{\footnotesize {below}.\par}}"] if below else []),

@@ -83,6 +83,7 @@ def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
             [encoder, *(value + sign.ljust(width) for value, _, sign in row)]
             for encoder, row in zip(grid.encoders, texts, strict=True)
         ]
+        rows = in_groups(grid, rows, "({})")
         lines = [f"{measure.key}: {label(grid, measure)}; {direction(measure)}"]
         lines += aligned([[CORNER, *(name + " " * width for name in grid.decoders)], *rows])
         notes = [*caveats(grid, measure), *legend(signs)]
@@ -110,6 +111,10 @@ def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
             lines[-1] += " Those of latent measures contain the choice of fit images too."
         if tested and tested[0] < _FEW:
             lines[-1] += f" Below {_FEW} test images those of skewed measures are too narrow."
+
+    if grid.controls:
+        found = "; ".join(f"`{name}`, {text}" for name, text in grid.controls.items())
+        lines += ["", f"Controls, which are no trained models: {found}."]
     for measure in chosen:
         texts = grid_texts(grid, measure)
         lines += ["", f"## {label(grid, measure)}", "", f"`{measure.key}`: {direction(measure)}."]
@@ -118,6 +123,7 @@ def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
             [encoder, *(_escaped(" ".join(part for part in parts if part)) for parts in row)]
             for encoder, row in zip(grid.encoders, texts, strict=True)
         ]
+        rows = in_groups(grid, rows, "*{}*")
         lines += ["", *markdown_table([CORNER, *grid.decoders], rows)]
         notes = legend(sign for row in texts for _, _, sign in row)
         lines += ["", f"{_escaped('; '.join(notes))}."] if notes else []
@@ -125,6 +131,21 @@ def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     if notes:
         lines += ["", "## Notes", "", *(f"- {note}" for note in notes)]
     return "\n".join(lines) + "\n"
+
+
+def in_groups(grid: Grid, rows: Sequence[list[str]], title: str) -> list[list[str]]:
+    """Return rows of a table, one per encoder, below the titles of controls and models.
+
+    Args:
+        grid: Cells.
+        rows: Texts of each encoder's row.
+        title: Pattern of a title, such as "*{}*"; a grid of one group has none.
+    """
+    found: list[list[str]] = []
+    for name, encoders in grid.groups:
+        found += [[title.format(name), *[""] * len(grid.decoders)]] if name else []
+        found += [row for row in rows if row[0] in encoders]
+    return found
 
 
 def _escaped(text: str) -> str:

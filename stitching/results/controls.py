@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 #: What each control is, by the name of its YAML, in the order of tables.
 CONTROLS = {
@@ -23,7 +23,7 @@ def is_control(kind: str) -> bool:
     return kind in CONTROLS
 
 
-def controls_first(names: Iterable[str], kinds: dict[str, str]) -> list[str]:
+def controls_first(names: Iterable[str], kinds: Mapping[str, str]) -> list[str]:
     """Return names of models with the controls among them first, by the order of `CONTROLS`.
 
     Args:
@@ -35,7 +35,6 @@ def controls_first(names: Iterable[str], kinds: dict[str, str]) -> list[str]:
     return sorted(names, key=lambda name: places.get(kinds[name], len(places)))
 
 
-def phrases(kinds: Iterable[str]) -> dict[str, str]:
-    """Return what the controls among these kinds are, in the order of tables."""
-    found = set(kinds)
-    return {kind: text for kind, text in CONTROLS.items() if kind in found}
+def phrases(names: Iterable[str], kinds: Mapping[str, str]) -> dict[str, str]:
+    """Return what the controls among models are, by name."""
+    return {name: CONTROLS[kinds[name]] for name in names if is_control(kinds[name])}

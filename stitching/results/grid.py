@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from stitching.results.cell import CellRecord, family
+from stitching.results.controls import controls_first, phrases
 from stitching.results.frame import frame_of
 from stitching.results.measures import MEASURES, Measure, measure_of
 from stitching.results.reading import listed, read_cells
@@ -42,8 +43,8 @@ class Grid:
         frame: One row per finished cell: `encoder`, `decoder`, measures, the rest. Numbers are
             raw; NaN and infinity are the word "invalid".
         read: All cells, in any state.
-        encoders: Names in order of appearance, failed cells included.
-        decoders: Names in order of appearance, failed cells included.
+        encoders: Names in order of appearance, failed cells included; controls come first.
+        decoders: The same of decoders.
         cells: The finished cell of each pair, the first of repeats.
         absent: Why a pair has no row: "failed", "unfinished", "invalid" or "missing".
         notes: What was left out, and failures, one line each.
@@ -75,6 +76,19 @@ class Grid:
         for cell in self.cells.values():
             found |= zip(cell.pair, cell.kinds, strict=True)
         return found
+
+    @cached_property
+    def controls(self) -> dict[str, str]:
+        """What the controls among encoders and decoders are, by name."""
+        return phrases(dict.fromkeys([*self.encoders, *self.decoders]), self.kinds)
+
+    @cached_property
+    def groups(self) -> list[tuple[str, list[str]]]:
+        """The encoders in groups with a title: controls and models, or one without a title."""
+        n = sum(name in self.controls for name in self.encoders)
+        if n in (0, len(self.encoders)):
+            return [("", self.encoders)]
+        return [("controls", self.encoders[:n]), ("models", self.encoders[n:])]
 
     @cached_property
     def own(self) -> frozenset[Pair]:
@@ -172,6 +186,9 @@ def grid_of(
     if not done and finished:
         raise ValueError("\n  ".join([f"no finished cell in {folder}", *grid.notes]))
     _note_pairs(done, grid)
+    grid.encoders, grid.decoders = (
+        controls_first(names, grid.kinds) for names in (grid.encoders, grid.decoders)
+    )
     rows = {name: place for place, name in enumerate(grid.encoders)}
     columns = {name: place for place, name in enumerate(grid.decoders)}
     done.sort(key=lambda cell: (rows[cell.encoder], columns[cell.decoder]))

@@ -71,7 +71,7 @@ def test_a_phone_does_not_scroll_sideways_but_in_tables(plain, visit):
 
 def test_on_a_phone_the_first_column_stays(plain, visit):
     page = visit(plain, "#intervals=yes", width=360, height=740)
-    place = "document.querySelector('.heat tbody th').getBoundingClientRect().left"
+    place = "document.querySelector('.heat th[scope=row]').getBoundingClientRect().left"
     before = page.evaluate(place)
     page.evaluate("document.querySelector('.beside .box').scrollLeft = 80")
     assert page.evaluate("document.querySelector('.beside .box').scrollLeft") > 0

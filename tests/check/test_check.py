@@ -87,6 +87,9 @@ def test_raw_weights_beside_averaged_ones_are_found(tmp_path, monkeypatch, prefi
         (["encoder=mean"], "decode"),
         (["encoder=pixels"], "other ranges"),
         (["encoder=pca"], None),
+        (["encoder=thumbnail"], None),
+        (["encoder=projection", "encoder.latent_dim=20"], None),
+        (["encoder=labels"], "encode"),
         (["encoder=untrained", "+encoder.latent_dim=8"], None),
     ],
 )

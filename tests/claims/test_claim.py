@@ -163,6 +163,7 @@ def test_the_other_penalty_moves_the_gain_by_as_much_as_the_measure(tmp_path):
         before, after = (x.quantity(f"image/rmse_gain{end}") for x in (chosen, changed))
         moved = chosen.quantity("image/rmse").draws - changed.quantity("image/rmse").draws
         assert after.draws - before.draws == pytest.approx(moved, abs=1e-6)
+        assert after.value == pytest.approx(after.draws.mean(), abs=0.01)
         assert after.items == before.items  # still paired with other cells
 
 

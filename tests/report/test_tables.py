@@ -44,8 +44,10 @@ def test_the_text_table_shows_encoders_as_rows_and_decoders_as_columns(tmp_path)
     assert print_table(read_grid(tmp_path)).splitlines() == [
         "image/rmse: Pixel RMSE (0-1 scale); lower is better",
         "encoder \\ decoder      nf   vqvae",
-        "vae                0.0641   0.200",
+        "(controls)",
         "random              0.500  failed",
+        "(models)",
+        "vae                0.0641   0.200",
     ]
 
 

@@ -171,7 +171,7 @@ def test_cells_of_one_protocol_in_two_folders_must_agree(tmp_path):
     for name in ("one", "two"):
         make_protocol(tmp_path / name, "strict", shift=0.1 * (name == "two"))
         make_protocol(tmp_path / name, "paper", start=10)
-    with pytest.raises(ValueError, match="2 cells for a to b differ in image/lpips"):
+    with pytest.raises(ValueError, match="2 cells for random to b differ in image/lpips"):
         main([str(tmp_path / "one"), str(tmp_path / "two")])
 
 

@@ -24,6 +24,8 @@ MAX_COLUMNS = 12
 # the model stays a square, without interpolation.
 _TILE, _GAP, _MARGIN, _FONT = 128, 6, 14, 19
 
+_APART = 18  # pixels more between controls and models
+
 
 def render_reconstructions(original: Pixels, own: Pixels, stitched: Pixels) -> Image.Image:
     """Return test images above the target's own reconstructions and the stitched images.
@@ -59,6 +61,7 @@ def picture_grid(
     stitched: Sequence[Sequence[Image.Image | str]],
     encoders: Sequence[str],
     decoders: Sequence[str],
+    apart: int = 0,
 ) -> Image.Image:
     """Return one test image decoded by every decoder (rows) from every encoder (columns).
 
@@ -67,13 +70,14 @@ def picture_grid(
         stitched: One row per decoder; a picture, or a word such as "missing".
         encoders: Column labels.
         decoders: Row labels.
+        apart: Columns that a wider gap separates from the others, from the left.
     """
     tile = _enlarge(original)
     tiles = [
         [_blank(tile.size, x) if isinstance(x, str) else _enlarge(x) for x in row]
         for row in stitched
     ]
-    grid = _sheet(tiles, decoders, encoders)
+    grid = _sheet(tiles, decoders, encoders, apart)
     left = 2 * _MARGIN + tile.width
     sheet, draw = _canvas((left + grid.width, grid.height))
     sheet.paste(grid, (left, 0))
@@ -85,7 +89,10 @@ def picture_grid(
 
 
 def _sheet(
-    tiles: Sequence[Sequence[Image.Image]], decoders: Sequence[str], encoders: Sequence[str]
+    tiles: Sequence[Sequence[Image.Image]],
+    decoders: Sequence[str],
+    encoders: Sequence[str],
+    apart: int = 0,
 ) -> Image.Image:
     """Arrange equal tiles in rows, with labels at the left and, if there are any, above."""
     font, small = _font(_FONT), _font(_FONT - 4)
@@ -94,15 +101,17 @@ def _sheet(
     text = max(math.ceil(font.getlength(label)) for label in decoders)
     left = 2 * _MARGIN + max(text, math.ceil(small.getlength("decoder")) if encoders else 0)
     top = _MARGIN + (3 * _FONT + _GAP if encoders else 0)
-    right = left + max(len(row) for row in tiles) * pitch_x - _GAP
+    columns = max(len(row) for row in tiles)
+    places = [left + j * pitch_x + _APART * (0 < apart <= j) for j in range(columns)]
+    right = places[-1] + width
     sheet, draw = _canvas((right + _MARGIN, top + len(tiles) * pitch_y - _GAP + _MARGIN))
     for i, (label, row) in enumerate(zip(decoders, tiles, strict=True)):
         y = top + i * pitch_y
         draw.text((left - _MARGIN, y + height // 2), label, INK, font, "rm")
-        for j, tile in enumerate(row):
-            sheet.paste(tile, (left + j * pitch_x, y))
-    for j, label in enumerate(encoders):
-        draw.text((left + j * pitch_x + width // 2, top - _FONT), label, INK, font, "mm")
+        for x, tile in zip(places, row, strict=False):  # rows may be shorter
+            sheet.paste(tile, (x, y))
+    for x, label in zip(places, encoders, strict=False):
+        draw.text((x + width // 2, top - _FONT), label, INK, font, "mm")
     if encoders:
         middle = left + (right - left) // 2
         draw.text((middle, _MARGIN + _FONT // 2), "encoder", QUIET, small, "mm")

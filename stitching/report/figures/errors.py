@@ -5,7 +5,7 @@ from __future__ import annotations
 from stitching.report.drawing.matrix import Panel, label_width
 from stitching.report.drawing.sheet import WIDE, Sheet
 from stitching.report.figures.facts import INTERVAL
-from stitching.report.heatmaps import FRAMED, measure_panel
+from stitching.report.heatmaps import APART, FRAMED, first_model, measure_panel
 from stitching.report.tables import caveats
 from stitching.results.formats import setting
 from stitching.results.grid import Grid
@@ -69,6 +69,8 @@ def _notes(sheet: Sheet, grid: Grid, panels: dict[Measure, Panel]) -> None:
     notes = ["Yellow is the better end."]
     if any(entry.framed for entry in entries):
         notes.append(FRAMED)
+    if first_model(grid):
+        notes.append(APART)
     if any(entry.bold for entry in entries):
         notes.append(
             "Bold: the best of its column (the diagonal aside), and entries whose paired 95 % "

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 GAP = 0.04  # inches between pictures
 
+_APART = 0.12  # inches more between controls and models
+
 #: Side of a picture at most, in inches: five pictures and the original fill a page.
 LARGEST = 1.1
 
@@ -127,15 +129,18 @@ def _draw(
     sheet.title(title, setting(grid.frame))
     label = max(width_of(name, 7) for name in rows) + 0.08
     n = len(columns) + 1
-    side = min(LARGEST, (sheet.width - 0.1 - label - (n + 1) * GAP) / n)
+    models = [name for name in columns if name not in grid.controls]
+    apart = _APART if models and len(models) < len(columns) else 0.0
+    side = min(LARGEST, (sheet.width - 0.1 - label - (n + 1) * GAP - apart) / n)
     high = side * original.height / original.width
     left = 0.05 + side + 3 * GAP + label
-    middle = left + (len(columns) * (side + GAP) - GAP) / 2
+    places = [left + j * (side + GAP) + apart * (name in models)
+              for j, name in enumerate(columns)]  # fmt: skip
+    middle = (left + places[-1] + side) / 2
     sheet.text(middle, sheet.y + 0.05, "encoder", 7, at="center", colour=QUIET)
     sheet.text(left - 0.05, sheet.y + 0.17, "decoder", 7, at="right", colour=QUIET)
-    for j, name in enumerate(columns):
-        x = left + j * (side + GAP) + side / 2
-        sheet.text(x, sheet.y + 0.17, _cut(name, side), 7, at="center")
+    for x, name in zip(places, columns, strict=True):
+        sheet.text(x + side / 2, sheet.y + 0.17, _cut(name, side), 7, at="center")
     top = sheet.y + 0.26
     height = len(rows) * (high + GAP) - GAP
     y = top + (height - high) / 2  # level with the middle of the rows
@@ -143,11 +148,12 @@ def _draw(
     sheet.text(0.05 + side / 2, y - 0.07, first, 7, at="center")
     notes = [f"Pictures of {original.width} x {original.height} pixels, enlarged without "
              "interpolation."]  # fmt: skip
+    if apart:
+        notes.append("Left of the gap: controls, which are no trained models.")
     for i, decoder in enumerate(rows):
         y = top + i * (high + GAP)
         sheet.text(left - 0.05, y + high / 2, decoder, 7, at="right")
-        for j, encoder in enumerate(columns):
-            x = left + j * (side + GAP)
+        for x, encoder in zip(places, columns, strict=True):
             image = pictures.of[encoder, decoder]
             if isinstance(image, str):
                 sheet.box(x, y, side, high, BLANK)
@@ -156,7 +162,7 @@ def _draw(
             sheet.picture(x, y, side, high, image)
             if (encoder, decoder) in grid.own:
                 sheet.box(x, y, side, high, "none", edge=INK, line=1.2)
-                notes = [framed, notes[-1]]
+                notes = [framed, *[note for note in notes if note != framed]]
     sheet.y = top + height + 0.08
     sheet.notes([" ".join(notes)])
     return sheet

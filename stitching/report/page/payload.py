@@ -83,6 +83,7 @@ def columns(
     return {
         "encoders": grid.encoders,
         "decoders": grid.decoders,
+        "controls": grid.controls,
         "setting": formats.setting(grid.frame) if grid.cells else "",
         "own": [place for place, pair in enumerate(pairs) if pair in grid.own],
         "state": [grid.absent.get(pair, "") for pair in pairs],

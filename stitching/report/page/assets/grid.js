@@ -29,6 +29,12 @@ function ordered(names, how, scores, lowerIsBetter) {
   return order;
 }
 
+/** Places of names in order, controls before models; two groups, of which one may be empty. */
+function apart(names, order, view) {
+  const control = (k) => Object.hasOwn(view.controls, names[k]);
+  return [order.filter(control), order.filter((k) => !control(k))];
+}
+
 /** Draw the grid into its place. `open` is called with a place of the view. */
 function drawGrid(view, state, open) {
   const measure = measureOf(state.measure) || { key: "", label: "State of the cells", direction: "no cell has finished", lower: false, byColumn: false, floor: null };
@@ -37,8 +43,8 @@ function drawGrid(view, state, open) {
   const values = view.measures[key] ? view.measures[key].value : view.state.map(() => null);
   const tones = shades(values, width, measure);
   const sides = [true, false].map((byRow) => (view.measures[key] ? means(view, key, measure, tones, byRow) : []));
-  const rows = ordered(view.encoders, state.rows, sides[0], measure.lower);
-  const columns = ordered(view.decoders, state.columns, sides[1], measure.lower);
+  const groups = apart(view.encoders, ordered(view.encoders, state.rows, sides[0], measure.lower), view);
+  const columns = apart(view.decoders, ordered(view.decoders, state.columns, sides[1], measure.lower), view).flat();
   const note = (score, shown) => (shown && score !== null ? make("small", {}, `mean ${short(score, measure)}`) : null);
   const signs = new Set();
 
@@ -61,11 +67,14 @@ function drawGrid(view, state, open) {
 
   const head = make("tr", {}, make("th", { class: "corner", scope: "col" }, make("span", {}, "encoder"), " \\ ", make("span", {}, "decoder")),
     columns.map((c) => make("th", { scope: "col" }, view.decoders[c], note(sides[1][c], state.columns === "mean"))));
-  const body = rows.map((r) => make("tr", {},
+  const titled = groups.every((group) => group.length);
+  const line = (r) => make("tr", {},
     make("th", { scope: "row" }, view.encoders[r], note(sides[0][r], state.rows === "mean" && !measure.byColumn)),
-    columns.map((c) => make("td", {}, button(r, c)))));
+    columns.map((c) => make("td", {}, button(r, c))));
+  const title = (k) => make("tr", {}, make("th", { class: "group", scope: "rowgroup", colspan: columns.length + 1 }, ["controls", "models"][k]));
+  const bodies = groups.map((group, k) => (group.length ? make("tbody", {}, titled ? title(k) : null, group.map(line)) : null));
   const table = make("table", { class: width > 9 ? "heat many" : "heat" },
-    make("caption", { class: "unseen" }, `${measure.label}, encoders by decoders`), make("thead", {}, head), make("tbody", {}, body));
+    make("caption", { class: "unseen" }, `${measure.label}, encoders by decoders`), make("thead", {}, head), bodies);
   listen(table, view, key, open);
 
   byId("heatmap").replaceChildren(
@@ -73,7 +82,7 @@ function drawGrid(view, state, open) {
       make("code", { class: "soft" }, key)),
     view.setting && index.axes.length ? make("p", { class: "soft" }, view.setting) : "",
     make("div", { class: "beside" }, make("div", { class: "box" }, table),
-      make("div", { class: "remarks" }, key ? scale(view, measure, values) : "", lines(remarks(view, measure, signs, state), "legend"))),
+      make("div", { class: "remarks" }, key ? scale(view, measure, values) : "", lines(remarks(view, measure, signs, state).map(rich), "legend"))),
   );
 }
 
@@ -101,6 +110,7 @@ function remarks(view, measure, signs, state) {
     ...Object.entries(index.meanings).filter(([sign]) => signs.has(sign)).map(([sign, meaning]) => `${sign} ${meaning}`),
     own ? "outlined: a model's own reconstruction, without a map" : "",
     column && column.interval.some(Boolean) ? "in brackets: 95 % intervals over resamples of the test images" : "",
+    ...Object.entries(view.controls).map(([name, text]) => `${name}: ${text} (control)`),
     sorted ? `sorted by mean over other models, best first${measure.byColumn && state.rows === "mean" ? " (rows: mean of places on the scale, as units differ)" : ""}` : "",
   ].filter(Boolean);
 }
@@ -114,7 +124,7 @@ function spoken(view, place, entry) {
 
 /** One cell is in the order of the tab key; arrows move from there. */
 function listen(table, view, key, open) {
-  const rows = [...table.tBodies[0].rows].map((row) => [...row.querySelectorAll("button")]);
+  const rows = [...table.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("button")]).filter((row) => row.length);
   if (!rows.length || !rows[0].length) return;
   let current = rows[0][0];
   current.tabIndex = 0;
