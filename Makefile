@@ -14,7 +14,8 @@ SWEEP = $(if $(ENCODERS),encoder=$(ENCODERS)) $(if $(DECODERS),decoder=$(DECODER
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo grid grid-gan grid-celeba paper protocols resume status report claims \
-  sync dashboard test test-browser test-long lint format zoo bench bench-measures results clean
+  sync dashboard test test-browser test-long lint format zoo bench bench-measures bench-coverage \
+  results clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -96,6 +97,9 @@ bench: setup  ## Time the map stage beside other libraries; BENCH=all for every 
 
 bench-measures: setup  ## Time measures and their intervals for 1,000 test images
 	$(BIN)/python tests/benchmarks/measures.py --out measures.json
+
+bench-coverage: setup  ## Simulate how often intervals contain the truth (an hour); ARGS="--sims 99"
+	$(BIN)/python tests/benchmarks/coverage.py --out coverage.json $(ARGS)
 
 results: setup  ## Write docs/RESULTS.md from docs/results; FROM=DIR NAME=name adds a sweep's numbers
 	$(if $(FROM),$(BIN)/python tests/benchmarks/results.py extract $(FROM) --out docs/results/$(NAME).json)

@@ -6,6 +6,9 @@ estimate, so that all that reads draws (differences of cells, means, intervals) 
 
     draw k + sum over groups of multiplier (k, g) * deviation g
 
+What a refit changes on these test items is partly chance of the test items, which their resamples
+contain already. `noise` is that part, and is taken off, or it would count twice.
+
 The multipliers are seeded and the same in every cell, and so are the groups of one data set:
 differences are paired in fit images as they are in test images.
 
@@ -19,11 +22,16 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stitching.metrics.resampling import Estimate
+
+Numbers = NDArray[np.float64]
+
+_V = TypeVar("_V", float, Numbers)
 
 
 def groups_of(ids: Sequence[str], n_groups: int) -> NDArray[np.int64]:
@@ -35,16 +43,14 @@ def groups_of(ids: Sequence[str], n_groups: int) -> NDArray[np.int64]:
     return np.array([_place(item) % n_groups for item in ids], dtype=np.int64)
 
 
-def deviations(
-    value: float, without: Mapping[int, float], sizes: Mapping[int, int]
-) -> dict[int, float]:
+def deviations(value: _V, without: Mapping[int, _V], sizes: Mapping[int, int]) -> dict[int, _V]:
     """Return the part of each group; the sum of their squares is the variance of the value.
 
     With groups of equal sizes this is the usual (G - 1) / G times the sum of squares about the
     mean of the refits.
 
     Args:
-        value: Of the full fit.
+        value: Of the full fit; or one value for each of several items or resamples.
         without: Of the refit without each group, by group.
         sizes: Number of fit images of each of these groups.
     """
@@ -53,6 +59,38 @@ def deviations(
     pseudo = {g: shares[g] * value - (shares[g] - 1) * without[g] for g in sizes}
     centre = sum(pseudo[g] / shares[g] for g in sizes)
     return {g: (pseudo[g] - centre) / math.sqrt(n_groups * (shares[g] - 1)) for g in sizes}
+
+
+def noise(value: Numbers, without: Mapping[int, Numbers], sizes: Mapping[int, int]) -> float:
+    """Return the share of squared deviations of a mean that is chance of the test items.
+
+    Args:
+        value: Of each test item by the full fit, shape (n,).
+        without: The same by the refit without each group, by group.
+        sizes: Number of fit images of each of these groups.
+    """
+    parts = deviations(value, without, sizes).values()
+    total = sum(float(part.mean()) ** 2 for part in parts)
+    chance = sum(float(part.var(ddof=1)) / len(part) for part in parts) if len(value) > 1 else 0.0
+    return min(1.0, chance / total) if total > 0 else 0.0
+
+
+def noise_of_draws(
+    estimate: Estimate, without: Mapping[int, Estimate], sizes: Mapping[int, int]
+) -> float:
+    """Return `noise` from the same resamples of the test items; 0 without draws."""
+    values = {group: one.value for group, one in without.items()}
+    draws = {group: one.draws for group, one in without.items()}
+    if estimate.value is None or estimate.draws is None:
+        return 0.0
+    known = {g: x for g, x in draws.items() if x is not None}
+    plain = {g: x for g, x in values.items() if x is not None}
+    if len(known) < len(without) or len(plain) < len(without):
+        return 0.0
+    total = sum(part**2 for part in deviations(estimate.value, plain, sizes).values())
+    parts = deviations(estimate.draws, known, sizes).values()
+    chance = sum(float(np.nanvar(part)) for part in parts)
+    return min(1.0, chance / total) if total > 0 else 0.0
 
 
 def multipliers(n_draws: int, n_groups: int, seed: int = 0) -> NDArray[np.float64]:
@@ -69,7 +107,11 @@ def multipliers(n_draws: int, n_groups: int, seed: int = 0) -> NDArray[np.float6
 
 
 def vary(
-    estimate: Estimate, without: Mapping[int, float], sizes: Mapping[int, int], n_groups: int
+    estimate: Estimate,
+    without: Mapping[int, float],
+    sizes: Mapping[int, int],
+    n_groups: int,
+    chance: float = 0.0,
 ) -> tuple[Estimate, float | None]:
     """Return an estimate whose draws vary with the fit images too, and the share of these.
 
@@ -78,6 +120,7 @@ def vary(
         without: Value of the refit without each group, by group, at least two.
         sizes: Number of fit images of each of these groups.
         n_groups: Number of groups, empty ones included.
+        chance: Share of the squared deviations that is chance of the test items, see `noise`.
 
     Returns:
         The estimate, and the share of the variance of its draws that comes from the fit images;
@@ -87,7 +130,7 @@ def vary(
         return estimate, None
     parts = np.zeros(n_groups)
     for group, part in deviations(estimate.value, without, sizes).items():
-        parts[group] = part
+        parts[group] = part * math.sqrt(1 - chance)
     by_fit, by_test = float(parts @ parts), float(np.nanvar(estimate.draws))
     draws = estimate.draws + multipliers(len(estimate.draws), n_groups) @ parts
     total = by_fit + by_test

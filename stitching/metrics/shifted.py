@@ -39,10 +39,18 @@ class ShiftedScores:
         self._spread = sum(float(b.spread) for b in self._blocks)
         self._n_varying = sum(b.n_varying for b in self._blocks)
         self._rows: Tensor = reduce(torch.add, (b.rows for b in self._blocks))
-        self._normalised = sum(float(b.normalised) for b in self._blocks)
+        self._normalised: Tensor = reduce(torch.add, (b.normalised for b in self._blocks))
 
     def values(self, change: Tensor) -> dict[str, float]:
         """Return the defined scores of mapped + change, shape (n, D), by key."""
+        return self.of_items(self.items(change))
+
+    def items(self, change: Tensor) -> dict[str, Tensor]:
+        """Return what scores of mapped + change are means of, each (n,) float64.
+
+        By the key of the measure: `latent/mse`, of which R2 and RMSE are functions; `latent/nmse`
+        and `latent/cosine` where they are defined.
+        """
         with one_thread_each() as pool:
             parts = list(
                 pool.map(lambda b, c: b.of_change(c), self._blocks, change.split(_COLUMNS, 1))
@@ -50,19 +58,24 @@ class ShiftedScores:
         moved: Tensor = reduce(torch.add, (rows for rows, _ in parts))
         along_true, along_mapped, error_change = moved.unbind()
         error, squares, mapped_squares, products = self._rows.unbind()
-        total = float((error + error_change).sum())
-        mse = total / (self.n * self.width)
-        found = {"latent/mse": mse, "latent/rmse": mse**0.5}
-        if self._spread > 0:
-            found["latent/r2"] = r2_of(total, self._spread, self.n)
+        found = {"latent/mse": (error + error_change) / self.width}
         if self._n_varying:
-            normalised = self._normalised + sum(part for _, part in parts)
-            found["latent/nmse"] = normalised / self.n / self._n_varying
+            normalised = reduce(torch.add, (part for _, part in parts)) + self._normalised
+            found["latent/nmse"] = normalised / self._n_varying
         # |change|^2 = change (change - 2 e) + 2 e change, with the error e = c - h.
         own = error_change + 2 * (along_true - along_mapped)
         lengths = squares * (mapped_squares + 2 * along_mapped + own).clamp_(min=0)
         if bool((lengths > 0).all()):
-            found["latent/cosine"] = float(((products + along_true) / lengths.sqrt()).mean())
+            found["latent/cosine"] = (products + along_true) / lengths.sqrt()
+        return found
+
+    def of_items(self, items: dict[str, Tensor]) -> dict[str, float]:
+        """Return the scores that `items` make."""
+        found = {key: float(values.mean()) for key, values in items.items()}
+        mse = found["latent/mse"]
+        found["latent/rmse"] = mse**0.5
+        if self._spread > 0:
+            found["latent/r2"] = r2_of(mse * self.n * self.width, self._spread, self.n)
         return found
 
 
@@ -78,7 +91,7 @@ class _Block:
         n_varying: Dimensions that vary.
         rows: Shape (4, n), by item |c - h|^2, |c|^2, |h|^2 and c h, float64.
         spread: Sum of |c|^2.
-        normalised: Sum of weighted squared errors.
+        normalised: Sum of weighted squared errors by item, (n,).
     """
 
     c: Tensor
@@ -88,7 +101,7 @@ class _Block:
     n_varying: int
     rows: Tensor
     spread: float
-    normalised: float
+    normalised: Tensor
 
     @classmethod
     def of(cls, true: Tensor, mapped: Tensor) -> _Block:
@@ -109,13 +122,13 @@ class _Block:
             int(varying.sum()),
             rows,
             float(squares.sum()),
-            float((error.square() * weights).sum()),
+            (error.square() * weights).sum(1),
         )
 
-    def of_change(self, change: Tensor) -> tuple[Tensor, float]:
-        """Return c change, h change and the change of the error, (3, n); and that of nmse."""
+    def of_change(self, change: Tensor) -> tuple[Tensor, Tensor]:
+        """Return c change, h change and the change of the error, (3, n); that of nmse, (n,)."""
         quadratic = (change - self.twice_error).mul_(change)
         vecdot = torch.linalg.vecdot
         by_item = quadratic.sum(1)
         rows = torch.stack([vecdot(self.c, change), vecdot(self.h, change), by_item])
-        return rows.double(), float(vecdot(quadratic, self.weights).double().sum())
+        return rows.double(), vecdot(quadratic, self.weights).double()

@@ -22,7 +22,7 @@ from stitching.maps import Map, ReducedRank, Ridge, SpectralMap
 from stitching.maps.matrix import Rows
 from stitching.metrics.base import ImageMetric
 from stitching.metrics.latent import latent_scores
-from stitching.metrics.resampling import Facts, Resamples, Scores, flatten
+from stitching.metrics.resampling import Facts, Scores, flatten
 from stitching.pipeline.beyond import BeyondPixels
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import (
@@ -330,11 +330,11 @@ class Cell:
         )
 
     def _image_values(self, items: TestItems, mapped: Tensor) -> Scores:
-        """Score the images of other mapped latents without resamples; {} if one is not finite."""
+        """Score images of other mapped latents without half-samples; {} if one is not finite."""
         stitched = self._decode(mapped)
         if not bool(finite_rows(stitched).all()):
             return {}
-        resamples = Resamples(items.resamples.n_items, 0, 0)
+        resamples = replace(items.resamples, n_halves=0)
         return self._image_scores(replace(items, resamples=resamples), stitched)
 
     def _provenance(self, fitted: Map, test: ImageSet) -> Scores:

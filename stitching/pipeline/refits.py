@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.compute import progress
 from stitching.maps import Map, SpectralMap, UndeterminedRefit
-from stitching.metrics.jackknife import groups_of, vary
+from stitching.metrics.jackknife import groups_of, noise, noise_of_draws, vary
 from stitching.metrics.resampling import Estimate, Scores
 from stitching.metrics.shifted import ShiftedScores
 from stitching.pipeline.fitting import Space
@@ -30,7 +32,7 @@ class FittedCell:
         target: Space of the decoder, likewise.
         mapped: Test latents mapped by `fitted`, shape (n, D_t).
         ids: Of the fit images.
-        image_values: Scores the images of mapped latents, without resamples.
+        image_values: Scores the images of mapped latents, without half-samples.
     """
 
     fitted: Map
@@ -56,23 +58,23 @@ def with_fit_variation(scores: Scores, cell: FittedCell, protocol: Protocol) -> 
         protocol: `fit_groups`, and `refits`: measures of latents alone, or of images too.
     """
     why = _obstacle(cell, protocol)
-    values: dict[str, dict[int, float]] = {}
     groups = torch.from_numpy(groups_of(cell.ids, max(1, protocol.fit_groups)))
     sizes = dict(zip(*(x.tolist() for x in groups.unique(return_counts=True)), strict=True))
     if why is None and len(sizes) < 2:
         why = f"{len(cell.ids)} fit images are in one group"
     if why is None:
         try:
-            values = _refitted(cell, groups, len(sizes), protocol.refits == "images")
+            refits = _Refits(cell, groups, sizes, protocol.refits == "images")
         except UndeterminedRefit as error:
             why = str(error)
     if why is not None:
         return scores | {"map/refits": 0, "map/refits_missing": why}
     found: Scores = scores | {"map/refits": len(sizes)}
-    for key, without in values.items():
+    for key, without in refits.values.items():
         estimate = scores.get(key)
         if isinstance(estimate, Estimate) and len(without) == len(sizes):
-            found[key], share = vary(estimate, without, sizes, protocol.fit_groups)
+            chance = refits.chance(key, estimate)
+            found[key], share = vary(estimate, without, sizes, protocol.fit_groups, chance)
             if key in _SHARES:
                 found[f"{key}_fit_share"] = share
     return found
@@ -93,29 +95,51 @@ def _obstacle(cell: FittedCell, protocol: Protocol) -> str | None:
     return None
 
 
-def _refitted(
-    cell: FittedCell, groups: Tensor, n_groups: int, with_images: bool
-) -> dict[str, dict[int, float]]:
-    """Return the values of each measure by the group that the map was refitted without."""
-    fitted, source, target = cell.fitted, cell.source.train, cell.target.train
-    assert isinstance(fitted, SpectralMap)
-    assert isinstance(source, Tensor)
-    assert isinstance(target, Tensor)
-    place = fitted.alpha_.device
-    changes = fitted.without_groups(
-        source.to(place), target.to(place), cell.source.test.to(place), groups
-    )
-    found: dict[str, dict[int, float]] = {}
-    shifted = ShiftedScores(cell.target.test, cell.mapped)
-    with progress.bar(n_groups, f"refits {fitted.name}", "group", even=False) as bar:
-        for group, change in changes:
-            change = change.cpu()
-            values = shifted.values(change)
-            if with_images:
-                images = cell.image_values(cell.mapped + change)
-                scored = {k: v.value for k, v in images.items() if isinstance(v, Estimate)}
-                values |= {key: value for key, value in scored.items() if value is not None}
-            for key, value in values.items():
-                found.setdefault(key, {})[group] = value
-            bar.update()
-    return found
+class _Refits:
+    """Refits of a cell's map without each group of fit images.
+
+    Attributes:
+        values: Of each measure, by the group that the map was refitted without.
+    """
+
+    def __init__(
+        self, cell: FittedCell, groups: Tensor, sizes: dict[int, int], with_images: bool
+    ) -> None:
+        self.values: dict[str, dict[int, float]] = {}
+        self._sizes = sizes
+        self._items: dict[str, dict[int, NDArray[np.float64]]] = {}
+        self._images: dict[str, dict[int, Estimate]] = {}
+        fitted, source, target = cell.fitted, cell.source.train, cell.target.train
+        assert isinstance(fitted, SpectralMap)
+        assert isinstance(source, Tensor)
+        assert isinstance(target, Tensor)
+        place = fitted.alpha_.device
+        changes = fitted.without_groups(
+            source.to(place), target.to(place), cell.source.test.to(place), groups
+        )
+        shifted = ShiftedScores(cell.target.test, cell.mapped)
+        self._before = shifted.items(torch.zeros_like(cell.mapped))
+        with progress.bar(len(sizes), f"refits {fitted.name}", "group", even=False) as bar:
+            for group, moved in changes:
+                change = moved.cpu()
+                items = shifted.items(change)
+                for key, rows in items.items():
+                    self._items.setdefault(key, {})[group] = rows.numpy()
+                for key, value in shifted.of_items(items).items():
+                    self.values.setdefault(key, {})[group] = value
+                if with_images:
+                    self._add_images(group, cell.image_values(cell.mapped + change))
+                bar.update()
+
+    def _add_images(self, group: int, scores: Scores) -> None:
+        for key, score in scores.items():
+            if isinstance(score, Estimate) and score.value is not None:
+                self.values.setdefault(key, {})[group] = score.value
+                self._images.setdefault(key, {})[group] = score
+
+    def chance(self, key: str, estimate: Estimate) -> float:
+        """Return the part of a measure's deviations that its draws contain already."""
+        if key in self._images:
+            return noise_of_draws(estimate, self._images[key], self._sizes)
+        base = key if key in self._items else "latent/mse"
+        return noise(self._before[base].numpy(), self._items[base], self._sizes)

@@ -14,7 +14,8 @@ and Lasso; classes have `SoftmaxProbes`, continuous factors `FactorProbes`.
 """
 
 from stitching.probes.attributes import AttributeProbes
-from stitching.probes.base import ProbeConvergenceWarning, Probes
+from stitching.probes.base import Probes
+from stitching.probes.convergence import ProbeConvergenceWarning
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.factors import FactorProbes
 from stitching.probes.fitted import FittedProbe

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 
 from stitching.compute import progress
 from stitching.compute.threads import one_thread_each
-from stitching.maps import PenaltyEdgeWarning
 from stitching.maps.base import require_at_least
 from stitching.maps.matrix import Rows
+from stitching.probes.convergence import warn_edges, warn_unconverged
 from stitching.probes.coordinates import Coordinates
 from stitching.probes.fitted import Facts, FittedProbe
 from stitching.probes.labels import Labels, control_labels, halves
@@ -34,10 +33,6 @@ HALF_FOLDS = 3
 
 #: Fewest items of a class in each half: when a part is held out, the others have one.
 _HALF = 2
-
-
-class ProbeConvergenceWarning(UserWarning):
-    """A fit was stopped before it met its tolerance."""
 
 
 class Probes(ABC):
@@ -151,8 +146,8 @@ class Probes(ABC):
         coordinates = self._checked_coordinates(latents)
         used = {name: self._fit_labels(name, x, coordinates) for name, x in labels.items()}
         fitted = self._fit_all(coordinates, used)
-        _warn_edges(fitted)
-        _warn_unconverged("probes", fitted)
+        warn_edges(fitted)
+        warn_unconverged("probes", fitted)
         return fitted
 
     def fit_controls(
@@ -179,7 +174,7 @@ class Probes(ABC):
         }
         alphas = {name: float(fitted[name].facts["alpha"]) for name in labels}
         controls = self._fit_all(coordinates, shuffled, alphas, quick=True)
-        _warn_unconverged("control probes", controls)
+        warn_unconverged("control probes", controls)
         return controls
 
     def fit_halves(
@@ -236,7 +231,7 @@ class Probes(ABC):
                 )
                 for places in split
             )
-            _warn_unconverged("probes of halves", first | second)
+            warn_unconverged("probes of halves", first | second)
             found |= {name: (first[name], second[name]) for name in group}
         return {name: found[name] for name in labels if name in found}
 
@@ -377,29 +372,3 @@ class CrossValidatedProbes(Probes):
         kind = copy.copy(self)
         kind.n_folds = min(self.n_folds, HALF_FOLDS)
         return kind
-
-
-def _warn_edges(fitted: Mapping[str, FittedProbe]) -> None:
-    """Warn of the probes whose penalty is the lower (-1) or upper (1) end of its grid."""
-    ends = {-1: "lower", 1: "upper"}
-    edges = {name: int(probe.facts.get("edge", 0)) for name, probe in fitted.items()}
-    found = [f"{name} ({ends[edge]})" for name, edge in edges.items() if edge]
-    if found:
-        warnings.warn(
-            f"probe penalty at an edge of its grid: {', '.join(found)}. At the lower edge the "
-            "labels need no penalty; at the upper edge the latents have almost no information "
-            "about them",
-            PenaltyEdgeWarning,
-            stacklevel=3,
-        )
-
-
-def _warn_unconverged(what: str, fitted: Mapping[str, FittedProbe]) -> None:
-    found = [name for name, probe in fitted.items() if not probe.facts["converged"]]
-    if found:
-        warnings.warn(
-            f"{what} stopped before they converged: {', '.join(found)}. Raise probe.max_iter, or "
-            "take a larger probe.alpha",
-            ProbeConvergenceWarning,
-            stacklevel=3,
-        )

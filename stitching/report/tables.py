@@ -26,6 +26,9 @@ CORNER = "encoder \\ decoder"
 #: Cells that a note names.
 _SHOWN = 6
 
+#: Test images below which intervals of skewed measures cover too seldom: docs/MEASURES.md.
+_FEW = 100
+
 
 def cell_texts(cell: CellRecord, measure: Measure) -> tuple[str, str]:
     """Return a measure of a cell as texts: a number or a word, and its interval or nothing.
@@ -103,6 +106,12 @@ def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
     lines = ["# Stitching grid", "", f"{setting_of(grid)}."]
     if any(f"{measure.key}.low" in grid.frame for measure in chosen):
         lines += ["", "In brackets: 95 % intervals over resamples of the test images."]
+        refits, tested = (_range(grid.frame, key) for key in ("map/refits", "n_test"))
+        if refits and refits[1] > 0:
+            lines[-1] += " Those of latent measures contain the choice of fit images too."
+        if tested and tested[0] < _FEW:
+            lines[-1] += f" Below {_FEW} test images those of skewed measures are too narrow."
+
     if grid.controls:
         found = "; ".join(f"`{name}`, {text}" for name, text in grid.controls.items())
         lines += ["", f"Controls, which are no trained models: {found}."]

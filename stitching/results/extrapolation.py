@@ -210,5 +210,6 @@ class _Fit:
         quantile: Numbers = t.ppf(levels, self._freedom)
         least = self._errors.min()
         allowed = least + quantile**2 * least / self._freedom
-        # Rounding leaves an exact curve an error of about 1e-32: its best p stays allowed.
-        return quantile, (allowed[:, None] - self._errors) + (self._errors == least) * 1e-300
+        room = allowed[:, None] - self._errors
+        # Rounding must not forbid the best p itself.
+        return quantile, np.where(self._errors == least, np.maximum(room, 0), room)

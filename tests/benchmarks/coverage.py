@@ -23,7 +23,7 @@ from stitching.metrics.base import FeatureSpace
 from stitching.metrics.factors import FactorPredictions, factor_scores
 from stitching.metrics.frechet import FrechetDistance, SmallSampleWarning
 from stitching.metrics.geometry import geometry_scores
-from stitching.metrics.jackknife import groups_of, vary
+from stitching.metrics.jackknife import groups_of, noise, vary
 from stitching.metrics.kernel import KernelDistance
 from stitching.metrics.latent import latent_scores
 from stitching.metrics.resampling import Estimate, Resamples
@@ -113,8 +113,12 @@ def ridge(n):
         alone = latent_scores(y_test, mapped, rows)["latent/r2"]
         shifted = ShiftedScores(y_test, mapped)
         changes = fitted.without_groups(x, y, x_test, groups)
-        without = {group: shifted.values(change)["latent/r2"] for group, change in changes}
-        return {"both": vary(alone, without, sizes, N_GROUPS)[0], "test": alone}
+        before = shifted.items(torch.zeros_like(mapped))["latent/mse"].numpy()
+        items = {group: shifted.items(change) for group, change in changes}
+        without = {group: shifted.of_items(rows)["latent/r2"] for group, rows in items.items()}
+        errors = {group: rows["latent/mse"].numpy() for group, rows in items.items()}
+        chance = noise(before, errors, sizes)
+        return {"both": vary(alone, without, sizes, N_GROUPS, chance)[0], "test": alone}
 
     mean = lambda: float(np.mean(truths))  # noqa: E731
     return draw, {"both": mean, "test": mean}
@@ -221,8 +225,8 @@ SIMULATIONS = {
         "extrapolated": "Fréchet distance, extrapolated"}),
     "alignment": (alignment, 0.3, 0, {"cka": "`geometry/cka`"}),
     "probes-0.8": (lambda n: probes(n, 0.8), 1, 0, {
-        "accuracy_mapped": "probe accuracy .74", "consistency": "consistency .81",
-        "kappa": "kappa .57", "auc_mapped": "AUC .81"}),
+        "accuracy_mapped": "probe accuracy .78", "consistency": "consistency .82",
+        "kappa": "kappa .58", "auc_mapped": "AUC .84"}),
     "probes-0.9998": (lambda n: probes(n, 0.9998), 1, 0, {
         "consistency": "consistency .994", "kappa": "kappa .99"}),
     "factors": (factors, 1, 0, {"r2": "`factor/r2_mapped` .8"}),

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from stitching.maps import Ridge
-from stitching.metrics.jackknife import deviations, groups_of, multipliers, vary
+from stitching.metrics.jackknife import (
+    deviations,
+    groups_of,
+    multipliers,
+    noise,
+    noise_of_draws,
+    vary,
+)
 from stitching.metrics.resampling import Estimate, Resamples
 from stitching.metrics.shifted import ShiftedScores
 
@@ -69,6 +76,28 @@ def test_equal_refits_of_two_cells_cancel_in_their_difference():
     assert other.draws - one.draws == pytest.approx(0.25)
 
 
+def refits_of_items(n, effect, seed=0):
+    """Scores of n items, and by refits that move all by `effect` and each by noise of 1."""
+    rng, sizes = np.random.default_rng(seed), dict.fromkeys(range(20), 10)
+    value = rng.normal(size=n)
+    moves = effect * rng.normal(size=20)
+    return value, {g: value + moves[g] + rng.normal(size=n) for g in sizes}, sizes
+
+
+@pytest.mark.parametrize(("effect", "share"), [(0.0, 1.0), (0.1, 0.5), (10.0, 0.0)])
+def test_noise_is_the_part_that_other_test_items_would_change(effect, share):
+    found = [noise(*refits_of_items(100, effect, seed)) for seed in range(50)]
+    assert np.mean(found) == pytest.approx(share, abs=0.12)
+
+
+def test_noise_of_draws_is_that_of_items():
+    value, without, sizes = refits_of_items(100, 0.1)
+    resamples = Resamples(100, 4000, 0)
+    estimates = {g: resamples.mean(torch.from_numpy(rows)) for g, rows in without.items()}
+    found = noise_of_draws(resamples.mean(torch.from_numpy(value)), estimates, sizes)
+    assert found == pytest.approx(noise(value, without, sizes), rel=0.06)
+
+
 @pytest.mark.parametrize("estimate", [Estimate(None, np.zeros(3)), Estimate(0.5)])
 def test_without_value_or_draws_nothing_changes(estimate):
     assert vary(estimate, {0: 0.4, 1: 0.6}, {0: 1, 1: 1}, 2) == (estimate, None)
@@ -92,11 +121,13 @@ def test_intervals_hold_the_average_over_fit_sets_where_those_of_test_items_alon
         mapped = fitted.predict(x_test)
         mse = resamples.mean((mapped - y_test).square().mean(1))
         scores = ShiftedScores(y_test, mapped)
-        without = {
-            group: scores.values(change)["latent/mse"]
+        items = {
+            group: scores.items(change)["latent/mse"].numpy()
             for group, change in fitted.without_groups(x, y, x_test, groups)
         }
-        found.append((mse, vary(mse, without, sizes, 20)[0]))
+        without = {group: float(rows.mean()) for group, rows in items.items()}
+        chance = noise((mapped - y_test).square().mean(1).numpy(), items, sizes)
+        found.append((mse, vary(mse, without, sizes, 20, chance)[0]))
     truth = np.mean([alone.value for alone, _ in found])
     alone, both = (
         np.mean([low <= truth <= high for low, high in (e.interval for e in column)])

@@ -67,6 +67,12 @@ def test_curves_of_one_test_set_have_paired_limits():
     assert high - low < 0.1 * np.subtract(*first.interval()[::-1])
 
 
+def test_a_constant_curve_has_its_value_as_limit():
+    found = extrapolate(SIZES, quantities([0.0] * 5))
+    assert found.limit.value == 0.0
+    assert found.limit.interval() == (0.0, 0.0)
+
+
 def test_few_sizes_have_no_limit():
     found = extrapolate(SIZES[:3], quantities(law(0.5, sizes=SIZES[:3])))
     assert found.limit.value is None

@@ -55,7 +55,8 @@ def learning_curves(curves: Sequence[Curve], own: Mapping[Pair, float] | None = 
                     axes.axhline(level, color="#1a1a1a", linewidth=0.6)
                 axes.set_title(f"to {decoder}" if key == keys[0] else "", size=10)
                 axes.set_xlabel("fit images" if key == keys[-1] else "")
-            row[0].set_ylabel(measure_of(key).label, size=8)
+            # A label on one line may be longer than its panel is high.
+            row[0].set_ylabel(measure_of(key).label.replace(" (", "\n("), size=8)
             row[0].set_ylim(_window(part, [(own or {}).get((key, name)) for name in decoders]))
         handles = {
             name: line
