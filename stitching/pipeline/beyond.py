@@ -130,10 +130,10 @@ class BeyondPixels:
             return None, 1.0
         if identity == self.pixels.frozen.identity():
             return alone, 0.0
-        seen, latents = self._inner(self._view_parts(view), alone), self._features(source)
+        latents = self._features(source)
         best, chosen = alone, 0.0
         for share in SHARES:
-            features = joined(seen, latents, share)
+            features = joined(alone.features, latents, share)
             fit = fit_banded(self._joint(source, view, share, features), features, goal)
             if fit.score < best.score:
                 best, chosen = fit, share
@@ -154,17 +154,29 @@ class BeyondPixels:
     def _fit_view(self, view: int, goal: Features) -> BandedFit:
         if self.chunk is not None:
             features = self._features(self.pixels)
-        else:
-            train = self._seen(cast(Tensor, self.pixels.train), view)
-            test = self._seen(self.pixels.test, view)
-            features = Features(train.to(self.device), test.to(self.device))
+            return fit_banded(self._of_view(view, features.train), features, goal)
+        made: list[Factorisation] = []
+
+        def make() -> Features:
+            train, test = (
+                self._seen(cast(Tensor, rows), view).to(self.device)
+                for rows in (self.pixels.train, self.pixels.test)
+            )
+            made.append(self._of_view(view, train))
+            return Features.of(made[0], train, test)
+
+        features = self._kept(self._view_parts(view) | {"test": _digest(self.pixels.test)}, make)
+        basis = made[0] if made else self._of_view(view, None)
+        return fit_banded(features.factorisation(basis), features, goal)
+
+    def _of_view(self, view: int, train: Rows | None) -> Factorisation:
+        """Return the factorisation of a view of pixels, from memory or disk if it is there."""
         stored = self.cache.tensors(
             "factorisations",
             self._view_parts(view),
-            lambda: factorise(features.train, self.chunk).to_tensors(),
+            lambda: factorise(cast(Rows, train), self.chunk).to_tensors(),
         )
-        basis = Factorisation.from_tensors(stored, self.chunk)
-        return fit_banded(basis.to(self.device), features, goal)
+        return Factorisation.from_tensors(stored, self.chunk).to(self.device)
 
     def _seen(self, flat: Tensor, view: int) -> Tensor:
         """Return a view of flattened images, (N, 3 S S), some at a time."""
@@ -192,15 +204,6 @@ class BeyondPixels:
         parts = {"images": space.fingerprint, "model": space.frozen.identity()}
         made = partial(Features.of, basis, train, space.test.to(self.device))
         return self._kept(parts | {"test": _digest(space.test)}, made)
-
-    def _inner(self, parts: dict[str, Any], fit: BandedFit) -> Features:
-        """Return the features of a fit in their principal components."""
-        features = fit.features
-        if self.chunk is not None:
-            return features
-        train = cast(Tensor, features.train)
-        made = partial(Features.of, fit.basis, train, features.test)
-        return self._kept(parts | {"test": _digest(self.pixels.test)}, made)
 
     def _kept(self, parts: dict[str, Any], make: Callable[[], Features]) -> Features:
         def tensors() -> Tensors:
