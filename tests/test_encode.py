@@ -38,7 +38,8 @@ def entries(cache, kind="latents"):
 
 def cell(cache, *overrides):
     """Run a cell of the same settings; return how many images it encoded."""
-    options = ["metric=[rmse]", "probe=none", "geometry=false", f"cache={cache}"]
+    options = ["metric=[rmse]", "probe=none", "geometry=false", "controls=false"]
+    options += [f"cache={cache}"]
     result = assemble.build_cell(config.compose_config([*SMALL, *options, *overrides])).run()
     return result.resources["count/images_encoded"]
 

@@ -89,7 +89,8 @@ def noise_of_draws(
         return 0.0
     total = sum(part**2 for part in deviations(estimate.value, plain, sizes).values())
     parts = deviations(estimate.draws, known, sizes).values()
-    chance = sum(float(np.nanvar(part)) for part in parts)
+    known_parts = (part[np.isfinite(part)] for part in parts)
+    chance = sum(float(part.var()) for part in known_parts if len(part))
     return min(1.0, chance / total) if total > 0 else 0.0
 
 
@@ -131,7 +132,8 @@ def vary(
     parts = np.zeros(n_groups)
     for group, part in deviations(estimate.value, without, sizes).items():
         parts[group] = part * math.sqrt(1 - chance)
-    by_fit, by_test = float(parts @ parts), float(np.nanvar(estimate.draws))
+    known = estimate.draws[np.isfinite(estimate.draws)]
+    by_fit, by_test = float(parts @ parts), float(known.var()) if len(known) else 0.0
     draws = estimate.draws + multipliers(len(estimate.draws), n_groups) @ parts
     total = by_fit + by_test
     return replace(estimate, draws=draws), by_fit / total if total > 0 else None

@@ -53,7 +53,7 @@ def test_every_long_stage_of_a_cell_has_a_bar_that_reaches_its_end(tmp_path, clo
     assert shown["pixels decodes mapped latents"] == ("image", 9, 9)
     assert shown["features of pixels"] == ("image", 9, 9)
     assert shown["scores images by psnr"] == ("measure", 2, 2)
-    assert shown["fits control logistic probes of pixels"] == ("probe", 4, 4)
+    assert shown["fits logistic probes of pixels on halves"] == ("probe", 6, 6)
     assert shown["predicts attributes"] == ("label", 2, 2)
     assert "compares the two latent spaces" in shown
 
