@@ -19,12 +19,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from stitching.results.cell import family
+from stitching.results.controls import is_control
+
 ROOT = Path(__file__).parents[2]
 MODELS = ["vae", "nf", "vqvae", "dm"]
 COLUMNS = {
     "RMSE": ("image/rmse", ".3f"),
     "R2": ("latent/r2", ".2f"),
-    "probes": ("probe/consistency", ".2f"),
+    "beyond pixels": ("latent/r2_beyond_pixels", ".2f"),
 }
 
 
@@ -46,13 +49,16 @@ def table(head, rows, align):
 def grid(folder):
     """The grid of a sweep, encoders down, decoders across, measure by measure."""
     cells = pd.read_csv(folder / "grid.csv")
-    head, rows = [""], {name: [f"`{name}`"] for name in ["random", *MODELS]}
+    head, rows = [""], {}
+    for name in cells["encoder"].unique():  # controls first
+        rows[name] = [f"*`{name}`*" if is_control(family(name)) else f"`{name}`"]
     for title, (key, form) in COLUMNS.items():
         values = cells.pivot(index="encoder", columns="decoder", values=key)
         for decoder in MODELS:
             head.append(f"{title} `{decoder}`")
             for encoder, row in rows.items():
-                row.append(format(values.loc[encoder, decoder], form))
+                value = values.loc[encoder, decoder]
+                row.append("" if pd.isna(value) else format(value, form).replace("-0.00", "0.00"))
     first = cells.iloc[0]
     minutes, seconds = divmod(round(cells["time/total_s"].sum()), 60)
     text = table(head, rows.values(), ["---"] + ["---:"] * (len(head) - 1))
