@@ -64,7 +64,7 @@ def grid(folder):
     text = table(head, rows.values(), ["---"] + ["---:"] * (len(head) - 1))
     text += (
         f"\n{first['n_train']:,} drawn faces to fit, {first['n_test']} to test, {first['dtype']}; "
-        f"{len(cells)} cells in {minutes} min {seconds} s on 2 CPU cores without AVX-512, "
+        f"{len(cells)} cells in {minutes} min {seconds} s on 2 CPU cores, "
         f"{cells['count/images_encoded'].sum():,} images encoded, none cached before.\n"
     )
     replace(ROOT / "README.md", "grid", text)
