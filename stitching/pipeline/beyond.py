@@ -154,27 +154,27 @@ class BeyondPixels:
     def _fit_view(self, view: int, goal: Features) -> BandedFit:
         if self.chunk is not None:
             features = self._features(self.pixels)
-            return fit_banded(self._of_view(view, features.train), features, goal)
-        made: list[Factorisation] = []
+            return fit_banded(self._of_view(view, lambda: features.train), features, goal)
 
-        def make() -> Features:
-            train, test = (
-                self._seen(cast(Tensor, rows), view).to(self.device)
-                for rows in (self.pixels.train, self.pixels.test)
-            )
-            made.append(self._of_view(view, train))
-            return Features.of(made[0], train, test)
+        def seen(rows: Rows) -> Tensor:
+            return self._seen(cast(Tensor, rows), view).to(self.device)
 
-        features = self._kept(self._view_parts(view) | {"test": _digest(self.pixels.test)}, make)
-        basis = made[0] if made else self._of_view(view, None)
-        return fit_banded(features.factorisation(basis), features, goal)
+        def basis() -> Factorisation:
+            return self._of_view(view, lambda: seen(self.pixels.train))
 
-    def _of_view(self, view: int, train: Rows | None) -> Factorisation:
+        def components() -> Features:
+            return Features.of(basis(), seen(self.pixels.train), seen(self.pixels.test))
+
+        parts = self._view_parts(view) | {"test": _digest(self.pixels.test)}
+        features = self._kept(parts, components)
+        return fit_banded(features.factorisation(basis()), features, goal)
+
+    def _of_view(self, view: int, train: Callable[[], Rows]) -> Factorisation:
         """Return the factorisation of a view of pixels, from memory or disk if it is there."""
         stored = self.cache.tensors(
             "factorisations",
             self._view_parts(view),
-            lambda: factorise(cast(Rows, train), self.chunk).to_tensors(),
+            lambda: factorise(train(), self.chunk).to_tensors(),
         )
         return Factorisation.from_tensors(stored, self.chunk).to(self.device)
 
