@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.data.base import ClassLabels, ImageSet
@@ -151,6 +152,12 @@ def _labels(seed: int, indices: range) -> tuple[Labels, ...]:
     return tuple(describe(seed, i)[1:] for i in indices)
 
 
+@lru_cache(maxsize=2048)
+def _drawn(seed: int, index: int, size: int) -> NDArray[np.uint8]:
+    """Return one face, shape (size, size, 3); every model of a sweep encodes the same ones."""
+    return draw(describe(seed, index)[0], size)
+
+
 class Faces(SyntheticData):
     """Drawn faces, of `image_size` pixels from the start and never resized."""
 
@@ -178,5 +185,5 @@ class Faces(SyntheticData):
 
     def _load(self, ids: Sequence[str]) -> Tensor:
         """Return faces by id, shape (n, 3, image_size, image_size), uint8."""
-        pixels = [draw(describe(self.seed, int(item))[0], self.image_size) for item in ids]
+        pixels = [_drawn(self.seed, int(item), self.image_size) for item in ids]
         return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)  # (n, S, S, 3) -> NCHW
