@@ -183,6 +183,7 @@ def write(place=PLACE):
         "[MEASURES.md](MEASURES.md) defines measures, [MAPS.md](MAPS.md#learning-curves) limits.",
         "With fewer images than pixel values the best linear map from pixels is an estimate: compare",
         "what lies beyond pixels with the rows of controls, which are linear in the pixels.",
+        "How often intervals contain the truth: [MEASURES.md](MEASURES.md#coverage).",
     ]  # fmt: skip
     for name, record in records.items():
         lines += ["", f"## {name}"]
