@@ -89,7 +89,8 @@ def test_a_reader_meanwhile_sees_complete_rows_of_distinct_cells(parallel):
 
 
 def test_the_table_at_the_end_has_every_cell_once(parallel):
-    assert [(row["encoder"], row["decoder"]) for row in rows(parallel[0])] == PAIRS
+    found = [(row["encoder"], row["decoder"]) for row in rows(parallel[0])]
+    assert found == [*PAIRS[4:], *PAIRS[:4]]  # controls first
 
 
 def test_ray_gives_the_same(conf, sequential, tmp_path):
