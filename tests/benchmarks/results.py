@@ -181,8 +181,8 @@ def write(place=PLACE):
         "`results.py extract` takes from the folders of sweeps. In brackets: 95 % intervals. Rows",
         "in italics are controls. Times are the sum over cells, each as its files have it.",
         "[MEASURES.md](MEASURES.md) defines measures, [MAPS.md](MAPS.md#learning-curves) limits.",
-        "With fewer images than pixel values the best linear map from pixels is an estimate: compare",
-        "what lies beyond pixels with the rows of controls, which are linear in the pixels.",
+        "With fewer images than pixel values the best linear map from pixels is an estimate:",
+        "compare what lies beyond pixels with the rows of controls, linear in the pixels.",
         "How often intervals contain the truth: [MEASURES.md](MEASURES.md#coverage).",
     ]  # fmt: skip
     for name, record in records.items():
