@@ -85,7 +85,7 @@ class _Block:
 
     Attributes:
         c: Shape (n, d), in the precision of the change.
-        h: Likewise.
+        h: Those of mapped latents, the same shape.
         twice_error: 2 (c - h).
         weights: Of squared errors in the sum over dimensions, (n, d), see `ratio_weights`.
         n_varying: Dimensions that vary.

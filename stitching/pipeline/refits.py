@@ -29,7 +29,7 @@ class FittedCell:
     Attributes:
         fitted: The map.
         source: Space of the encoder; its test latents are those of the measured items.
-        target: Space of the decoder, likewise.
+        target: Space of the decoder, with test latents of the same items.
         mapped: Test latents mapped by `fitted`, shape (n, D_t).
         ids: Of the fit images.
         image_values: Scores the images of mapped latents, without half-samples.

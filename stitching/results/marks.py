@@ -13,7 +13,7 @@ BEST, TIE, BIAS, FLAT = "*", "≈", "†", "§"
 #: All of them, in the order of the legend.
 SIGNS = (BEST, TIE, BIAS, FLAT)
 
-#: Encoders without information about the image: what is not told from them is no best.
+#: Encoders without information about the image: a best that is not resolved from them is none.
 FLOORS = ("random", "mean")
 
 _MEANING = {
@@ -56,7 +56,7 @@ def _compare(rivals: list[CellRecord], measure: Measure, found: dict[Pair, str])
     gaps = {cell.pair: difference(cell, best, measure.key) for cell in rivals if cell is not best}
     floors = [gaps.get(cell.pair) for cell in rivals if cell.kinds[0] in FLOORS]
     if any(gap is None or not gap.resolved or sign * (gap.value or 0) < 0 for gap in floors):
-        return  # the best is a floor, is not told from one, or is worse than it
+        return  # the best is a floor, is not resolved from one, or is worse than it
     found[best.pair] += BEST
     for pair, gap in gaps.items():
         if gap.ends is not None and not gap.resolved:

@@ -249,7 +249,7 @@ def sentences(part):
         best = max(pairs, key=lambda name: pairs[name][0])
         found.append(
             f"{len(above)} of {len(pairs)} pairs {phrase}; {len(below)} are below 0, "
-            f"{len(pairs) - len(above) - len(below)} cannot be told from it. "
+            f"{len(pairs) - len(above) - len(below)} are not resolved. "
             f"The largest is {text(key, pairs[best])}, {best.replace('-to-', ' to ')}."
         )
     for name, values in part["measures"].get("latent/r2", {}).items():

@@ -14,7 +14,7 @@ ATTRIBUTES = ("Male", "Heavy_Makeup", "No_Beard", "Smiling", "Bald")
 def make_course(
     root, course, noise=0.02, attributes=ATTRIBUTES, model="nf", images=1000, **levels
 ):
-    """A sweep over checkpoints: images seen to mean accuracy; `levels` of attributes likewise."""
+    """A sweep over checkpoints: images seen to mean accuracy; `levels` for attributes."""
     for number, (seen, level) in enumerate(course.items()):
         draws = {KEY: drawn(scores(level, shared=0.3, own=noise, seed=number + 1))}
         for place, name in enumerate(attributes):
