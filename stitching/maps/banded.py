@@ -14,6 +14,7 @@ Source: Nunez-Elizalde, Huth and Gallant (2019), doi:10.1016/j.neuroimage.2019.0
 """
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Self
 
@@ -21,10 +22,9 @@ import torch
 from torch import Tensor
 
 from stitching.maps.factorisation import Factorisation
-from stitching.maps.groups import leave_groups_out
 from stitching.maps.matrix import Rows, centred, column_moments
-from stitching.maps.ridge import Ridge
-from stitching.maps.selection import Problem, gcv_scores
+from stitching.maps.ridge import PenaltyEdgeWarning, Ridge
+from stitching.maps.spectral import InterpolationWarning
 
 #: Shares of the second block to try. Scores change little between two of them, and .9 was the best
 #: of no pair of the packaged models.
@@ -74,7 +74,7 @@ class Features:
 
     def errors(self, predicted: Tensor) -> Tensor:
         """Return the squared error of each test item, (n,), of predictions (n, K)."""
-        found = (self.test.to(predicted) - predicted).square().sum(1)
+        found = (self.test.double() - predicted.double()).square().sum(1)
         return found if self.left_out is None else found + self.left_out
 
 
@@ -83,42 +83,38 @@ class BandedFit:
     """A ridge map from features, with the penalty of the best score, for one target.
 
     Attributes:
-        basis: Factorisation of the features.
+        fitted: The map.
         features: The features.
         target: The target.
-        alpha: The penalty, in units of the features, shape (1,).
-        score: Cross-validation score per element.
         errors: Squared error of each test item, summed over the target's dimensions, (n,).
     """
 
-    basis: Factorisation
+    fitted: Ridge
     features: Features
     target: Features
-    alpha: Tensor
-    score: float
     errors: Tensor
+
+    @property
+    def score(self) -> float:
+        """Generalised cross-validation score per element."""
+        return float(self.fitted.summary()["cv_mse"] or 0.0)
 
     def errors_without(self, groups: Tensor) -> Tensor:
         """Return `errors` of the map refitted without each group of fit items, shape (G, n).
 
         Args:
-            groups: Group of each fit item, shape (N,), see `leave_groups_out`.
+            groups: Group of each fit item, shape (N,), see `SpectralMap.without_groups`.
         """
         source, target = self.features.train, self.target.train
         assert isinstance(source, Tensor)  # not streamed
         assert isinstance(target, Tensor)
-        predicted = _predicted(self.basis, self.features, Problem.of(*self._problem()), self.alpha)
-        changes = leave_groups_out(
-            self.basis, self.alpha, source, target, self.features.test, groups
-        )
+        predicted = self.fitted.predict(self.features.test)
+        changes = self.fitted.without_groups(source, target, self.features.test, groups)
         return torch.stack([self.target.errors(predicted + change) for _, change in changes])
-
-    def _problem(self) -> tuple[Factorisation, Rows, Rows]:
-        return self.basis, self.features.train, self.target.train
 
 
 def fit_banded(basis: Factorisation, features: Features, target: Features) -> BandedFit:
-    """Choose the penalty by generalised cross-validation, pooled over the target's dimensions.
+    """Fit ridge regression, its penalty chosen over all of the target's dimensions together.
 
     Args:
         basis: Factorisation of `features.train`: one block, or two that were `joined`.
@@ -132,21 +128,13 @@ def fit_banded(basis: Factorisation, features: Features, target: Features) -> Ba
         >>> best = min(fits, key=lambda fit: fit.score)
         >>> 1 - best.errors.sum() / fits[0].errors.sum()  # share of what pixels leave
     """
-    problem = Problem.of(basis, features.train, target.train)
-    alphas = Ridge().grid(basis)
-    scored = gcv_scores(problem, alphas, pooled=True)[:, 0]
-    best = len(alphas) - 1 - int(scored.flip(0).argmin())  # of equals the largest, as `Ridge`
-    alpha = alphas[[best]]
-    errors = target.errors(_predicted(basis, features, problem, alpha))
-    return BandedFit(basis, features, target, alpha, float(scored[best]), errors)
-
-
-def _predicted(
-    basis: Factorisation, features: Features, problem: Problem, alpha: Tensor
-) -> Tensor:
-    source = features.train if isinstance(features.train, Tensor) else None
-    coordinates = basis.coordinates(features.test, source)
-    return coordinates @ (problem.rotated.double() * basis.shrinkage(alpha)) + problem.mean
+    with warnings.catch_warnings():  # a candidate, of which no measure is shown
+        warnings.simplefilter("ignore", InterpolationWarning)
+        warnings.simplefilter("ignore", PenaltyEdgeWarning)
+        fitted = Ridge(flat_tolerance=0, chunk=features.chunk).fit(
+            features.train, target.train, basis
+        )
+    return BandedFit(fitted, features, target, target.errors(fitted.predict(features.test)))
 
 
 def joined(first: Features, second: Features, share: float) -> Features:

@@ -97,20 +97,22 @@ class BeyondPixels:
             n_groups: Groups of fit images to refit without, so that draws vary with fit images
                 too; 0 for none. Streamed latents are not refitted.
         """
+        why = "a linear map from pixels leaves nothing of the target's latents to explain"
+        nothing = undefined(KEY, why) | undefined(PIXELS, why)
+        goal, own = self._goal(target), target.test.double()
+        spread = float((own - own.mean(0)).square().sum()) * len(own) / max(1, len(own) - 1)
+        if spread == 0 or goal.train.shape[1] == 0:
+            return nothing
         with progress.bar(2, "fits a map from pixels", "step", even=False) as bar:
-            goal = self._goal(target)
             view, alone = self._from_pixels(target, goal)
             bar.update()
             bar.describe(f"fits a map from pixels and latents of {source.frozen.model.name}")
             joint, share = self._with_latents(source, target, goal, view, alone)
             bar.update()
-        centred = target.test.double() - target.test.double().mean(0)
-        spread = float(centred.square().sum()) * len(centred) / max(1, len(centred) - 1)
         facts: Scores = {f"{KEY}_view": view, f"{KEY}_share": share}
         left = float(alone.errors.sum())
-        if spread == 0 or left <= _NOTHING_LEFT * spread:
-            why = "a linear map from pixels leaves nothing of the target's latents to explain"
-            return facts | undefined(KEY, why) | undefined(PIXELS, why)
+        if left <= _NOTHING_LEFT * spread:
+            return facts | nothing
         errors = torch.zeros_like(alone.errors) if joint is None else joint.errors
         both = torch.stack([errors, alone.errors], 1)
         beyond = resamples.of_means(both, lambda means: 1 - means[..., 0] / means[..., 1])

@@ -38,7 +38,7 @@ def test_a_fit_is_that_of_himalaya_and_of_scikit_learn(widths, share):
     n, blocks = 40, drawn(40, 15, *widths, 20)
     target, features = blocks[2], joined(components(*blocks[0]), components(*blocks[1]), share)
     fit = fit_banded(factorise(features.train), features, components(*target))
-    alpha = float(fit.alpha)
+    alpha = float(fit.fitted.alpha_)
 
     weights = (1 - share, share)
     centred = [[x.double() - train.double().mean(0) for x in (train, test)]
@@ -79,7 +79,9 @@ def test_errors_without_groups_are_those_of_refits():
     groups = torch.arange(n) % 4
     for group, errors in enumerate(fit.errors_without(groups)):
         kept = groups != group
-        other = SklearnRidge(alpha=float(fit.alpha)).fit(features.train[kept], target.train[kept])
+        other = SklearnRidge(alpha=float(fit.fitted.alpha_)).fit(
+            features.train[kept], target.train[kept]
+        )
         expected = target.errors(torch.from_numpy(other.predict(features.test)))
         np.testing.assert_allclose(errors, expected, rtol=1e-8)
 
