@@ -25,13 +25,14 @@ from stitching.metrics.agreement import (
     binary_table,
     pairs_in_order,
 )
-from stitching.metrics.ceilings import CEILINGS, relative_kappa
+from stitching.metrics.ceilings import ACROSS, CEILINGS, relative_kappa
 from stitching.metrics.predictions import (
     Measures,
     Predictions,
     item_counts,
     measured,
     n_defined,
+    paired_halves,
     scores_of,
 )
 from stitching.metrics.pseudo import BINARY
@@ -50,6 +51,7 @@ MEASURES = (
     "control_mapped",
     "consistency",
     "kappa",
+    ACROSS,
     *CEILINGS,
     "percent_delta",
 )
@@ -103,8 +105,10 @@ class AttributePredictions(Predictions):
             labels, own, mapped = self.control
             control = binary_table(labels, own > 0, mapped > 0, weights)
         if self.halves is not None:
-            first, second = self.halves
-            halves = binary_table(self.truth, first > 0, second > 0, weights)
+            halves = [
+                binary_table(self.truth, first > 0, second > 0, weights)
+                for first, second in paired_halves(self.halves)
+            ]
 
         def measures(pseudo: Tensor) -> Measures:
             extra, extra_halves = (part.reshape(table.shape) for part in pseudo.chunk(2))
@@ -118,8 +122,10 @@ class AttributePredictions(Predictions):
                 for side in ("own", "mapped"):
                     found[f"control_{side}"] = by_control[f"accuracy_{side}"]
             if halves is not None:
-                shares = agreement(halves + extra_halves)
-                found |= dict(zip(CEILINGS, shares, strict=True))
+                own, *across = halves
+                found |= dict(zip(CEILINGS, agreement(own + extra_halves), strict=True))
+                kappas = [agreement(table + extra)[1] for table in across]
+                found[ACROSS] = torch.stack(kappas).mean(0)
             return found
 
         return measures

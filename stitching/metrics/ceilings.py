@@ -2,8 +2,10 @@
 
 A probe is fitted to finitely many images, so two probes of one model, fitted to disjoint halves of
 the fit images, do not predict the same either. Their agreement on the model's own latents is what
-the images allow. Kappa of own and mapped latents over it is 1 where a map loses no more than that.
-It can exceed 1: kappa compares one probe, fitted to all images, with itself.
+the images allow: the ceiling. The same two probes, one on own and the other on mapped latents,
+agree less by what the map changes; that over the ceiling is 1 where a map changes no prediction.
+Kappa of one probe, fitted to all images, over the ceiling would compare two sample sizes and one
+probe with itself, and exceed 1.
 """
 
 from typing import TypeVar
@@ -16,18 +18,20 @@ from stitching.metrics.resampling import Scores, undefined
 
 #: Measures of the two probes, of labels that have them.
 CEILINGS = ("consistency_ceiling", "kappa_ceiling")
+#: Kappa of one of them on own and the other on mapped latents, mean of both ways.
+ACROSS = "kappa_halves"
 
 _P = TypeVar("_P", bound=Predictions)
 
 
 def relative_kappa(prefix: str, found: Measured[_P]) -> Scores:
-    """Return kappa over its ceiling, `PREFIX/kappa_relative`, overall and by label.
+    """Return `kappa_halves` over its ceiling, `PREFIX/kappa_relative`, overall and by label.
 
-    Draw k is kappa's draw k over the ceiling's. Overall it is the ratio of the two means over the
-    labels where both are defined, in every sample: a mean of ratios would follow the labels with
-    the lowest ceilings. Undefined, with the reason as `PREFIX/kappa_relative_missing`, where the
-    ceiling is at most 0 or its interval reaches 0: then two probes of one model agree no more
-    than by chance, and there is nothing to be relative to.
+    Draw k is the draw k of the one over that of the other. Overall it is the ratio of the two
+    means over the labels where both are defined, in every sample: a mean of ratios would follow
+    the labels with the lowest ceilings. Undefined, with the reason as
+    `PREFIX/kappa_relative_missing`, where the ceiling is at most 0 or its interval reaches 0: then
+    two probes of one model agree no more than by chance, and there is nothing to be relative to.
 
     Args:
         prefix: First part of the keys.
@@ -37,9 +41,9 @@ def relative_kappa(prefix: str, found: Measured[_P]) -> Scores:
     both = []
     for name, row in found.rows.items():
         if "kappa_ceiling" in row:
-            scores |= _over(prefix, f"/{name}", row["kappa"], row["kappa_ceiling"])
+            scores |= _over(prefix, f"/{name}", row[ACROSS], row["kappa_ceiling"])
             part = found.parts[name]
-            both.append(torch.stack([part["kappa"], part["kappa_ceiling"]]))
+            both.append(torch.stack([part[ACROSS], part["kappa_ceiling"]]))
     if not both:
         why = "no label has probes of both halves of the fit images"
         return undefined(f"{prefix}/kappa_relative", why)

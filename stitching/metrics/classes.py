@@ -11,13 +11,14 @@ from torch import Tensor
 
 from stitching.compute.threads import one_thread_each
 from stitching.metrics.agreement import binary_measures, binary_table, kappa, weighted_sums
-from stitching.metrics.ceilings import CEILINGS, relative_kappa
+from stitching.metrics.ceilings import ACROSS, CEILINGS, relative_kappa
 from stitching.metrics.predictions import (
     Measures,
     Predictions,
     estimate,
     item_counts,
     measured,
+    paired_halves,
     require_unique,
     scores_of,
 )
@@ -35,6 +36,7 @@ MEASURES = (
     "control_mapped",
     "consistency",
     "kappa",
+    ACROSS,
     *CEILINGS,
 )
 
@@ -92,8 +94,10 @@ class ClassPredictions(Predictions):
             labels, first, second = self.control
             control = self._counts(labels, first.argmax(1), second.argmax(1), weights)
         if self.halves is not None:
-            first, second = self.halves
-            halves = self._counts(self.truth, first.argmax(1), second.argmax(1), weights)
+            halves = [
+                self._counts(self.truth, first.argmax(1), second.argmax(1), weights)
+                for first, second in paired_halves(self.halves)
+            ]
         truth, *predictions = _pseudo_items(len(self.names))
 
         def measures(pseudo: Tensor) -> Measures:
@@ -109,8 +113,10 @@ class ClassPredictions(Predictions):
                 for side in ("own", "mapped"):
                     found[f"control_{side}"] = by_control[f"accuracy_{side}"]
             if halves is not None:
-                by_halves = (halves + extra_halves).measures()
+                by_halves = (halves[0] + extra_halves).measures()
                 found |= {key: by_halves[key.removesuffix("_ceiling")] for key in CEILINGS}
+                kappas = [(counts + extra).measures()["kappa"] for counts in halves[1:]]
+                found[ACROSS] = torch.stack(kappas).mean(0)
             return found
 
         return measures

@@ -17,6 +17,9 @@ from stitching.metrics.resampling import Estimate, Facts, Resamples, Scores
 
 #: Measures (S,) of one label by name; see `stitching.metrics.agreement`.
 Measures = dict[str, Tensor]
+_Pair = tuple[NDArray[np.floating], NDArray[np.floating]]
+#: Scores by two probes of own latents, then of mapped latents.
+Halves = tuple[_Pair, _Pair]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +33,8 @@ class Predictions(ABC):
         mapped: Its scores of the mapped latents.
         control: Labels without meaning, and the scores by a probe of such labels of own and of
             mapped latents; None without a control probe.
-        halves: Scores of own latents by two probes fitted to disjoint halves of the fit items;
-            None without such probes.
+        halves: Scores of own latents, then of mapped latents, each by two probes fitted to
+            disjoint halves of the fit items; None without such probes.
         resamples: Of these items; None for estimates without draws.
 
     Raises:
@@ -45,7 +48,7 @@ class Predictions(ABC):
     mapped: NDArray[np.floating]
     _: KW_ONLY
     control: tuple[NDArray[Any], NDArray[np.floating], NDArray[np.floating]] | None = None
-    halves: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None
+    halves: Halves | None = None
     resamples: Resamples | None = None
 
     def __post_init__(self) -> None:
@@ -63,8 +66,9 @@ class Predictions(ABC):
                 self._check_labels(f"{kind}labels of {self.name}", labels)
                 self._check_scores(f"own {kind}scores of {self.name}", own)
                 self._check_scores(f"mapped {kind}scores of {self.name}", mapped)
-        for which, scores in zip(("first", "second"), self.halves or (), strict=False):
-            self._check_scores(f"{which} half's scores of {self.name}", scores)
+        for side, pair in zip(("own", "mapped"), self.halves or (), strict=False):
+            for which, scores in zip(("first", "second"), pair, strict=True):
+                self._check_scores(f"{side} scores of {self.name} by the {which} half", scores)
 
     def predicted(self, scores: NDArray[np.floating]) -> NDArray[Any]:
         """Return the predictions that scores stand for, shape (n,)."""
@@ -133,6 +137,12 @@ class Predictions(ABC):
             if len(predictions) and bool((predictions == predictions[0]).all()):
                 sides.append(side)
         return " and ".join(sides) or None
+
+
+def paired_halves(halves: Halves) -> tuple[_Pair, _Pair, _Pair]:
+    """Return the two probes' scores as pairs: both on own latents, then one on own, one mapped."""
+    own, mapped = halves
+    return own, (own[0], mapped[1]), (mapped[0], own[1])
 
 
 _P = TypeVar("_P", bound=Predictions)

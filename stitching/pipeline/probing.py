@@ -245,10 +245,8 @@ class ProbeSuite:
     ) -> dict[str, Any]:
         """Return the arguments that predictions of all kinds of label share."""
 
-        def scores(
-            probe: FittedProbe, sides: tuple[Tensor, ...] = (own, mapped)
-        ) -> list[NDArray[np.float64]]:
-            found = [probe.scores(latents) for latents in sides]
+        def scores(probe: FittedProbe) -> list[NDArray[np.float64]]:
+            found = [probe.scores(latents) for latents in (own, mapped)]
             return [_columns(probe, x, n_classes) for x in found] if n_classes else found
 
         own_scores, mapped_scores = scores(fitted.true)
@@ -257,7 +255,8 @@ class ProbeSuite:
             labels = control_labels(truth, f"{name}/test", self.seed)
             found["control"] = (labels, *scores(fitted.control))
         if fitted.halves is not None:
-            found["halves"] = tuple(scores(probe, (own,))[0] for probe in fitted.halves)
+            first, second = map(scores, fitted.halves)
+            found["halves"] = tuple(zip(first, second, strict=True))
         return found
 
     def _fitted(

@@ -106,6 +106,7 @@ MEASURES = (
     Measure("probe/consistency_ceiling", "Consistency of two probes of one model (% match)",
             percent=True, of_decoder=True),
     Measure("probe/kappa_ceiling", "Kappa of two probes of one model", of_decoder=True),
+    Measure("probe/kappa_halves", "Kappa of two probes of one model, one on mapped latents"),
     Measure("probe/percent_delta", "Probe accuracy, mapped against own (% change)", percent=True,
             pictured=True),
     Measure("factor/r2_own", "Factor R², own latents", of_decoder=True),
@@ -133,6 +134,7 @@ MEASURES = (
     Measure("class/consistency_ceiling", "Class consistency of two probes of one model (% match)",
             percent=True, of_decoder=True),
     Measure("class/kappa_ceiling", "Class kappa of two probes of one model", of_decoder=True),
+    Measure("class/kappa_halves", "Class kappa of two probes, one on mapped latents"),
 )
 # fmt: on
 
