@@ -35,12 +35,12 @@ class C4(Claim):
     rule = (
         f"`{_AGREEMENT}`: two probes of one model, fitted on disjoint halves; kappa of one on "
         "true and the other on mapped latents, over that of both on true latents, so that an "
-        "attribute which no probe reads well does not count as represented differently. Its mean "
-        "over ordered pairs of different trained models, over the attributes that have it, with "
-        "an interval, in every pair: that of both must be above that of every other attribute. Of "
-        "an attribute that hardly a test image has there is no interval; it is left out and named. "
-        f"Facts give the same for the encoder `{_ORACLE}`, which holds the attributes alone: what "
-        "it reaches, no model needs to share more than the labels for."
+        "attribute which no probe reads well does not count as represented differently. Its "
+        "mean over ordered pairs of different trained models, over the attributes that have it, "
+        "with an interval, in every pair: that of both must be above that of every other "
+        "attribute. Of an attribute that hardly a test image has there is no interval; it is "
+        f"left out and named. Facts give the same for the encoder `{_ORACLE}`, which holds the "
+        "attributes alone: what it reaches, no model needs to share more than the labels for."
     )
     first = (MALE, HEAVY_MAKEUP)
 
