@@ -107,39 +107,43 @@ class BeyondPixels:
             view, alone = self._from_pixels(target, goal)
             bar.update()
             bar.describe(f"fits a map from pixels and latents of {source.frozen.model.name}")
-            joint, share = self._with_latents(source, target, goal, view, alone)
+            joint = self._with_latents(source, target, goal, view, alone)
             bar.update()
+        helped = joint is None or joint.fit.score < alone.score
+        share = joint.share if joint and helped else float(joint is None)
         facts: Scores = {f"{KEY}_view": view, f"{KEY}_share": share}
         left = float(alone.errors.sum())
         if left <= _NOTHING_LEFT * spread:
             return facts | nothing
-        errors = torch.zeros_like(alone.errors) if joint is None else joint.errors
+        errors = torch.zeros_like(alone.errors) if joint is None else joint.fit.errors
         both = torch.stack([errors, alone.errors], 1)
         beyond = resamples.of_means(both, lambda means: 1 - means[..., 0] / means[..., 1])
-        if joint not in (None, alone) and n_groups and self.chunk is None:
-            beyond = _varied(beyond, joint, alone, groups_of(ids, n_groups), n_groups)
+        if joint and joint.fit is not alone and n_groups and self.chunk is None:
+            beyond = _varied(beyond, joint.fit, alone, groups_of(ids, n_groups), n_groups)
+        if not helped and beyond.value is not None and beyond.draws is not None:
+            # What is left out is known to be 0 only as well as the best map with it is known.
+            beyond = Estimate(0.0, beyond.draws - beyond.value)
         return {KEY: beyond, PIXELS: 1 - left / spread, **facts}
 
     def _with_latents(
         self, source: Space, target: Space, goal: Features, view: int, alone: BandedFit
-    ) -> tuple[BandedFit | None, float]:
-        """Return the map from pixels and latents, and the share of the latents in the features.
+    ) -> "_Joint | None":
+        """Return the best map from pixels and latents.
 
-        None for the exact map of a model to itself; `alone` where latents are left out.
+        None for the exact map of a model to itself; `alone` for pixels as the source.
         """
         identity = source.frozen.identity()
         if identity == target.frozen.identity():
-            return None, 1.0
+            return None
         if identity == self.pixels.frozen.identity():
-            return alone, 0.0
+            return _Joint(alone, 0.0)
         latents = self._features(source)
-        best, chosen = alone, 0.0
+        found = []
         for share in SHARES:
             features = joined(alone.features, latents, share)
             fit = fit_banded(self._joint(source, view, share, features), features, goal)
-            if fit.score < best.score:
-                best, chosen = fit, share
-        return best, chosen
+            found.append(_Joint(fit, share))
+        return min(found, key=lambda joint: joint.fit.score)
 
     def _from_pixels(self, target: Space, goal: Features) -> tuple[int, BandedFit]:
         """Return the best view of pixels for a target, and the map from it."""
@@ -235,6 +239,14 @@ class BeyondPixels:
             "streamed": self.chunk is not None,
             "solved_on": self.device.type,
         }
+
+
+@dataclass(frozen=True, eq=False)
+class _Joint:
+    """A map from pixels and latents, and the share of the latents in the features."""
+
+    fit: BandedFit
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
