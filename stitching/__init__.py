@@ -9,8 +9,6 @@ __version__ = "0.1.0"
 
 #: Modules of the public names, imported on first use.
 _HOMES = {
-    "Cell": "stitching.api",
-    "Grid": "stitching.api",
     "grid": "stitching.api",
     "load_data": "stitching.api",
     "load_images": "stitching.api",

@@ -1,5 +1,3 @@
-from stitching.api import Cell as Cell
-from stitching.api import Grid as Grid
 from stitching.api import grid as grid
 from stitching.api import load_data as load_data
 from stitching.api import load_images as load_images
@@ -11,8 +9,6 @@ from stitching.maps import load_map as load_map
 
 __version__: str
 __all__ = [
-    "Cell",
-    "Grid",
     "__version__",
     "grid",
     "load_data",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from stitching import config
 from stitching.api.data import load_data, settings_of
 from stitching.api.models import WrappedModel, load_model, loaded
-from stitching.api.options import override
+from stitching.api.options import compose, override
 from stitching.compute.devices import pick_device
 from stitching.config import Composed
 from stitching.config.assemble import build_cell, node_key
@@ -121,7 +121,7 @@ def calling(
     # The size is that of models which `via` names; the data themselves are built already.
     texts += [override(key, value) for key, value in (
         ("device", device), ("dtype", dtype), ("data.image_size", data.image_size))]  # fmt: skip
-    composed = config.compose_config([*texts, *overrides])
+    composed = compose(*texts, *overrides)
     settings = composed.settings | {"data": known}
     parts = _parts(models, data, settings)
     try:

@@ -4,7 +4,7 @@ import datetime
 import html
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -67,16 +67,7 @@ class Cell:
         metrics: Results and provenance, as in `metrics.json`.
         folder: Of its files; None where it was not saved.
         computed: What is in memory; None where it was read from files.
-
-    Example:
-        >>> import stitching as st
-        >>> data = st.load_data("faces", n_train=24, n_test=8, image_size=32)
-        >>> cell = st.stitch("thumbnail", "pixels", data, metric=["rmse"], probe="none")
-        >>> list(cell.scores.loc["image/rmse"].index)
-        ['value', 'low', 'high']
-        >>> cell.images.stitched.shape
-        (8, 32, 32, 3)
-        >>> cell.plot().save(getfixture("tmp_path") / "cell.png")
+        keeper: Keeps a temporary folder as long as it exists.
     """
 
     encoder: str
@@ -84,6 +75,7 @@ class Cell:
     metrics: Mapping[str, Any]
     folder: Path | None = None
     computed: Computed | None = None
+    keeper: object = field(default=None, repr=False)
 
     @cached_property
     def scores(self) -> "pd.DataFrame":
@@ -217,10 +209,14 @@ def stitch(
         >>> data = st.load_data("faces", n_train=24, n_test=8, image_size=32)
         >>> small = st.load_model("thumbnail", image_size=32)
         >>> cell = st.stitch(small, "pixels", data, "map.alpha=1", metric=["rmse"], probe="none")
-        >>> bool(cell.scores.value["latent/r2"] > 0)
+        >>> bool(cell.scores.low["latent/r2"] < cell.scores.value["latent/r2"])
         True
-        >>> cell.map.predict(small.encode(data.split("test").images(slice(0, 2)))).shape
+        >>> cell.images.stitched.shape
+        (8, 32, 32, 3)
+        >>> cell.map.predict(small.encode(data.split("test").images([0, 1]))).shape
         torch.Size([2, 3072])
+        >>> cell.plot().size
+        (1277, 424)
     """
     from stitching.sweeps.cell_key import cell_identity
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from stitching import config
-from stitching.api.options import override
+from stitching.api.options import compose, override
 from stitching.config.labels import check_name
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def load_data(source: Any, *overrides: str, **options: Any) -> "ImageData":
     """
     if isinstance(source, str):
         given = [override(f"data.{key}", value) for key, value in options.items()]
-        composed = config.compose_config([f"data={source}", *given, *overrides])
+        composed = compose(f"data={source}", *given, *overrides)
         data = config.build_data(composed.settings["data"], composed.settings["cache"])
         _SETTINGS[data] = composed.settings["data"]
     else:
@@ -78,13 +78,15 @@ def _in_memory(images: Any, options: dict[str, Any]) -> "ImageData":
     return data
 
 
-def settings_of(data: "ImageData") -> dict[str, Any]:
+def settings_of(data: Any) -> dict[str, Any]:
     """Return a data set as part of a cell's configuration.
 
     Raises:
         TypeError: It does not come from `load_data`.
     """
-    if data not in _SETTINGS:
+    from stitching.data.base import ImageData
+
+    if not isinstance(data, ImageData) or data not in _SETTINGS:
         raise TypeError(f"data must come from st.load_data, got {type(data).__name__}")
     return _SETTINGS[data]
 
@@ -111,6 +113,6 @@ def load_images(name: str, *overrides: str, split: str = "test", n: int | None =
         torch.Size([2, 3, 32, 32])
     """
     sizes = [f"data.n_{split}={n}"] if n is not None and split in ("train", "test") else []
-    settings = config.compose_config([f"data={name}", *sizes, *overrides]).settings
+    settings = compose(f"data={name}", *sizes, *overrides).settings
     images = config.build_data(settings["data"], settings["cache"]).split(split)
     return images.images(slice(0, len(images) if n is None else n))

@@ -41,23 +41,14 @@ class Grid:
 
     Args:
         cells: Those of a folder.
+        keeper: Keeps a temporary folder as long as it exists.
 
     Attributes:
         folder: Of the files.
-
-    Example:
-        >>> import stitching as st
-        >>> data = st.load_data("faces", n_train=24, n_test=8, image_size=32)
-        >>> grid = st.grid(["thumbnail", "pixels"], data, metric=["rmse"], probe="none")
-        >>> grid.table("image/rmse").shape
-        (2, 2)
-        >>> float(grid["pixels", "pixels"].scores.value["image/rmse"])
-        0.0
-        >>> grid.plot("latent/r2").save(getfixture("tmp_path") / "r2.png")
     """
 
-    def __init__(self, cells: Cells) -> None:
-        self._cells = cells
+    def __init__(self, cells: Cells, keeper: object = None) -> None:
+        self._cells, self._keeper = cells, keeper
         self.folder = cells.folder
 
     @property
@@ -93,10 +84,11 @@ class Grid:
         parts, _ = split(self._cells.read)
         if len(parts) < 2:
             return {variant.label: self for variant in parts}
-        return {v.label: Grid(grid_of(self.folder, cells)) for v, cells in parts.items()}
+        found = {variant.label: grid_of(self.folder, cells) for variant, cells in parts.items()}
+        return {label: Grid(cells, self._keeper) for label, cells in found.items()}
 
     def __iter__(self) -> Iterator[Cell]:
-        return (_cell(record) for record in self._cells.done)
+        return map(self._cell, self._cells.done)
 
     def __len__(self) -> int:
         return len(self._cells.done)
@@ -106,7 +98,7 @@ class Grid:
         if found is None:
             state = self._cells.absent.get(pair, f"not in the grid {self._names()}")
             raise KeyError(f"{' to '.join(pair)}: {state}")
-        return _cell(found)
+        return self._cell(found)
 
     def table(self, measure: str = "image/rmse", *, intervals: bool = False) -> "pd.DataFrame":
         """Return one measure, encoders by decoders.
@@ -197,6 +189,10 @@ class Grid:
                 report_sweeps([place])
         return place
 
+    def _cell(self, record: CellRecord) -> Cell:
+        metrics = {key: record.values[key] for key in record.values if not _of_run(key)}
+        return Cell(record.encoder, record.decoder, metrics, record.path, keeper=self._keeper)
+
     def _measure(self, key: str) -> Measure:
         for measure in self._cells.measured:
             if measure.key == key:
@@ -277,6 +273,11 @@ def grid(
         >>> grid = st.grid([mine, "thumbnail"], data, metric=["rmse"], probe="none")
         >>> grid.encoders, grid.decoders
         (['thumbnail', 'mine'], ['thumbnail'])
+        >>> bool(grid.table("image/rmse").loc["mine", "thumbnail"] < 0.3)
+        True
+        >>> grid["mine", "thumbnail"].metrics["d_source"]
+        48
+        >>> grid.plot("latent/r2").save("r2.png")
     """
     rows, columns = (list(models if x is None else x) for x in (encoders, decoders))
     with calling(
@@ -291,11 +292,10 @@ def grid(
             raise ValueError("a grid needs an encoder and a decoder at least: give models")
         for pair in pairs:
             call.cell(*pair)  # all checks of a cell, before any of them runs
-        place = Path(folder) if folder is not None else Path(tempfile.mkdtemp(prefix="stitching-"))
-        made = _run(call, pairs, place, remember=folder is not None)
-    if folder is None:
-        weakref.finalize(made, shutil.rmtree, place, ignore_errors=True)
-    return made
+        keeper = _Temporary() if folder is None else None
+        place = keeper.path if keeper is not None else Path(str(folder))
+        _run(call, pairs, place, remember=keeper is None)
+    return Grid(read_grid(place), keeper)
 
 
 def read(folder: str | Path) -> Grid:
@@ -311,17 +311,24 @@ def read(folder: str | Path) -> Grid:
     Example:
         >>> import stitching as st
         >>> data = st.load_data("faces", n_train=24, n_test=8, image_size=32)
-        >>> folder = getfixture("tmp_path") / "cell"
         >>> cell = st.stitch("thumbnail", "pixels", data, metric=["rmse"], probe="none")
-        >>> again = st.read(cell.save(folder))["thumbnail", "pixels"]
+        >>> again = st.read(cell.save("cell"))["thumbnail", "pixels"]
         >>> again.scores.equals(cell.scores)
         True
     """
     return Grid(read_grid(folder))
 
 
-def _run(call: Call, pairs: Sequence[tuple[Part, Part]], place: Path, *, remember: bool) -> Grid:
-    """Run cells into a folder, and read them."""
+class _Temporary:
+    """A folder that is removed with this object."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="stitching-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+def _run(call: Call, pairs: Sequence[tuple[Part, Part]], place: Path, *, remember: bool) -> None:
+    """Run cells into a folder; raise the error of the first if all fail."""
     from stitching.records.status import CellFolder, Index
     from stitching.results.output import Output
     from stitching.sweeps.cells import record_failure, run_cell
@@ -358,12 +365,6 @@ def _run(call: Call, pairs: Sequence[tuple[Part, Part]], place: Path, *, remembe
             bar.update()
     if len(errors) == len(pairs):
         raise errors[0]
-    return Grid(read_grid(place))
-
-
-def _cell(record: CellRecord) -> Cell:
-    metrics = {key: record.values[key] for key in record.values if not _of_run(key)}
-    return Cell(record.encoder, record.decoder, metrics, record.path)
 
 
 def _of_run(key: str) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from stitching import config
-from stitching.api.options import override
+from stitching.api.options import compose, override
 from stitching.config.labels import check_name
 from stitching.config.plain import RoleModel
 
@@ -97,7 +97,7 @@ def load_model(
 
     size = [] if image_size is None else [override("data.image_size", image_size)]
     own = [override(f"++encoder.{key}", value) for key, value in options.items()]
-    composed = config.compose_config([f"encoder={name}", *size, *own, *overrides])
+    composed = compose(f"encoder={name}", *size, *own, *overrides)
     chosen = composed.models["encoder"]
     if chosen.width is not None:
         raise ValueError(
