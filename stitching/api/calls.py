@@ -1,5 +1,6 @@
 """One call of `stitch` or `grid`: its settings, data and models, composed as launch.py does."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -125,9 +126,26 @@ def calling(
     settings = composed.settings | {"data": known}
     parts = _parts(models, data, settings)
     try:
-        yield Call(settings, composed.models.get("via"), data, parts)
+        with _each_warning_once():
+            yield Call(settings, composed.models.get("via"), data, parts)
     finally:
         config.open_cache(settings["cache"]).forget_marked()
+
+
+@contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """Show equal warnings once; each cell of a grid would repeat them."""
+    seen: set[str] = set()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def show_new(message: Warning | str, *place: Any, **more: Any) -> None:
+            if str(message) not in seen:
+                seen.add(str(message))
+                show(message, *place, **more)
+
+        warnings.showwarning = show_new
+        yield
 
 
 def _check_apart(text: str) -> None:

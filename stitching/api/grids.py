@@ -18,8 +18,10 @@ from stitching.api.cells import Cell, new_sweep
 from stitching.compute import progress
 from stitching.records.words import nearest
 from stitching.results.cell import CellRecord
+from stitching.results.formats import direction
 from stitching.results.grid import Grid as Cells
 from stitching.results.grid import grid_of, read_grid
+from stitching.results.marks import legend
 from stitching.results.measures import Measure, headline
 
 if TYPE_CHECKING:
@@ -210,21 +212,16 @@ class Grid:
     def _repr_html_(self) -> str:
         from stitching.report import tables
 
-        cells = self._cells
-        texts = [
-            f"<p><b>{html.escape(self._names())}</b>: {html.escape(tables.setting_of(cells))}</p>"
-        ]
-        shown = [
-            measure
-            for measure in headline(cell.values for cell in cells.done)
-            if measure.key in self.measures
-        ]
+        cells, text = self._cells, html.escape
+        texts = [f"<p>{text(f'Grid {self._names()}: {tables.setting_of(cells)}')}</p>"]
+        shown = [m for m in headline(cell.values for cell in cells.done) if m.key in self.measures]
         for measure in [] if len(cells.frame) > len(cells.cells) else shown[:_SHOWN]:
-            texts += [
-                f"<p>{html.escape(tables.label(cells, measure))}</p>",
-                self.table(measure.key, intervals=True).to_html(),
-            ]
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in cells.notes)
+            table = self.table(measure.key, intervals=True)
+            notes = legend("".join(map("".join, table.to_numpy().tolist())))
+            texts += [f"<p><b>{text(tables.label(cells, measure))}</b>: "
+                      f"{text(direction(measure))}</p>", table.to_html(),
+                      *(f"<small>{text(note)}</small>" for note in notes)]  # fmt: skip
+        notes = "".join(f"<li>{text(note)}</li>" for note in cells.notes)
         return "".join([*texts, f"<ul>{notes}</ul>" if notes else ""])
 
 
