@@ -2,8 +2,8 @@
 
 import json
 import logging
-import re
 import os
+import re
 import threading
 import time
 import warnings
