@@ -1,4 +1,4 @@
-"""Pages of the site that are no file of docs/: README, CHANGELOG, DESIGN, and the API reference."""
+"""Pages of the site beside docs/: README, CHANGELOG, DESIGN, and the API reference."""
 
 from pathlib import Path
 
