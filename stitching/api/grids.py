@@ -217,10 +217,10 @@ class Grid:
         shown = [m for m in headline(cell.values for cell in cells.done) if m.key in self.measures]
         for measure in [] if len(cells.frame) > len(cells.cells) else shown[:_SHOWN]:
             table = self.table(measure.key, intervals=True)
-            notes = legend("".join(map("".join, table.to_numpy().tolist())))
+            signs = legend(map(str, table.to_numpy().ravel()))
             texts += [f"<p><b>{text(tables.label(cells, measure))}</b>: "
                       f"{text(direction(measure))}</p>", table.to_html(),
-                      *(f"<small>{text(note)}</small>" for note in notes)]  # fmt: skip
+                      *(f"<small>{text(note)}</small>" for note in signs)]  # fmt: skip
         notes = "".join(f"<li>{text(note)}</li>" for note in cells.notes)
         return "".join([*texts, f"<ul>{notes}</ul>" if notes else ""])
 
