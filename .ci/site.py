@@ -21,7 +21,10 @@ API = {
         ["stitching.metrics.base", "stitching.metrics.resampling", "stitching.metrics.attributes"],
     ),
     "probes": ("Probes", ["stitching.probes"]),
-    "data": ("Data", ["stitching.data.base", "stitching.data.folder", "stitching.data.celeba", "stitching.data.memory"]),
+    "data": (
+        "Data",
+        [f"stitching.data.{name}" for name in ("base", "folder", "celeba", "memory")],
+    ),
 }
 
 
