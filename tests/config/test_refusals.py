@@ -81,7 +81,7 @@ def test_a_key_that_a_value_refers_to_is_read():
         ("picture=999", "picture=999 is not a test image"),
         ("dtype=float13", "dtype='float13': use one of"),
         ("device=cuda:x", "device='cuda:x': use auto, cpu, cuda or cuda:N"),
-        ("via=nosuch", "no model 'nosuch'"),
+        ("via=nosuch", "via=nosuch: there is no model named nosuch"),
     ],
 )
 def test_a_wrong_value_names_its_key(override, message):

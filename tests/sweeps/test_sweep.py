@@ -41,7 +41,7 @@ def no_sweep(monkeypatch):
 
 def test_planned_jobs_are_in_hydras_order(hydra_config):
     config = hydra_config(task=["encoder=vae,nf", "decoder=dm", "seed=3,4"])
-    assert start.planned_jobs(config) == [
+    assert planning.planned_jobs(config) == [
         ["encoder=vae", "decoder=dm", "seed=3"],
         ["encoder=vae", "decoder=dm", "seed=4"],
         ["encoder=nf", "decoder=dm", "seed=3"],
@@ -51,7 +51,7 @@ def test_planned_jobs_are_in_hydras_order(hydra_config):
 
 def test_the_command_line_replaces_parameters_of_a_preset(hydra_config):
     config = hydra_config(task=["encoder=vae"], params={"encoder": "nf,dm", "decoder": "nf,dm"})
-    assert start.planned_jobs(config) == [
+    assert planning.planned_jobs(config) == [
         ["encoder=vae", "decoder=nf"], ["encoder=vae", "decoder=dm"],
     ]  # fmt: skip
 
@@ -206,7 +206,7 @@ def test_resuming_what_is_gone_is_one_message(tmp_path):
 
 def test_globs_are_planned_as_hydra_expands_them(hydra_config):
     config = hydra_config(task=["encoder=glob(v*)", "decoder=vae"])
-    names = [job[0] for job in start.planned_jobs(config)]
+    names = [job[0] for job in planning.planned_jobs(config)]
     assert {"encoder=vae", "encoder=vqvae"} <= set(names)
 
 

@@ -1,0 +1,93 @@
+"""The program `stitching`: chooses the command, which reads all further words itself."""
+
+import runpy
+import sys
+from collections.abc import Sequence
+
+from stitching import __version__
+from stitching.cli import completion
+from stitching.cli.table import COMMANDS
+from stitching.records.program import PROGRAM
+from stitching.records.words import nearest
+
+_WRONG_USAGE = 2
+
+
+def main() -> None:
+    """Run the command that the process's arguments name, with the words after it.
+
+    Raises:
+        SystemExit: The end of the command, or no such command (2).
+    """
+    name, *words = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h", "help"):
+        print(usage())
+    elif name in ("--version", "-V"):
+        print(f"{PROGRAM} {__version__}")
+    elif name in COMMANDS:
+        _start(name, words)
+    else:
+        print(f"error: {_unknown(name, words)}", file=sys.stderr)
+        sys.exit(_WRONG_USAGE)
+
+
+def usage() -> str:
+    """Return the text of `stitching --help`."""
+    wide = max(len(f"{name} {command.example}") for name, command in COMMANDS.items())
+    lines = [
+        f"  {f'{name} {command.example}':{wide}}  {command.does}"
+        for name, command in COMMANDS.items()
+    ]
+    return "\n".join(
+        [
+            "Do generative image models share a latent space? Freeze models, fit a linear map",
+            "between each pair of latent spaces, decode with the other model, measure.",
+            "",
+            f"usage: {PROGRAM} COMMAND [WORD ...]",
+            "",
+            *lines,
+            "",
+            f"`{PROGRAM} COMMAND --help` lists the options of a command. Words such as",
+            "encoder=vae are Hydra's overrides, --config-dir adds a folder of your own options,",
+            f'and outputs/ is written where you are. `eval "$({PROGRAM} completion bash)"` turns',
+            "on completion (zsh too; fish: pipe it to `source`).",
+        ]
+    )
+
+
+def grid_words(words: Sequence[str]) -> list[str]:
+    """Return the overrides of `stitching grid`: the preset `grid`, or a sweep of another preset.
+
+    Values given for `encoder` and `decoder` replace those of the preset.
+
+    Example:
+        >>> grid_words(["encoder=vae,nf"])
+        ['experiment=grid', 'encoder=vae,nf']
+        >>> grid_words(["experiment=figure3"])
+        ['-m', 'experiment=figure3']
+    """
+    preset = any(word.lstrip("+").startswith("experiment=") for word in words)
+    return ["-m" if preset else "experiment=grid", *words]
+
+
+def _start(name: str, words: Sequence[str]) -> None:
+    if name == "completion":
+        sys.exit(completion.main(words))
+    if name == "grid":
+        name, words = "run", grid_words(words)
+    # The command names itself so in its usage, and in lines that a user may copy.
+    sys.argv = [f"{PROGRAM} {name}", *words]
+    if name == "run":
+        from stitching.sweeps.launch import launch
+
+        launch()
+    else:
+        runpy.run_module(f"stitching.{name}", run_name="__main__", alter_sys=False)
+
+
+def _unknown(name: str, words: Sequence[str]) -> str:
+    if "=" in name or name.startswith("-"):
+        given = " ".join([name, *words])
+        return f"the first word is a command; did you mean `{PROGRAM} run {given}`?"
+    known = ", ".join(COMMANDS)
+    return f"there is no command {name}{nearest(name, COMMANDS)}; there are {known}"
