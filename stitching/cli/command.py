@@ -3,11 +3,12 @@
 import runpy
 import sys
 from collections.abc import Sequence
+from operator import itemgetter
 
 from stitching import __version__
 from stitching.cli import completion
 from stitching.cli.table import COMMANDS
-from stitching.records.program import PROGRAM
+from stitching.records.program import PLACES, PROGRAM
 from stitching.records.words import nearest
 
 _WRONG_USAGE = 2
@@ -40,17 +41,17 @@ def usage() -> str:
     ]
     return "\n".join(
         [
-            "Do generative image models share a latent space? Freeze models, fit a linear map",
-            "between each pair of latent spaces, decode with the other model, measure.",
+            "Do generative image models share a latent space? Freeze models, fit a linear",
+            "map between each pair of latent spaces, decode with the other model, measure.",
             "",
             f"usage: {PROGRAM} COMMAND [WORD ...]",
             "",
             *lines,
             "",
             f"`{PROGRAM} COMMAND --help` lists the options of a command. Words such as",
-            "encoder=vae are Hydra's overrides, --config-dir adds a folder of your own options,",
-            f'and outputs/ is written where you are. `eval "$({PROGRAM} completion bash)"` turns',
-            "on completion (zsh too; fish: pipe it to `source`).",
+            "encoder=vae are Hydra's overrides; --config-dir adds a folder of your own.",
+            "Results go to outputs/ in the current folder.",
+            f'Completion: eval "$({PROGRAM} completion bash)", or zsh; in fish, pipe to source.',
         ]
     )
 
@@ -70,11 +71,27 @@ def grid_words(words: Sequence[str]) -> list[str]:
     return ["-m" if preset else "experiment=grid", *words]
 
 
+def options_first(words: Sequence[str]) -> list[str]:
+    """Return the words with overrides last, since Hydra takes them in one piece only.
+
+    Example:
+        >>> options_first(["encoder=vae", "--config-dir", "my", "decoder=nf", "-m"])
+        ['--config-dir', 'my', '-m', 'encoder=vae', 'decoder=nf']
+    """
+    overrides = [
+        "=" in word and word[0] != "-" and before not in PLACES
+        for before, word in zip(["", *words], words, strict=False)
+    ]
+    return [word for word, _ in sorted(zip(words, overrides, strict=True), key=itemgetter(1))]
+
+
 def _start(name: str, words: Sequence[str]) -> None:
     if name == "completion":
         sys.exit(completion.main(words))
     if name == "grid":
         name, words = "run", grid_words(words)
+    if COMMANDS[name].config:
+        words = options_first(words)
     # The command names itself so in its usage, and in lines that a user may copy.
     sys.argv = [f"{PROGRAM} {name}", *words]
     if name == "run":

@@ -20,7 +20,7 @@ class Command(NamedTuple):
 #: All commands, in the order of the help. `launch.py` is `run`, `python -m stitching.NAME` others.
 COMMANDS = {
     "run": Command("run one cell; with -m, all pairs", "encoder=vae decoder=nf", "config"),
-    "grid": Command("run the grid, or yours", "encoder=vae,nf decoder=vae,nf", "config"),
+    "grid": Command("run the grid, or pairs of your lists", "encoder=vae,nf decoder=nf", "config"),
     "train": Command("train a model", "model=nf data=faces", "train"),
     "check": Command("check a model's encoder and decoder", "encoder=nf", "check"),
     "encode": Command("encode images ahead of a sweep", "models=[vae,nf]", "encode"),

@@ -15,6 +15,9 @@ PROGRAM = "stitching"
 RUN = "run"
 _SCRIPT = "launch.py"
 
+#: Options of Hydra's command line that say where a configuration lies, and take a value.
+PLACES = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+
 
 def command_line(command: str, *words: str) -> str:
     """Return the line for a shell that starts a command with these words.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stitching.records.program import PROGRAM, RUN, command_line, in_checkout
+from stitching.records.program import PLACES, PROGRAM, RUN, command_line, in_checkout
 
 if TYPE_CHECKING:
     from stitching.records.plan import SweepPlan
@@ -20,9 +20,6 @@ AT = "0,5000,20000,46000,90000,180000,227520"
 
 #: The figure whose preset brings its data, images that a GAN drew, and that of checkpoints.
 _OWN_DATA, _COURSE = 2, 6
-
-#: Options of Hydra's command line that say where a configuration lies, and take a value.
-_PLACES = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
 
 #: Overrides of a sweep that are set anew when it is resumed.
 _OF_START = ("hydra.sweep.dir=", "resume=")
@@ -147,7 +144,7 @@ def _places(words: Iterable[str]) -> Iterator[str]:
     """Yield the options that say where a configuration lies, with their values."""
     words = iter(words)
     for word in words:
-        if word in _PLACES:
+        if word in PLACES:
             yield from (word, next(words, ""))
-        elif word.startswith(tuple(f"{option}=" for option in _PLACES if option[1] == "-")):
+        elif word.startswith(tuple(f"{option}=" for option in PLACES if option[1] == "-")):
             yield word
