@@ -51,7 +51,7 @@ def usage() -> str:
             f"`{PROGRAM} COMMAND --help` lists the options of a command. Words such as",
             "encoder=vae are Hydra's overrides; --config-dir adds a folder of your own.",
             "Results go to outputs/ in the current folder.",
-            f'Completion: eval "$({PROGRAM} completion bash)", or zsh; in fish, pipe to source.',
+            f'Completion: eval "$({PROGRAM} completion bash)", or zsh; in fish pipe to source.',
         ]
     )
 
