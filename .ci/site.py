@@ -10,7 +10,10 @@ ROOT = Path(__file__).parents[1]
 
 #: Modules of each page of the reference.
 API = {
-    "python": ("Python", ["stitching.api"]),
+    "python": (
+        "Python",
+        [f"stitching.api.{name}" for name in ("models", "data", "cells", "grids")],
+    ),
     "models": ("Models", ["stitching.models.base", "stitching.models.trainable"]),
     "maps": ("Maps", ["stitching.maps.base", "stitching.maps.ridge", "stitching.maps.banded"]),
     "measures": (
@@ -18,7 +21,10 @@ API = {
         ["stitching.metrics.base", "stitching.metrics.resampling", "stitching.metrics.attributes"],
     ),
     "probes": ("Probes", ["stitching.probes"]),
-    "data": ("Data", ["stitching.data.base", "stitching.data.folder", "stitching.data.celeba"]),
+    "data": (
+        "Data",
+        [f"stitching.data.{name}" for name in ("base", "folder", "celeba", "memory")],
+    ),
 }
 
 
