@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stitching.report import tables
 from stitching.report.drawing.curves import setting_curve
@@ -22,6 +23,9 @@ from stitching.results.configs import swept_setting
 from stitching.results.grid import Grid
 from stitching.results.output import LEARNING, Output, picture_name
 from stitching.results.raw import Raw
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass
@@ -152,8 +156,10 @@ def _heatmaps(grid: Grid) -> dict[str, bytes]:
     }
 
 
-def _pictures(grid: Grid) -> dict[str, bytes]:
-    """Return `pictures.png` by its name, if any cell has pictures.
+def picture_sheet(grid: Grid) -> Image.Image | None:
+    """Return one test image by every pair of models, encoders by decoders; None without pictures.
+
+    Cells whose pictures cannot be read are added to the grid's notes.
 
     Raises:
         ValueError: Cells show different test images.
@@ -161,10 +167,16 @@ def _pictures(grid: Grid) -> dict[str, bytes]:
     pictures = read_pictures(grid, grid.decoders)
     grid.notes += pictures.unreadable
     if pictures.original is None:
+        return None
+    tiles = [[pictures.of[e, d] for d in grid.decoders] for e in grid.encoders]
+    return picture_grid(pictures.original, tiles, grid.encoders, grid.decoders, first_model(grid))
+
+
+def _pictures(grid: Grid) -> dict[str, bytes]:
+    """Return `pictures.png` by its name, if any cell has pictures."""
+    sheet = picture_sheet(grid)
+    if sheet is None:
         return {}
-    tiles = [[pictures.of[e, d] for e in grid.encoders] for d in grid.decoders]
-    apart = first_model(grid)
-    sheet = picture_grid(pictures.original, tiles, grid.encoders, grid.decoders, apart)
     buffer = io.BytesIO()
     sheet.save(buffer, format="png")
     return {"pictures.png": buffer.getvalue()}

@@ -72,25 +72,25 @@ def picture_grid(
     decoders: Sequence[str],
     apart: int = 0,
 ) -> Image.Image:
-    """Return one test image decoded by every decoder (rows) from every encoder (columns).
+    """Return one test image from every encoder (rows), decoded by every decoder (columns).
 
     Args:
         original: The test image, shown at the left.
-        stitched: One row per decoder; a picture, or a word such as "missing".
-        encoders: Column labels.
-        decoders: Row labels.
-        apart: Columns that a wider gap separates from the others, from the left.
+        stitched: One row per encoder; a picture, or a word such as "missing".
+        encoders: Row labels.
+        decoders: Column labels.
+        apart: Rows that a wider gap separates from the others, from the top.
     """
     tile = _enlarge(original)
     tiles = [
         [_blank(tile.size, x) if isinstance(x, str) else _enlarge(x) for x in row]
         for row in stitched
     ]
-    grid = _sheet(tiles, decoders, encoders, apart)
+    grid = _sheet(tiles, encoders, decoders, apart)
     left = 2 * _MARGIN + tile.width
     sheet, draw = _canvas((left + grid.width, grid.height))
     sheet.paste(grid, (left, 0))
-    rows = len(tiles) * (tile.height + _GAP) - _GAP
+    rows = len(tiles) * (tile.height + _GAP) - _GAP + _APART * (0 < apart < len(tiles))
     top = grid.height - _MARGIN - (rows + tile.height) // 2  # level with the middle of the rows
     sheet.paste(tile, (_MARGIN, top))
     draw.text((_MARGIN + tile.width // 2, top - _FONT), "original", INK, _font(_FONT), "mm")
@@ -99,32 +99,30 @@ def picture_grid(
 
 def _sheet(
     tiles: Sequence[Sequence[Image.Image]],
-    decoders: Sequence[str],
-    encoders: Sequence[str],
+    rows: Sequence[str],
+    columns: Sequence[str],
     apart: int = 0,
 ) -> Image.Image:
     """Arrange equal tiles in rows, with labels at the left and, if there are any, above."""
     font, small = _font(_FONT), _font(_FONT - 4)
     width, height = tiles[0][0].size
-    pitch_x, pitch_y = width + _GAP, height + _GAP
-    text = max(math.ceil(font.getlength(label)) for label in decoders)
-    left = 2 * _MARGIN + max(text, math.ceil(small.getlength("decoder")) if encoders else 0)
-    top = _MARGIN + (3 * _FONT + _GAP if encoders else 0)
-    columns = max(len(row) for row in tiles)
-    places = [left + j * pitch_x + _APART * (0 < apart <= j) for j in range(columns)]
-    right = places[-1] + width
-    sheet, draw = _canvas((right + _MARGIN, top + len(tiles) * pitch_y - _GAP + _MARGIN))
-    for i, (label, row) in enumerate(zip(decoders, tiles, strict=True)):
-        y = top + i * pitch_y
+    text = max(math.ceil(font.getlength(label)) for label in rows)
+    left = 2 * _MARGIN + max(text, math.ceil(small.getlength("encoder")) if columns else 0)
+    top = _MARGIN + (3 * _FONT + _GAP if columns else 0)
+    xs = [left + j * (width + _GAP) for j in range(max(len(row) for row in tiles))]
+    ys = [top + i * (height + _GAP) + _APART * (0 < apart <= i) for i in range(len(tiles))]
+    right = xs[-1] + width
+    sheet, draw = _canvas((right + _MARGIN, ys[-1] + height + _MARGIN))
+    for y, label, row in zip(ys, rows, tiles, strict=True):
         draw.text((left - _MARGIN, y + height // 2), label, INK, font, "rm")
-        for x, tile in zip(places, row, strict=False):  # rows may be shorter
+        for x, tile in zip(xs, row, strict=False):  # rows may be shorter
             sheet.paste(tile, (x, y))
-    for x, label in zip(places, encoders, strict=False):
+    for x, label in zip(xs, columns, strict=False):
         draw.text((x + width // 2, top - _FONT), label, INK, font, "mm")
-    if encoders:
+    if columns:
         middle = left + (right - left) // 2
-        draw.text((middle, _MARGIN + _FONT // 2), "encoder", QUIET, small, "mm")
-        draw.text((left - _MARGIN, top - _FONT), "decoder", QUIET, small, "rm")
+        draw.text((middle, _MARGIN + _FONT // 2), "decoder", QUIET, small, "mm")
+        draw.text((left - _MARGIN, top - _FONT), "encoder", QUIET, small, "rm")
     return sheet
 
 
