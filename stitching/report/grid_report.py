@@ -162,9 +162,9 @@ def _pictures(grid: Grid) -> dict[str, bytes]:
     grid.notes += pictures.unreadable
     if pictures.original is None:
         return {}
-    tiles = [[pictures.of[e, d] for e in grid.encoders] for d in grid.decoders]
-    apart = first_model(grid)
-    sheet = picture_grid(pictures.original, tiles, grid.encoders, grid.decoders, apart)
+    sheet = picture_grid(
+        pictures.original, pictures.of, grid.encoders, grid.decoders, first_model(grid)
+    )
     buffer = io.BytesIO()
     sheet.save(buffer, format="png")
     return {"pictures.png": buffer.getvalue()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from stitching.report.drawing.sheet import BLANK, INK, QUIET
@@ -53,35 +53,36 @@ def render_reconstructions(original: Pixels, own: Pixels, stitched: Pixels) -> I
                 f"got shapes {images.shape} and {original.shape}"
             )
     tiles = [[_enlarge(Image.fromarray(x)) for x in part[:MAX_COLUMNS]] for part in parts.values()]
-    return _sheet(tiles, list(parts), [])
+    return _sheet(tiles, list(parts))
 
 
 def picture_grid(
     original: Image.Image,
-    stitched: Sequence[Sequence[Image.Image | str]],
+    stitched: Mapping[tuple[str, str], Image.Image | str],
     encoders: Sequence[str],
     decoders: Sequence[str],
     apart: int = 0,
 ) -> Image.Image:
-    """Return one test image decoded by every decoder (rows) from every encoder (columns).
+    """Return one test image, decoded by every decoder (columns) from every encoder (rows).
 
     Args:
         original: The test image, shown at the left.
-        stitched: One row per decoder; a picture, or a word such as "missing".
-        encoders: Column labels.
-        decoders: Row labels.
-        apart: Columns that a wider gap separates from the others, from the left.
+        stitched: By encoder and decoder; a picture, or a word such as "missing".
+        encoders: Labels of the rows.
+        decoders: Labels of the columns.
+        apart: Rows that a wider gap separates from the others, from the top.
     """
     tile = _enlarge(original)
+    pictures = [[stitched[encoder, decoder] for decoder in decoders] for encoder in encoders]
     tiles = [
         [_blank(tile.size, x) if isinstance(x, str) else _enlarge(x) for x in row]
-        for row in stitched
+        for row in pictures
     ]
-    grid = _sheet(tiles, decoders, encoders, apart)
+    grid = _sheet(tiles, encoders, decoders, apart)
     left = 2 * _MARGIN + tile.width
     sheet, draw = _canvas((left + grid.width, grid.height))
     sheet.paste(grid, (left, 0))
-    rows = len(tiles) * (tile.height + _GAP) - _GAP
+    rows = len(tiles) * (tile.height + _GAP) - _GAP + _APART * (0 < apart < len(tiles))
     top = grid.height - _MARGIN - (rows + tile.height) // 2  # level with the middle of the rows
     sheet.paste(tile, (_MARGIN, top))
     draw.text((_MARGIN + tile.width // 2, top - _FONT), "original", INK, _font(_FONT), "mm")
@@ -90,32 +91,30 @@ def picture_grid(
 
 def _sheet(
     tiles: Sequence[Sequence[Image.Image]],
-    decoders: Sequence[str],
-    encoders: Sequence[str],
+    rows: Sequence[str],
+    columns: Sequence[str] = (),
     apart: int = 0,
 ) -> Image.Image:
-    """Arrange equal tiles in rows, with labels at the left and, if there are any, above."""
+    """Arrange equal tiles in rows with labels: encoders at the left, any decoders above."""
     font, small = _font(_FONT), _font(_FONT - 4)
     width, height = tiles[0][0].size
     pitch_x, pitch_y = width + _GAP, height + _GAP
-    text = max(math.ceil(font.getlength(label)) for label in decoders)
-    left = 2 * _MARGIN + max(text, math.ceil(small.getlength("decoder")) if encoders else 0)
-    top = _MARGIN + (3 * _FONT + _GAP if encoders else 0)
-    columns = max(len(row) for row in tiles)
-    places = [left + j * pitch_x + _APART * (0 < apart <= j) for j in range(columns)]
-    right = places[-1] + width
-    sheet, draw = _canvas((right + _MARGIN, top + len(tiles) * pitch_y - _GAP + _MARGIN))
-    for i, (label, row) in enumerate(zip(decoders, tiles, strict=True)):
-        y = top + i * pitch_y
+    text = max(math.ceil(font.getlength(label)) for label in rows)
+    left = 2 * _MARGIN + max(text, math.ceil(small.getlength("encoder")) if columns else 0)
+    top = _MARGIN + (3 * _FONT + _GAP if columns else 0)
+    heights = [top + i * pitch_y + _APART * (0 < apart <= i) for i in range(len(tiles))]
+    right = left + max(len(row) for row in tiles) * pitch_x - _GAP
+    sheet, draw = _canvas((right + _MARGIN, heights[-1] + height + _MARGIN))
+    for y, label, row in zip(heights, rows, tiles, strict=True):
         draw.text((left - _MARGIN, y + height // 2), label, INK, font, "rm")
-        for x, tile in zip(places, row, strict=False):  # rows may be shorter
-            sheet.paste(tile, (x, y))
-    for x, label in zip(places, encoders, strict=False):
-        draw.text((x + width // 2, top - _FONT), label, INK, font, "mm")
-    if encoders:
+        for j, tile in enumerate(row):  # rows may be shorter
+            sheet.paste(tile, (left + j * pitch_x, y))
+    for j, label in enumerate(columns):
+        draw.text((left + j * pitch_x + width // 2, top - _FONT), label, INK, font, "mm")
+    if columns:
         middle = left + (right - left) // 2
-        draw.text((middle, _MARGIN + _FONT // 2), "encoder", QUIET, small, "mm")
-        draw.text((left - _MARGIN, top - _FONT), "decoder", QUIET, small, "rm")
+        draw.text((middle, _MARGIN + _FONT // 2), "decoder", QUIET, small, "mm")
+        draw.text((left - _MARGIN, top - _FONT), "encoder", QUIET, small, "rm")
     return sheet
 
 
