@@ -19,6 +19,7 @@ from stitching.report.limits import MOST_FIGURES, left_out
 from stitching.report.page import write_page
 from stitching.report.protocol_tables import markdown, raw, summary
 from stitching.report.summary import closing
+from stitching.report.tables import setting_of
 from stitching.results.cell import CellRecord
 from stitching.results.grid import Grid, grid_of, read_grid
 from stitching.results.output import CLAIMS, PROTOCOLS, VARIANTS, Output
@@ -224,12 +225,17 @@ def _report_sweep(sweep: _Sweep, *, pictures: bool, figures: bool) -> Page:
         )
         for variant, part in parts.items()
     }
-    lines = [f"{label}: {page.heading}" for label, page in pages.items()]
+    lines = [
+        f"{variant.label}: {len(part.cells)} of {len(part.encoders) * len(part.decoders)} pairs"
+        + (f", {pages[variant.label].heading}" if pages[variant.label].swept else "")
+        for variant, part in parts.items()
+    ]
     if len(lines) > _MOST_PARTS:
         lines[_MOST_PARTS:] = [f"and {len(lines) - _MOST_PARTS} more"]
     notes = [f"{cell.path.name} {cell.state}: {cell.reason}" for cell in rest]
     notes += [note for page in pages.values() for note in page.notes]
-    heading = f"{len(parts)} protocols or seeds, tables of each in {VARIANTS}/"
+    heading = f"{len(parts)} protocols or seeds ({VARIANTS}/ has tables of each)"
+    heading = ", ".join(part for part in (heading, setting_of(grid)) if part)
     swept = any(page.swept for page in pages.values())
     return Page(heading, lines, [*dict.fromkeys(notes)], paths, "grid.parquet", swept)
 

@@ -83,8 +83,7 @@ def report_grid(
         if figures:
             files |= draw_figures(grid)
         files |= _tables(grid, name, all_measures=pictures)
-        large = max(len(grid.decoders), len(grid.encoders)) > LARGEST_SIDE
-        table = [] if large else _console_table(grid)
+        table = [] if len(grid.decoders) > LARGEST_SIDE else _console_table(grid)
         page = Page(tables.setting_of(grid), table, [*_absent(grid), *grid.notes], [])
     page.paths = paths + out.write(files)
     out.remove_others(page.paths)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from stitching.results.frame import level_name
 from stitching.results.grid import Grid
+from stitching.results.measures import MEASURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ class Raw:
         """Values that all cells share, such as settings and versions of libraries, by column."""
         if self._whole is not None:
             return self._whole.constants
-        measures = {measure.key for measure in self._grid.measured}
+        measures = {measure.key for measure in (*MEASURES, *self._grid.measured)}
         found: dict[str, Any] = {}
         for key in map(str, self.frame.columns):
             if key in _PAIR or key.startswith(_OF_CELLS) or _is_result(key, measures):

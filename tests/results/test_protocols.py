@@ -130,13 +130,13 @@ def test_each_protocol_has_its_own_files(tmp_path, capsys):
         written = {path.name for path in (tmp_path / "report" / name).iterdir()}
         assert written == TABLES | {"figures", "pictures.png", "heatmap_image_lpips.png",
                            "heatmap_image_rmse.png"}  # fmt: skip
-        assert len(rows_of(tmp_path / "report" / name / "summary.csv")) == 4
+        assert len(cells_of(tmp_path / "report" / name)) == 4
     top = {path.name for path in tmp_path.iterdir() if path.is_file()}
     tables = {"summary.csv", "grid.parquet", "protocols.md", "protocols.csv"}
     assert top == tables | {RECORD, PAGE, *CLAIMS}
     assert len(cells_of(tmp_path)) == 8
     labels = [row["protocol"] for row in rows_of(tmp_path / "summary.csv")]
-    assert labels == ["strict"] * 4 + ["strict, probe=lasso"] * 4
+    assert labels == ["strict"] * 6 + ["strict, probe=lasso"] * 6
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) <= 20
     words = " ".join(shown.split())
