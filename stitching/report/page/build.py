@@ -100,7 +100,7 @@ def write_page(
         f"pictures of {unseen} cells are not in this page (it holds at most "
         f"{limits.pictures_bytes / 2**20:g} MiB): their files are linked": unseen,
         f"the grids show {len(few)} of {len(every)} measures (this page holds at most "
-        f"{limits.values:,} numbers): grid.csv and grid.parquet have all": measures != every,
+        f"{limits.values:,} numbers): grid.parquet has all": measures != every,
         "in none of the grids, as their settings are unknown: "
         f"{listed([cell.path.name for cell in rest])}": rest,
     }
