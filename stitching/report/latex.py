@@ -57,10 +57,12 @@ def main_latex(grid: Grid, name: str = "") -> str:
         found = tables.caveats(grid, measure)
         notes += [f"{measure.label}: {'; '.join(found)}"] if found else []
     notes += legend("".join(tables.signs_of(grid, measure) for measure in measures))
-    caption = _caption(grid, measures, ["Encoders are rows, decoders columns", name])
+    caption = _caption(grid, measures, ["Encoders are rows, decoders columns"], name)
     remarks = [*tables.not_measured(grid), *grid.notes]
     comments = "".join(f"% {' '.join(note.split())}\n" for note in remarks)
-    return _HEAD + comments + "\n" + _float(grid, caption, f"stitching {name}", rows, notes)
+    # Five measures of a dozen encoders fill a page.
+    table = _float(grid, caption, f"stitching {name}", rows, notes, small=True)
+    return f"{_HEAD}{comments}\n{table}"
 
 
 def latex(grid: Grid, name: str = "", measures: Sequence[Measure] | None = None) -> str:
@@ -85,12 +87,12 @@ def latex(grid: Grid, name: str = "", measures: Sequence[Measure] | None = None)
 def _table(grid: Grid, measure: Measure, name: str) -> str:
     facts = [tables.label(grid, measure), formats.direction(measure)]
     notes = [*tables.caveats(grid, measure), *legend(tables.signs_of(grid, measure))]
-    caption = _caption(grid, [measure], [*facts, name])
-    return _float(grid, caption, f"{measure.key} {name}", _body(grid, measure), notes)
+    caption = _caption(grid, [measure], facts, name)
+    rows = _body(grid, measure)
+    return _float(grid, caption, f"{measure.key} {name}", rows, notes, small=False)
 
 
-def _caption(grid: Grid, measures: Sequence[Measure], parts: Sequence[str]) -> str:
-    *first, name = parts
+def _caption(grid: Grid, measures: Sequence[Measure], first: Sequence[str], name: str) -> str:
     sentences = [*first, tables.setting_of(grid), name]
     caption = ". ".join(f"{x[0].upper()}{escaped(x[1:])}" for x in sentences if x)
     if any(f"{measure.key}/low" in grid.frame for measure in measures):
@@ -115,7 +117,10 @@ def _body(grid: Grid, measure: Measure, *, inline: bool = False) -> list[str]:
     return rows
 
 
-def _float(grid: Grid, caption: str, name: str, rows: Sequence[str], notes: Sequence[str]) -> str:
+def _float(
+    grid: Grid, caption: str, name: str, rows: Sequence[str], notes: Sequence[str], *, small: bool
+) -> str:
+    """Return a `table` of rows with a column per decoder."""
     n = len(grid.decoders)
     below = "; ".join(
         escaped(note.replace(f"{BEST} ", "bold: ", 1) if note.startswith(BEST) else note)
@@ -125,7 +130,7 @@ def _float(grid: Grid, caption: str, name: str, rows: Sequence[str], notes: Sequ
     return "\n".join(
         [
             r"\begin{table}",
-            r"  \centering",
+            r"  \centering" + r"\footnotesize" * small,
             rf"  \caption{{{caption}.}}",
             rf"  \label{{tab:{label}}}",
             rf"  \begin{{tabular}}{{l{'r' * n}}}",
