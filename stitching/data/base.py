@@ -266,6 +266,14 @@ class ImageData(ABC):
             self._built[split] = self._build(split)
         return self._built[split]
 
+    def some_test(self, n: int) -> ImageSet | None:
+        """Return the first n images of the test part, or as many as it has; None without any.
+
+        For pictures and rough numbers: measures need all of the split `test`.
+        """
+        found = self.split("test")
+        return found.subset(min(n, len(found)))
+
     def check(self, splits: Sequence[str] = ("train", "test")) -> None:
         """Check, before any model is run, that the splits in use can be made and read.
 

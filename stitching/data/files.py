@@ -104,8 +104,15 @@ class FileData(ImageData):
                 stacklevel=2,
             )
 
+    def some_test(self, n: int) -> ImageSet | None:
+        """Return the first n images of the test part, whatever `n_test` is, see the base class."""
+        ids = self._parts[1][:n]
+        return self._made("test", self._paths(ids)) if ids else None
+
     def _build(self, split: str) -> ImageSet:
-        files = self._locate(split)
+        return self._made(split, self._locate(split))
+
+    def _made(self, split: str, files: dict[str, Path]) -> ImageSet:
         self._inspect(files.values())
         self._path_of.update(files)
         ids = tuple(files)

@@ -34,6 +34,8 @@ class Limits:
         pictures_cells: Cells of a sweep up to which all of them show pictures. In a larger sweep
             `pictures_first` cells do: reading and writing a picture takes about 20 ms.
         pictures_first: Cells with pictures in a sweep of more than `pictures_cells`.
+        tiles_bytes: Pictures of the grid of pictures, one for each cell, together.
+        tile_width: They are reduced by a whole factor to at most this width, in pixels.
         picture_width: Pictures are reduced by a whole factor to at most this width, in pixels.
         picture_quality: Of WebP, 0-100.
         values: Numbers in the grids of all measures; of a larger sweep the grids show the
@@ -49,6 +51,8 @@ class Limits:
     pictures_bytes: int = 6 * _MIB
     pictures_cells: int = 160
     pictures_first: int = 40
+    tiles_bytes: int = 2 * _MIB
+    tile_width: int = 96
     picture_width: int = 1000
     picture_quality: int = 85
     values: int = 150_000

@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from stitching.models.gan import GAN
 from stitching.models.trainable import Trainable
 from stitching.pipeline.cache import Cache
 from stitching.results.commands import python
+from stitching.status.texts import duration
 from stitching.tracking import Tracker
 from stitching.train.adversarial import AdversarialRecipe, AdversarialTrainer
 from stitching.train.files import TrainingFiles
+from stitching.train.review import N_MEASURED, Review
 from stitching.train.trainer import Recipe, Trainer
 from stitching.weights.checkpoints import check_checkpoints
 from stitching.weights.containers import read_weights
@@ -91,11 +94,11 @@ def train(
 
     def write_due() -> None:
         while due and trainer.images_seen >= due[0]:
-            files.write(trainer, pixels, due.pop(0))
+            show(files, files.write(trainer, pixels, due.pop(0)), tracker)
 
     write_due()
     save_every = min(_FIRST_STATE_S, checkpoint_every_s)
-    last_log = last_save = time.monotonic()
+    started = last_log = last_save = time.monotonic()
     text, logged = f"train {trainer.model.name}", 0
     begun = min(100 * trainer.progress, 100.0)
     with stopping() as stop, progress.bar(100, text, "%", begun=begun) as bar:
@@ -111,9 +114,10 @@ def train(
                 shown = ", ".join(f"{k} {v:.4g}" for k, v in figures.items() if k != "lr")
                 bar.describe(f"{text}: {shown}")
                 passed = int(percent / _LOGGED_PERCENT + 1e-6)  # but for rounding
-                if passed > logged and not progress.shown():
-                    log.info("%s: %.0f %%, %s", text, percent, shown)
-                    logged = passed
+                if (passed > logged or not logged) and not progress.shown():
+                    left = (now - started) * (100 - percent) / max(percent - begun, 1e-9)
+                    log.info("%s: %.0f %%, %s left, %s", text, percent, duration(left), shown)
+                    logged = max(passed, 1)
                 tracker.log({f"train/{key}": value for key, value in figures.items()})
             if now - last_save > save_every:
                 last_save = now
@@ -129,8 +133,23 @@ def train(
         )
 
 
-def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings: Any) -> Trainer:
-    """Return the trainer for a model, by a recipe of options; settings are those of `Trainer`.
+def show(files: TrainingFiles, weights: Path, tracker: Tracker) -> None:
+    """Give the sheet of pictures beside a file of weights to the tracker."""
+    sheet = files.sheet_of(weights)
+    if sheet is not None:
+        tracker.image("train/images", sheet)
+
+
+def make_trainer(
+    model: GenerativeModel, training: Mapping[str, Any], n: int | None = None, **settings: Any
+) -> Trainer:
+    """Return the trainer for a model.
+
+    Args:
+        model: The model.
+        training: Options of the recipe.
+        n: Number of training images, which limits the length of a training on few.
+        settings: Of `Trainer`.
 
     Raises:
         TypeError: The model is not `Trainable`, or an option is missing or unknown.
@@ -139,8 +158,8 @@ def make_trainer(model: GenerativeModel, training: Mapping[str, Any], **settings
     if not isinstance(model, Trainable):
         raise TypeError(UNTRAINABLE.format(model.name))
     if isinstance(model, GAN):
-        return AdversarialTrainer(model, AdversarialRecipe(**training), **settings)
-    return Trainer(model, Recipe(**training), **settings)
+        return AdversarialTrainer(model, AdversarialRecipe(**training).limited_to(n), **settings)
+    return Trainer(model, Recipe(**training).limited_to(n), **settings)
 
 
 def run(cfg: DictConfig) -> Path:
@@ -161,9 +180,11 @@ def run(cfg: DictConfig) -> Path:
         with naming_role("init", plain["init"]):
             load_weights(model, read_weights(resolve(config.absolute(plain["init"]))), options)
     model.to(devices.pick_device(plain["device"]))
+    images = training_images(data)
     trainer = make_trainer(
         model,
         plain["training"],
+        len(images),
         seed=plain["seed"],
         dtype=plain["dtype"],
         minutes=plain["minutes"],
@@ -183,11 +204,15 @@ def run(cfg: DictConfig) -> Path:
     }
     files = TrainingFiles(_out(plain), model.name, options, card)
     files.require_free(checkpoints_at)
-    images = training_images(data)
     trainer.origin = {"data": images.fingerprint, "init": model.weights_hash or "none"}
     if plain["resume"] and files.load_state(trainer):
         log.info("going on from %s at step %d", files.state, trainer.step)
-    pixels = load_pixels(images, Cache(config.cache_root(plain["cache"])))
+    log.info("%s", plan_of(trainer, images, plain["training"]["n_images"]))
+    cache = Cache(config.cache_root(plain["cache"]))
+    pixels = load_pixels(images, cache)
+    test = test_images(data)
+    unseen = pixels[:0] if test is None else load_pixels(test, cache)
+    files = replace(files, review=Review(pixels, unseen))
     folder = Path(HydraConfig.get().runtime.output_dir)
     with tracker:
         group = f"train-{data.name}"
@@ -201,7 +226,24 @@ def run(cfg: DictConfig) -> Path:
             plain["checkpoint_every_s"],
             checkpoints_at,
         )
-    return files.write(trainer, pixels)
+        weights = files.write(trainer, pixels)
+        show(files, weights, tracker)
+    return weights
+
+
+def plan_of(trainer: Trainer, images: ImageSet, n_wanted: int) -> str:
+    """Return the line at the start: how many images are seen how often."""
+    n, seen = len(images), trainer.recipe.n_images
+    text = (
+        f"trains {trainer.model.name} on {n:,} images of {images.name}: {seen:,} in steps of "
+        f"{trainer.recipe.batch_size}, each {seen / n:.3g} times"
+    )
+    if seen < n_wanted:
+        text += (
+            f"; not {n_wanted:,} (model.training.n_images): a model learns few images by heart. "
+            "model.training.epochs=null lifts this limit"
+        )
+    return text
 
 
 def training_images(data: ImageData) -> ImageSet:
@@ -221,6 +263,15 @@ def training_images(data: ImageData) -> ImageSet:
     else:
         assert_disjoint(images, test)
     return images
+
+
+def test_images(data: ImageData) -> ImageSet | None:
+    """Return test images to show and measure weights on; None where there are none."""
+    try:
+        return data.some_test(N_MEASURED)
+    except (ValueError, OSError) as error:
+        log.info("shows no test images: %s", str(error).partition(": ")[0])
+        return None
 
 
 def going_on(cfg: DictConfig) -> str:

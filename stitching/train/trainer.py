@@ -5,6 +5,7 @@ run ends with the weights of one that was not stopped.
 """
 
 import copy
+import dataclasses
 import json
 import math
 import time
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ class Recipe:
         ema_images: The same as a half-life in images. With neither, raw weights are saved.
         lpips: Weight of `PerceptualLoss` beside the objective; 0: without.
         inverse: Weight of `Glow.inverse_gain` beside the objective; 0: without.
+        epochs: How often each image is seen at most: shortens the training on few images, which
+            would be learned by heart. None: no limit.
     """
 
     n_images: int
@@ -47,6 +50,7 @@ class Recipe:
     ema_images: float | None = None
     lpips: float = 0.0
     inverse: float = 0.0
+    epochs: int | None = 400
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -68,11 +72,23 @@ class Recipe:
         for name, weight in (("lpips", self.lpips), ("inverse", self.inverse)):
             if weight < 0:
                 raise ValueError(f"training.{name} must be >= 0, got {weight}")
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f"training.epochs must be >= 1, or null, got {self.epochs}")
         if self.ema is not None and self.ema_images is not None:
             raise ValueError(
                 f"training.ema={self.ema} and training.ema_images={self.ema_images} both say how "
                 "long weights are averaged: set one of them to null"
             )
+
+    def limited_to(self, n: int | None) -> Self:
+        """Return the recipe for a training on n images, seen at most `epochs` times each.
+
+        None stands for any number of images.
+        """
+        if n is None or self.epochs is None:
+            return self
+        n_images = min(self.n_images, max(self.epochs * n, self.batch_size))
+        return dataclasses.replace(self, n_images=n_images)
 
     @property
     def decay(self) -> float | None:

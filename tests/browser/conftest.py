@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from stitching.results.output import Output
-from tests.report.made import make_cell
+from tests.report.made import make_cell, make_pictures
 from tests.report.page.made import NASTY, cell, failed, page_of, sweep
 
 
@@ -41,7 +41,9 @@ CLAIM = {
 def plain(tmp_path_factory):
     """A grid with a failure, a figure, claims, a plan, and harmful text wherever users write."""
     root = tmp_path_factory.mktemp("plain")
-    sweep(root)
+    sweep(root, **{"latent__r2": 0.5, "latent__r2.low": 0.4, "latent__r2.high": 0.6})
+    for folder in root.glob("vae-to-*"):
+        make_pictures(folder, (120, 30, 30), size=16)
     failed(root, "vae", "dm", 6, error=f"ValueError: {NASTY}")
     make_cell(root, "nf", "dm", 7, protocol="strict", image__rmse=float("nan"), data=NASTY)
     # As the report writes them: a page shows nothing of other origin.

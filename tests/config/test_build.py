@@ -2,6 +2,7 @@
 
 import importlib
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch

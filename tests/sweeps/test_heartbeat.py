@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import threading
 import time
 import warnings
@@ -74,8 +75,8 @@ def trained(caplog, folder):
 
 def test_a_training_without_a_terminal_says_how_far_it_is(caplog, tmp_path):
     lines = trained(caplog, tmp_path)
-    assert lines[0].startswith("train vae: 5 %, loss ")
-    assert lines[-1].startswith("train vae: 100 %, loss ")
+    assert re.match(r"train vae: 5 %, \d+ s left, loss ", lines[0])
+    assert lines[-1].startswith("train vae: 100 %, 0 s left, loss ")
     assert len(lines) == 20
 
 

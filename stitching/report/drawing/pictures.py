@@ -38,8 +38,6 @@ def render_reconstructions(original: Pixels, own: Pixels, stitched: Pixels) -> I
     Raises:
         ValueError: An array is not uint8, or shapes differ or are not (n, H, W, 3).
     """
-    from PIL import Image
-
     parts = {"original": original, "own reconstruction": own, "stitched": stitched}
     for name, images in parts.items():
         if images.dtype != "uint8" or images.ndim != 4 or images.shape[3] != 3:
@@ -52,8 +50,19 @@ def render_reconstructions(original: Pixels, own: Pixels, stitched: Pixels) -> I
                 f"{name} must have as many images as the original, at least 1, of the same size: "
                 f"got shapes {images.shape} and {original.shape}"
             )
-    tiles = [[_enlarge(Image.fromarray(x)) for x in part[:MAX_COLUMNS]] for part in parts.values()]
-    return _sheet(tiles, list(parts))
+    return rows_of_pictures(parts)
+
+
+def rows_of_pictures(rows: Mapping[str, Pixels]) -> Image.Image:
+    """Return rows of images with their names at the left.
+
+    Args:
+        rows: By name, uint8 of shape (n, H, W, 3), one H and W; the first 12 are shown.
+    """
+    from PIL import Image
+
+    tiles = [[_enlarge(Image.fromarray(x)) for x in part[:MAX_COLUMNS]] for part in rows.values()]
+    return _sheet(tiles, list(rows))
 
 
 def picture_grid(

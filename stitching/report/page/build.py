@@ -23,9 +23,10 @@ from stitching.report.page.details import add_details
 from stitching.report.page.learning import add_learning
 from stitching.report.page.packing import Chunks, as_script, escape, href
 from stitching.report.page.payload import Facts, columns, describe, grouped, meanings, measures_of
-from stitching.report.page.pictures import add_figures, add_pictures
+from stitching.report.page.pictures import add_figures, add_pictures, add_tiles
 from stitching.results.cell import CellRecord
 from stitching.results.configs import Configs
+from stitching.results.finding import finding
 from stitching.results.grid import Grid
 from stitching.results.output import PAGE, VARIANTS, Output
 from stitching.results.reading import listed
@@ -35,8 +36,8 @@ from stitching.results.variants import Variant, View, axes_of, views_of
 _NOT_STARTED = "missing: it was not started"
 
 #: Parts of the program, in the order in which they stand in the page.
-_PROGRAM = ("data.js", "dom.js", "colours.js", "grid.js", "charts.js", "detail.js", "sections.js",
-            "app.js")  # fmt: skip
+_PROGRAM = ("data.js", "dom.js", "colours.js", "grid.js", "pictures.js", "scatter.js", "charts.js",
+            "detail.js", "sections.js", "app.js")  # fmt: skip
 
 
 def write_page(
@@ -86,6 +87,7 @@ def write_page(
         chunks.add(f"view-{number}", columns(view, measures, sweep, configs, out, limits))
     undetailed = add_details(views, measures, facts, chunks, limits)
     unseen, unread = add_pictures(views, chunks, limits)
+    untiled = add_tiles(views, chunks, limits)
     figures = add_figures(folder, views, chunks, out, limits)
     learning, unlearned = add_learning(folder, views, chunks, out, limits)
     claims, unanswered = read_claims(folder, limits)
@@ -99,6 +101,8 @@ def write_page(
         f"{limits.details_bytes / 2**20:g} MiB of them): see their folders": undetailed,
         f"pictures of {unseen} cells are not in this page (it holds at most "
         f"{limits.pictures_bytes / 2**20:g} MiB): their files are linked": unseen,
+        f"{untiled} grids of pictures are not in this page (it holds at most "
+        f"{limits.tiles_bytes / 2**20:g} MiB of them)": untiled,
         f"the grids show {len(few)} of {len(every)} measures (this page holds at most "
         f"{limits.values:,} numbers): grid.parquet has all": measures != every,
         "in none of the grids, as their settings are unknown: "
@@ -112,6 +116,7 @@ def write_page(
         "facts": _header(cells, sweep),
         "counts": _counts(cells, missing),
         "axes": axes_of(views),
+        "findings": [finding(view.grid) if view.grid.cells else [] for view in views],
         "views": [[*view.settings.values()] for view in views],
         "variants": [view.variant.label if view.variant else "" for view in views],
         "tables": [_table(folder, view, views, out) for view in views],

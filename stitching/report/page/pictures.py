@@ -11,6 +11,7 @@ from typing import Any
 
 from stitching.report.limits import Limits
 from stitching.report.page.packing import Chunks, href
+from stitching.results.cell import CellRecord
 from stitching.results.commands import python
 from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
@@ -40,7 +41,7 @@ def add_pictures(views: Sequence[View], chunks: Chunks, limits: Limits) -> tuple
             left_out += 1
             continue
         try:
-            image = _small(path, limits)
+            image = _small(path, limits.picture_width, limits)
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
@@ -53,8 +54,37 @@ def add_pictures(views: Sequence[View], chunks: Chunks, limits: Limits) -> tuple
     return left_out, notes
 
 
-def _small(path: Path, limits: Limits) -> dict[str, Any]:
-    """Return a picture as a data URL with its size.
+def add_tiles(views: Sequence[View], chunks: Chunks, limits: Limits) -> int:
+    """Pack one test image as every cell of a grid decodes it, while there is room.
+
+    Returns:
+        How many grids were left out.
+    """
+    room, left_out = limits.tiles_bytes, 0
+    for number, view in enumerate(views):
+        tiles = [_tile(cell, "picture.png", limits) for cell in view.cells]
+        if not any(tiles):
+            continue
+        first = next(x for x, tile in zip(view.cells, tiles, strict=True) if tile)
+        original = _tile(first, "picture_original.png", limits)
+        used = chunks.add(f"tiles-{number}", {"original": original, "of": tiles}, room)
+        room -= used
+        left_out += not used
+    return left_out
+
+
+def _tile(cell: CellRecord | None, name: str, limits: Limits) -> str:
+    """Return a picture of a cell as a data URL; "" where there is none that can be read."""
+    if cell is None or cell.state != "done":
+        return ""
+    try:
+        return str(_small(cell.path / name, limits.tile_width, limits)["url"])
+    except (OSError, ValueError):  # the drawer of the cell has a note on it
+        return ""
+
+
+def _small(path: Path, most: int, limits: Limits) -> dict[str, Any]:
+    """Return a picture as a data URL with its size, at most `most` pixels wide.
 
     It is reduced by a whole factor, as pictures of cells are enlarged by one: a pixel of the
     model stays a square.
@@ -64,7 +94,7 @@ def _small(path: Path, limits: Limits) -> dict[str, Any]:
     with Image.open(path) as file:
         image = file.convert("RGB")
     width, height = image.size
-    factor = -(-image.width // limits.picture_width)
+    factor = -(-image.width // most)
     if factor > 1:
         image = image.reduce(factor)
     buffer = io.BytesIO()

@@ -5,7 +5,7 @@ from PIL import Image
 
 from stitching.report.limits import Limits
 from stitching.results.output import Output
-from tests.report.made import make_cell
+from tests.report.made import make_cell, make_pictures
 from tests.report.page.made import cell, read
 
 SVG = (
@@ -31,6 +31,22 @@ def test_a_picture_that_cannot_be_read_is_noted(tmp_path):
     (folder / "reconstructions.png").write_bytes(b"no picture")
     notes = read(tmp_path).index["notes"]
     assert any("vae-to-vae_0: reconstructions.png cannot be read" in note for note in notes)
+
+
+def test_each_cell_has_a_tile_of_one_test_image_while_there_is_room(tmp_path):
+    for number, decoder in enumerate(("vae", "nf", "dm")):
+        folder = cell(tmp_path, "vae", decoder, number)
+        if decoder != "dm":
+            make_pictures(folder, (10 * number, 0, 0), size=64)
+    tiles = read(tmp_path, limits=Limits(tile_width=32)).chunks["tiles-0"]
+    sizes = [
+        Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).size if url else None
+        for url in [tiles["original"], *tiles["of"]]
+    ]
+    assert sizes == [(32, 32), (32, 32), (32, 32), None]
+    page = read(tmp_path, limits=Limits(tiles_bytes=10))
+    assert "tiles-0" not in page.chunks
+    assert any("1 grids of pictures are not in this page" in x for x in page.index["notes"])
 
 
 def test_figures_are_in_the_page_and_absent_ones_say_what_they_need(tmp_path):

@@ -40,20 +40,24 @@ async function show(first) {
   const view = await chunk(`view-${number}`);
   if (number !== viewNumber()) return; // another one was chosen in the meantime
   drawControls(view);
-  drawGrid(view, state, (place) => openPlace(number, view, place));
+  const open = (place) => openPlace(number, view, place);
+  drawFinding(number);
+  drawGrid(view, state, open);
+  drawScatter(view, open);
   writeAddress();
   performance.mark("grid");
-  await Promise.all([openAsked(number, view), drawFigures(index.variants[number]), drawLearning(index.variants[number])]);
+  await Promise.all([drawPictures(number, view, state, open), openAsked(number, view), drawFigures(index.variants[number]), drawLearning(index.variants[number])]);
 }
 
 function openPlace(number, view, place) {
   const width = view.decoders.length;
+  const box = document.activeElement.closest("#pictures-body") ? "#pictures-body" : "#heatmap";
   state.cell = `${view.encoders[Math.floor(place / width)]}/${view.decoders[place % width]}`;
   writeAddress();
   return openCell(number, view, place, () => {
     state.cell = "";
     writeAddress();
-    const button = document.querySelector(`[data-place="${place}"]`);
+    const button = document.querySelector(`${box} [data-place="${place}"]`);
     if (button) button.focus();
   });
 }
@@ -123,19 +127,15 @@ function setUpTheme() {
 /** Pixels between the margins of a sheet of A4. */
 const SHEET = 700;
 
-/** On paper nothing can be unfolded or scrolled: show what claims rest on, and the whole table. */
+/** On paper nothing can be scrolled: show the whole table. What is folded stays so, it is for a screen. */
 function setUpPrint() {
-  let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("main details:not([open])")];
-    for (const element of opened) element.open = true;
     for (const table of document.querySelectorAll(".heat")) {
       table.classList.toggle("tight", table.rows[0].cells.length > 15);
       table.style.zoom = Math.min(1, SHEET / table.offsetWidth);
     }
   });
   addEventListener("afterprint", () => {
-    for (const element of opened) element.open = false;
     for (const table of document.querySelectorAll(".heat")) table.style.zoom = "";
   });
 }
@@ -160,7 +160,7 @@ async function start() {
     readAddress();
     show();
   });
-  addEventListener("scroll", hideTip, { passive: true });
+  addEventListener("scroll", placeTip, { passive: true });
   document.documentElement.dataset.ready = "yes";
 }
 

@@ -35,6 +35,19 @@ function apart(names, order, view) {
   return [order.filter(control), order.filter((k) => !control(k))];
 }
 
+/** The head of a table of encoders by decoders. */
+function headOf(decoders) {
+  const corner = make("th", { class: "corner", scope: "col" }, make("span", {}, "encoder"), " \\ ", make("span", {}, "decoder"));
+  return make("tr", {}, corner, decoders.map((parts) => make("th", { scope: "col" }, parts)));
+}
+
+/** The bodies of such a table, one for each group of `apart`, with titles where there are two. */
+function bodiesOf(groups, width, line) {
+  const titled = groups.every((group) => group.length);
+  const title = (k) => make("tr", {}, make("th", { class: "group", scope: "rowgroup", colspan: width + 1 }, ["controls", "models"][k]));
+  return groups.map((group, k) => (group.length ? make("tbody", {}, titled ? title(k) : null, group.map(line)) : null));
+}
+
 /** Draw the grid into its place. `open` is called with a place of the view. */
 function drawGrid(view, state, open) {
   const measure = measureOf(state.measure) || { key: "", label: "State of the cells", direction: "no cell has finished", lower: false, byColumn: false, floor: null };
@@ -65,17 +78,13 @@ function drawGrid(view, state, open) {
     return element;
   };
 
-  const head = make("tr", {}, make("th", { class: "corner", scope: "col" }, make("span", {}, "encoder"), " \\ ", make("span", {}, "decoder")),
-    columns.map((c) => make("th", { scope: "col" }, view.decoders[c], note(sides[1][c], state.columns === "mean"))));
-  const titled = groups.every((group) => group.length);
+  const head = headOf(columns.map((c) => [view.decoders[c], note(sides[1][c], state.columns === "mean")]));
   const line = (r) => make("tr", {},
     make("th", { scope: "row" }, view.encoders[r], note(sides[0][r], state.rows === "mean" && !measure.byColumn)),
     columns.map((c) => make("td", {}, button(r, c))));
-  const title = (k) => make("tr", {}, make("th", { class: "group", scope: "rowgroup", colspan: columns.length + 1 }, ["controls", "models"][k]));
-  const bodies = groups.map((group, k) => (group.length ? make("tbody", {}, titled ? title(k) : null, group.map(line)) : null));
   const table = make("table", { class: width > 9 ? "heat many" : "heat" },
-    make("caption", { class: "unseen" }, `${measure.label}, encoders by decoders`), make("thead", {}, head), bodies);
-  listen(table, view, key, open);
+    make("caption", { class: "unseen" }, `${measure.label}, encoders by decoders`), make("thead", {}, head), bodiesOf(groups, columns.length, line));
+  listen(table, view, () => key, open);
 
   byId("heatmap").replaceChildren(
     make("div", { class: "about" }, make("h3", {}, measure.label), make("span", { class: "soft" }, measure.direction),
@@ -123,7 +132,7 @@ function spoken(view, place, entry) {
 }
 
 /** One cell is in the order of the tab key; arrows move from there. */
-function listen(table, view, key, open) {
+function listen(table, view, keyNow, open) {
   const rows = [...table.querySelectorAll("tbody tr")].map((row) => [...row.querySelectorAll("button")]).filter((row) => row.length);
   if (!rows.length || !rows[0].length) return;
   let current = rows[0][0];
@@ -152,10 +161,10 @@ function listen(table, view, key, open) {
     const button = of(event);
     if (!button) return;
     enter(button);
-    if (button.matches(":focus-visible")) showTip(button, view, key);
+    if (button.matches(":focus-visible")) showTip(button, view, keyNow());
   });
   table.addEventListener("focusout", hideTip);
-  table.addEventListener("mouseover", (event) => { if (of(event)) showTip(of(event), view, key); });
+  table.addEventListener("mouseover", (event) => { if (of(event)) showTip(of(event), view, keyNow()); });
   table.addEventListener("mouseout", hideTip);
   table.addEventListener("click", (event) => {
     if (!of(event)) return;
@@ -171,17 +180,28 @@ function showTip(button, view, key) {
   const tip = byId("tip");
   tip.replaceChildren(
     make("p", {}, `${view.encoders[row]} → ${view.decoders[column]}`),
-    make("p", {}, make("b", {}, entry.text), entry.interval ? `  95 % interval ${entry.interval}` : ""),
+    make("p", {}, measureOf(key) ? `${measureOf(key).label}: ` : "", make("b", {}, entry.text), entry.interval ? `  95 % interval ${entry.interval}` : ""),
     ...[...entry.signs].map((sign) => make("p", {}, `${sign} ${index.meanings[sign]}`)),
     view.reason[place] && view.state[place] ? make("p", {}, view.reason[place].slice(0, 200)) : "",
   );
   tip.hidden = false;
-  const at = button.getBoundingClientRect();
+  pointed = button;
+  placeTip();
+  button.setAttribute("aria-describedby", "tip");
+}
+
+/** The button that the tip belongs to. */
+let pointed = null;
+
+/** Put the tip beside its button, also while the page scrolls; a focus by keyboard may scroll it. */
+function placeTip() {
+  const tip = byId("tip");
+  if (tip.hidden || !pointed) return;
+  const at = pointed.getBoundingClientRect();
   const size = tip.getBoundingClientRect();
   const below = at.bottom + 8 + size.height < innerHeight;
   tip.style.left = `${Math.max(6, Math.min(at.left, innerWidth - size.width - 6))}px`;
   tip.style.top = `${Math.max(6, below ? at.bottom + 8 : at.top - size.height - 8)}px`;
-  button.setAttribute("aria-describedby", "tip");
 }
 
 function hideTip() {

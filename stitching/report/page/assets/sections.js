@@ -1,4 +1,7 @@
-/* What stands around the grid: head, figures, claims, failures, notes. */
+/* What stands around the grid: head, finding, figures, claims, failures, notes. */
+
+/** Facts that a reader of the finding needs; the others are its origin. */
+const SETTINGS = ["data", "protocol", "map", "images to fit", "images to test", "seed"];
 
 function drawHead() {
   const { counts } = index;
@@ -6,8 +9,18 @@ function drawHead() {
   const words = Object.entries(counts).filter(([word]) => word !== "done")
     .map(([word, count]) => make("span", { class: word }, `, ${count} ${word}`));
   byId("counts").replaceChildren(make("b", {}, `${counts.done} of ${total}`), " cells finished", ...words);
-  byId("facts").replaceChildren(...index.facts.map(([name, value]) => make("div", { class: value.length > 90 ? "long" : "" },
-    make("dt", {}, name), make("dd", {}, name === "command" ? make("code", {}, value) : value))));
+  const fact = ([name, value]) => make("div", { class: value.length > 90 ? "long" : "" },
+    make("dt", {}, name), make("dd", {}, name === "command" ? make("code", {}, value) : value));
+  const [settings, origin] = [true, false].map((shown) => index.facts.filter(([name]) => SETTINGS.includes(name) === shown));
+  byId("facts").replaceChildren(...settings.map(fact));
+  byId("origin").querySelector("dl").replaceChildren(...origin.map(fact));
+}
+
+/** The finding of the grid that is shown, in sentences made by rules from its numbers. */
+function drawFinding(number) {
+  const found = index.findings[number] || [];
+  byId("finding-body").replaceChildren(...(found.length ? found.map((text) => make("p", {}, rich(text)))
+    : [make("p", { class: "soft" }, "This grid has no cell of two different trained models yet.")]));
 }
 
 function drawSections() {
@@ -42,7 +55,7 @@ async function drawFigures(variant) {
     const file = [figure.name, figure.variant.replace(/[^\w=.-]+/g, "_")].filter(Boolean).join("-");
     return make("figure", {},
       make("figcaption", {}, name, label ? make("span", { class: "soft" }, ` (${label})`) : ""),
-      url ? make("img", { src: url, alt: `${name}${label ? ` (${label})` : ""}` }) : make("p", { class: "soft" }, "Not in this page: it holds no more figures."),
+      url ? enlarging(url, `${name}${label ? ` (${label})` : ""}`) : make("p", { class: "soft" }, "Not in this page: it holds no more figures."),
       make("div", { class: "row save" },
         url ? make("button", { type: "button", onclick: () => save(new Blob([text], { type: "image/svg+xml" }), `${file}.svg`), "aria-label": `Save ${name} as SVG` }, "SVG") : "",
         url ? make("button", { type: "button", onclick: (event) => savePng(url, `${file}.png`, event.target), "aria-label": `Save ${name} as PNG` }, "PNG") : "",
@@ -54,6 +67,17 @@ async function drawFigures(variant) {
     absent.length ? make("h3", {}, "Not there") : "",
     absent.length ? lines(absent.map((figure) => [make("b", {}, `Figure ${figure.number}. `), `${figure.title[0].toUpperCase()}${figure.title.slice(1)}: `, rich(figure.needs)])) : "",
   );
+}
+
+/** A figure as a button that shows it as large as the window. */
+function enlarging(url, name) {
+  const image = () => make("img", { src: url, alt: name });
+  const enlarge = () => {
+    const close = make("button", { type: "button", autofocus: true, onclick: () => byId("large").close() }, "Close");
+    byId("large").replaceChildren(make("div", { class: "head" }, make("h2", {}, name), close), image());
+    byId("large").showModal();
+  };
+  return make("button", { type: "button", class: "enlarge", "aria-label": `Enlarge ${name}`, onclick: enlarge }, image());
 }
 
 /** Draw a figure at three times its size, and save it as PNG. */
@@ -104,14 +128,17 @@ async function drawClaims() {
     return;
   }
   const places = [...new Set(claims.flatMap((claim) => claim.answers.map((answer) => answer.where)))].filter((where) => where !== "anywhere");
+  const draw = (claim) => make("article", { class: "claim", id: `claim-${claim.id}` }, make("h3", {}, `${claim.id}  `, rich(claim.text)),
+    places.length > 1 ? "" : claim.answers.map(drawAnswer),
+    make("details", {}, make("summary", {}, places.length > 1 ? "Rule and answers" : "Rule"),
+      make("p", { class: "soft" }, rich(claim.rule)), places.length > 1 ? claim.answers.map(drawAnswer) : ""));
+  const [open, answered] = [true, false].map((unrun) => claims.filter((claim) => claim.answers.every((one) => one.verdict === "not run") === unrun));
   byId("claims-body").replaceChildren(
     make("p", {}, rich(introduction)),
     make("dl", { class: "verdicts" }, ...Object.entries(verdicts).flatMap(([word, text]) => [make("dt", {}, verdict(word)), make("dd", { class: "soft" }, text)])),
     places.length > 1 ? verdictTable(claims, places) : "",
-    ...claims.map((claim) => make("article", { class: "claim", id: `claim-${claim.id}` }, make("h3", {}, `${claim.id}  `, rich(claim.text)),
-      places.length > 1 ? "" : claim.answers.map(drawAnswer),
-      make("details", {}, make("summary", {}, places.length > 1 ? "Rule and answers" : "Rule"),
-        make("p", { class: "soft" }, rich(claim.rule)), places.length > 1 ? claim.answers.map(drawAnswer) : ""))));
+    ...answered.map(draw),
+    open.length ? make("details", { class: "unrun" }, make("summary", {}, `${open.length} claims that this sweep cannot answer: ${open.map((claim) => claim.id).join(", ")}`), open.map(draw)) : "");
 }
 
 /** Claims down, grids across; a dash where the cells are of another kind. */
