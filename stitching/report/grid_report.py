@@ -105,12 +105,11 @@ def _tables(grid: Grid, name: str, *, all_measures: bool) -> dict[str, bytes | s
 
 
 def _console_table(grid: Grid) -> list[str]:
-    measure = main_measures(grid.measured)[:1]
-    return [
-        line
-        for one in measure
-        for line in [*tables.text_table(grid, one), *short_legend(tables.signs_of(grid, one))]
-    ]
+    """Return the lines of the first main measure; none where no cell has one."""
+    for measure in main_measures(grid.measured):
+        signs = tables.signs_of(grid, measure)
+        return [*tables.text_table(grid, measure), *short_legend(signs)]
+    return []
 
 
 def _absent(grid: Grid) -> list[str]:

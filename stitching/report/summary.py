@@ -82,7 +82,7 @@ def closing(
     """
     states, page = summary_of(cells), paths["page"].name
     known = {f"{cell.path.name} {cell.state}: {cell.reason}" for cell in cells}
-    more = [note for note in notes if note not in known]
+    more = [note.partition("\n")[0] for note in notes if note not in known]
     if len(more) > _MOST_NOTES:
         more[_MOST_NOTES:] = [f"and {len(more) - _MOST_NOTES} more notes, in {page}"]
     first = [f"{states[0]}; {heading}" if heading else states[0]]

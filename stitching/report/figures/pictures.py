@@ -25,6 +25,8 @@ LARGEST = 1.1
 #: Height of all rows together at most, in inches: what a page has beside title and notes.
 TALLEST = 8.0
 
+_STRIP = 5.0  # inches, the same of one column of pictures
+
 
 @dataclass
 class Pictures:
@@ -136,7 +138,8 @@ def _draw(
     apart = _APART if models and len(models) < len(encoders) else 0.0
     side = min(LARGEST, (sheet.width - 0.1 - label - (n + 1) * GAP) / n)
     high = side * original.height / original.width
-    if (most := (TALLEST - apart) / len(encoders) - GAP) < high:
+    tallest = TALLEST if len(decoders) > 1 else _STRIP
+    if (most := (tallest - apart) / len(encoders) - GAP) < high:
         side, high = side * most / high, most
     left = 0.05 + side + 3 * GAP + label
     places = [left + j * (side + GAP) for j in range(len(decoders))]
