@@ -210,7 +210,7 @@ def _report_sweep(sweep: _Sweep, *, pictures: bool, figures: bool) -> Page:
     note_constants(grid.folder, whole.constants)
     if len(parts) == 1:
         output.remove_variants(())
-        return report_grid(grid, output, whole=whole, pictures=pictures, figures=figures)
+        return report_grid(grid, output, raw=whole, pictures=pictures, figures=figures)
     paths = write_rows(whole, {variant.label: part for variant, part in parts.items()}, output)
     output.remove_others(paths)
     output.remove_variants([variant.folder for variant in parts])
@@ -219,7 +219,7 @@ def _report_sweep(sweep: _Sweep, *, pictures: bool, figures: bool) -> Page:
             part,
             output.variant(variant.folder),
             variant.label,
-            whole=whole,
+            raw=Raw(part, whole),
             pictures=pictures,
             figures=figures,
         )

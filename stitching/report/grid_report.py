@@ -52,7 +52,7 @@ def report_grid(
     out: Output,
     name: str = "",
     *,
-    whole: Raw | None = None,
+    raw: Raw | None = None,
     pictures: bool = True,
     figures: bool = False,
 ) -> Page:
@@ -62,7 +62,7 @@ def report_grid(
         grid: Finished cells, and others.
         out: Folder.
         name: Of one grid among several of a sweep.
-        whole: Raw values of all of these.
+        raw: Its raw values.
         pictures: Whether to draw heatmaps and the sheet of pictures, and to make tables of all
             measures; else of the main ones.
         figures: Whether to draw the paper's figures.
@@ -72,7 +72,7 @@ def report_grid(
         ValueError: Cells of one encoder and decoder differ in their results, or show different
             test images.
     """
-    paths = write_rows(Raw(grid, whole), {name: grid}, out)
+    paths = write_rows(raw or Raw(grid), {name: grid}, out)
     files: dict[str, bytes | str] = {}
     swept = swept_setting(grid.done) if grid.repeated else None
     if swept is not None:
