@@ -15,7 +15,7 @@ SWEEP = $(if $(ENCODERS),encoder=$(ENCODERS)) $(if $(DECODERS),decoder=$(DECODER
 .DEFAULT_GOAL := help
 .PHONY: help setup demo grid grid-gan grid-celeba paper protocols resume status report claims \
   sync dashboard test test-browser test-long lint format zoo bench bench-measures bench-coverage \
-  results clean
+  results docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -92,6 +92,10 @@ zoo: setup  ## Train the models of the zoo (hours on a CPU): MODELS="vae nf" DAT
 	done
 
 BENCH ?= third
+docs: setup  ## Build the documentation as a site: outputs/site/index.html
+	$(PIP) -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build -q -f .ci/mkdocs.yml
+
 bench: setup  ## Time the map stage beside other libraries; BENCH=all for every table (20 minutes)
 	$(BIN)/python tests/benchmarks/maps.py $(BENCH) --out bench.json
 

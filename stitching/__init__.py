@@ -9,9 +9,14 @@ __version__ = "0.1.0"
 
 #: Modules of the public names, imported on first use.
 _HOMES = {
+    "grid": "stitching.api",
+    "load_data": "stitching.api",
     "load_images": "stitching.api",
     "load_map": "stitching.maps",
     "load_model": "stitching.api",
+    "read": "stitching.api",
+    "stitch": "stitching.api",
+    "wrap": "stitching.api",
 }
 __all__ = ["__version__", *_HOMES]
 

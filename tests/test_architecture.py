@@ -13,9 +13,9 @@ PACKAGE = Path(stitching.__file__).parent
 COMMANDS = {"encode", "resume", "sync"}
 
 
-def test_the_top_of_the_package_holds_rooms_commands_and_the_interface():
+def test_the_top_of_the_package_holds_rooms_and_commands():
     loose = {path.stem for path in PACKAGE.glob("*.py")}
-    assert loose == {"__init__", "api", *COMMANDS}
+    assert loose == {"__init__", *COMMANDS}
 
 
 def test_imports_have_no_circle_not_even_for_types():

@@ -119,12 +119,14 @@ def detail_weighted(x: Tensor, weights: Sequence[float]) -> Tensor:
     """
     if all(weight == 1 for weight in weights):
         return x
+    # The sum over parts, ordered by averages: an average has the weight of its own part less that
+    # of the next finer one. Averages of equal weights are left out.
     size, last = x.shape[-1], len(weights) - 1
-    out, coarser = torch.zeros_like(x), torch.zeros_like(x)
-    for place, weight in enumerate(weights):
-        cells = max(1, size >> (last - place))
-        mean = functional.adaptive_avg_pool2d(x, cells)
-        finer = functional.interpolate(mean, size=size, mode="nearest")
-        out += weight * (finer - coarser)
-        coarser = finer
+    out = weights[last] * x
+    for place in range(last):
+        step = weights[place] - weights[place + 1]
+        if step:
+            cells = max(1, size >> (last - place))
+            mean = functional.adaptive_avg_pool2d(x, cells)
+            out += step * functional.interpolate(mean, size=size, mode="nearest")
     return out

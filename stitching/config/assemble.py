@@ -78,11 +78,12 @@ class Setting:
         return seed if self.protocol.latents == "sampled" else None
 
 
-def build_setting(plain: dict[str, Any]) -> Setting:
+def build_setting(plain: dict[str, Any], data: "ImageData | None" = None) -> Setting:
     """Build and check what does not depend on the models of a cell.
 
     Args:
         plain: All values of the configuration.
+        data: The data set, where it was built before.
 
     Raises:
         ValueError: An option is wrong, or two of them do not go together.
@@ -92,7 +93,9 @@ def build_setting(plain: dict[str, Any]) -> Setting:
     device = devices.pick_device(plain["device"], job_number())
     dtype = devices.check_dtype(plain["dtype"])
     devices.warn_of_slow_dtype(device, dtype)
-    if isinstance(plain["data"].get("model"), dict):
+    if data is not None:
+        data.cache = config.cache_root(plain["cache"])
+    elif isinstance(plain["data"].get("model"), dict):
         data = _drawn_data(json.dumps(plain["data"]))
     else:
         data = config.build_data(plain["data"], plain["cache"])
@@ -162,8 +165,17 @@ def build_frozen_model(
     )
 
 
-def build_cell(composed: Composed) -> "Cell":
+def build_cell(
+    composed: Composed,
+    data: "ImageData | None" = None,
+    built_before: "Mapping[str, GenerativeModel] | None" = None,
+) -> "Cell":
     """Build and check all of a cell before any image is encoded.
+
+    Args:
+        composed: Its configuration.
+        data: The data set, where it was built before.
+        built_before: Models by role, where they were built before, of the configuration.
 
     Raises:
         ValueError: An option is wrong or two of them do not go together.
@@ -173,7 +185,7 @@ def build_cell(composed: Composed) -> "Cell":
     from stitching.pipeline.cell import Cell
     from stitching.pipeline.fitting import Fitting
 
-    setting = build_setting(composed.settings)
+    setting = build_setting(composed.settings, data)
     plain, protocol, cache = setting.plain, setting.protocol, setting.cache
     if setting.device.type == "cuda":
         # Whose memory is recorded, and where libraries allocate.
@@ -181,6 +193,8 @@ def build_cell(composed: Composed) -> "Cell":
     models: dict[str, GenerativeModel] = {}
 
     def shared(node: dict[str, Any], role: str) -> "GenerativeModel":
+        if built_before and role in built_before:
+            return built_before[role]
         key = node_key(node)
         if key not in models:
             models[key] = config.build_model(node, str(setting.device), setting.dtype, role)

@@ -234,7 +234,12 @@ def load_map(path: str | Path) -> Map:
         ValueError: Not a map file, or of a kind without a class in this version.
 
     Example:
-        >>> mapped = load_map("map.safetensors").predict(latents)  # (n, D_s) to (n, D_t)
+        >>> import torch
+        >>> from stitching.maps import OLS, load_map
+        >>> source, target = torch.randn(9, 4), torch.randn(9, 3)
+        >>> OLS().fit(source, target).save("map.safetensors")
+        >>> load_map("map.safetensors").predict(source).shape
+        torch.Size([9, 3])
     """
     path = Path(path)
     if not path.is_file():

@@ -14,7 +14,7 @@ latents, which are many, are represented by their leading components, and pixels
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import numpy as np
@@ -165,11 +165,16 @@ class BeyondPixels:
         def seen(rows: Rows) -> Tensor:
             return self._seen(cast(Tensor, rows), view).to(self.device)
 
+        @cache
+        def train() -> Tensor:
+            return seen(self.pixels.train)
+
+        @cache
         def basis() -> Factorisation:
-            return self._of_view(view, lambda: seen(self.pixels.train))
+            return self._of_view(view, train)
 
         def components() -> Features:
-            return Features.of(basis(), seen(self.pixels.train), seen(self.pixels.test))
+            return Features.of(basis(), train(), seen(self.pixels.test))
 
         parts = self._view_parts(view) | {"test": _digest(self.pixels.test)}
         features = self._kept(parts, components)

@@ -11,13 +11,17 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import socket
+import tempfile
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stitching.compute.transient import is_marked
 from stitching.records import tensorfiles
 from stitching.records.files import replacing
 from stitching.records.tensorfiles import DamagedFile, NoChecksum, Tensors
@@ -33,8 +37,11 @@ _ATTEMPTS = 3
 
 def content_key(parts: Mapping[str, Any]) -> str:
     """Return SHA-256 (hex) of plain values by name, in any order of the names."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
+    return hashlib.sha256(_as_text(parts).encode("ascii")).hexdigest()
+
+
+def _as_text(parts: Mapping[str, Any]) -> str:
+    return json.dumps(parts, sort_keys=True, ensure_ascii=True, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,8 @@ def _unwritable(path: Path, error: Exception) -> OSError:
 class Cache:
     """A folder of tensors by key; those used last are kept in memory.
 
+    Entries whose parts have a mark (`compute.transient`) lie in a temporary folder instead.
+
     Args:
         root: The folder, made when first written to.
         keep_bytes: Size of the tensors kept in memory.
@@ -194,6 +203,8 @@ class Cache:
         self.keep_bytes = keep_bytes
         self.computed: Counter[str] = Counter()
         self._memory: dict[str, Tensors] = {}
+        self._marked: set[str] = set()  # keys in memory
+        self._aside: Path | None = None
 
     def tensors(
         self, kind: str, parts: Mapping[str, Any], compute: Callable[[], Tensors]
@@ -223,6 +234,8 @@ class Cache:
         key = f"{kind}/{content_key(parts)}"
         if key not in self._memory:
             self._memory[key] = make()
+            if is_marked(_as_text(parts)):
+                self._marked.add(key)
             while len(self._memory) > 1 and self._size() > self.keep_bytes:
                 self._memory.pop(next(iter(self._memory)))  # the one used longest ago
         else:
@@ -236,8 +249,24 @@ class Cache:
         shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> Entry:
         """Return the entry on disk that `tensors` reads and writes."""
-        path = self.root / f"{kind}/{content_key(parts)}.safetensors"
+        root = self._temporary() if is_marked(_as_text(parts)) else self.root
+        path = root / f"{kind}/{content_key(parts)}.safetensors"
         return Entry(path, parts, shapes or {})
+
+    def forget_marked(self) -> None:
+        """Remove the entries whose parts have a mark, from memory and disk."""
+        for key in self._marked:
+            self._memory.pop(key, None)
+        self._marked.clear()
+        if self._aside is not None:
+            shutil.rmtree(self._aside, ignore_errors=True)
+            self._aside = None
+
+    def _temporary(self) -> Path:
+        if self._aside is None:
+            self._aside = Path(tempfile.mkdtemp(prefix="stitching-"))
+            weakref.finalize(self, shutil.rmtree, self._aside, ignore_errors=True)
+        return self._aside
 
     def filled(
         self,

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stitching.report import tables
 from stitching.report.drawing.curves import setting_curve
@@ -24,6 +25,9 @@ from stitching.results.measures import main_measures
 from stitching.results.output import LEARNING, Output, picture_name
 from stitching.results.raw import Raw
 from stitching.results.summary import summary_csv
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 @dataclass
@@ -184,8 +188,10 @@ def _heatmaps(grid: Grid) -> dict[str, bytes]:
     }
 
 
-def _pictures(grid: Grid) -> dict[str, bytes]:
-    """Return `pictures.png` by its name, if any cell has pictures.
+def picture_sheet(grid: Grid) -> Image.Image | None:
+    """Return one test image by every pair of models, encoders by decoders; None without pictures.
+
+    Cells whose pictures cannot be read are added to the grid's notes.
 
     Raises:
         ValueError: Cells show different test images.
@@ -193,10 +199,16 @@ def _pictures(grid: Grid) -> dict[str, bytes]:
     pictures = read_pictures(grid, grid.decoders)
     grid.notes += pictures.unreadable
     if pictures.original is None:
+        return None
+    apart = first_model(grid)
+    return picture_grid(pictures.original, pictures.of, grid.encoders, grid.decoders, apart)
+
+
+def _pictures(grid: Grid) -> dict[str, bytes]:
+    """Return `pictures.png` by its name, if any cell has pictures."""
+    sheet = picture_sheet(grid)
+    if sheet is None:
         return {}
-    sheet = picture_grid(
-        pictures.original, pictures.of, grid.encoders, grid.decoders, first_model(grid)
-    )
     buffer = io.BytesIO()
     sheet.save(buffer, format="png")
     return {"pictures.png": buffer.getvalue()}

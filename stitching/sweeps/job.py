@@ -7,30 +7,24 @@ that never ran.
 import logging
 import signal
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from stitching import config
-from stitching.compute import progress
 from stitching.config.values import check_values
-from stitching.records import status
-from stitching.records.ledger import ForeignFilesError
 from stitching.records.plan import read_manifest
-from stitching.records.status import CellFolder
-from stitching.records.text import as_utf8, first_line
-from stitching.sweeps import outputs
+from stitching.records.status import CellFolder, Index
+from stitching.sweeps import cells, outputs
 from stitching.sweeps.folders import hydra_files
 from stitching.sweeps.heartbeat import follow
-from stitching.tracking.cells import log_cell
 
 if TYPE_CHECKING:
     from stitching.pipeline.cell import Cell
@@ -99,81 +93,25 @@ def run_job(cfg: DictConfig) -> float | None:
 
 def _fail(record: CellFolder, error: BaseException) -> None:
     """Record why a cell has failed; log it if that cannot be written."""
-    if isinstance(error, ForeignFilesError):
-        return  # the folder is not this project's
-    text = as_utf8(first_line(error)).decode()
-    trace = as_utf8(traceback.format_exc())
-    state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-    try:
-        record.mark_failed(text, state)
-        record.ledger.write("error.txt", trace)
-    except OSError as problem:  # a full disk must not hide the first error
+    problem = cells.record_failure(record, error)
+    if problem is not None:
         log.error("%s: its failure cannot be written down: %s", record.folder.name, problem)
 
 
 def _run(cfg: DictConfig, record: CellFolder, group: str) -> str:
     """Find the cell finished, or run it; return the line to show for it."""
     from stitching.config import assemble  # which imports torch
-    from stitching.sweeps.cell_key import cell_identity
 
     # Values first, for the tracker: what fails after this has its failed run there.
     config.label_models(cfg)
-    plain, folder = config.to_plain(cfg), record.folder
+    plain = config.to_plain(cfg)
     check_values(plain)
-    name = "-to-".join(_model_name(plain[role]) for role in config.ROLES)
-    index = status.Index(config.cache_root(plain["cache"]))
-    with config.build(plain["tracker"], "tracker") as tracker:
+    index = Index(config.cache_root(plain["cache"]))
 
-        def begin(*tags: str) -> None:
-            tracker.start(plain, name, group, folder, tags=tags)
-            if tracker.place is not None:
-                record.note_run(tracker.place)
+    def build() -> "Cell":
+        return assemble.build_cell(config.resolve(cfg, settings=plain))
 
-        try:
-            cell = assemble.build_cell(config.resolve(cfg, settings=plain))
-            key = cell_identity(plain, cell)
-        except BaseException:
-            if not status.holds_finished(folder):
-                begin()
-            raise
-        with index.claim(key):
-            if plain["resume"] and status.is_whole(folder, key):
-                record.keep()
-                return f"{name}: finished before, kept"
-            source = index.find(key) if plain["resume"] else None
-            record.begin()
-            facts = {}
-            if source is None:
-                begin()
-                _compute(cell, plain, record)
-            else:
-                begin("reused")
-                record.copy_from(source)
-                facts["reused"] = str(source)
-            with progress.stage("track"):
-                log_cell(tracker, folder)
-                tracker.finish()
-            record.mark_done(key, **facts)
-            index.record(key, folder)
-    if source is not None:
-        return f"{name}: taken from {source}"
-    return outputs.summary_line(folder)
-
-
-def _compute(cell: "Cell", plain: dict[str, Any], record: CellFolder) -> None:
-    ledger = record.ledger
-    # Kept apart from Hydra's own copy in .hydra, which has the interpolations unresolved.
-    ledger.write("config.yaml", as_utf8(OmegaConf.to_yaml(OmegaConf.create(plain))))
-    result = cell.run()
-    if plain["export_map"]:
-        with ledger.writing("map.safetensors") as partial:
-            result.fitted.save(partial)
-    with progress.stage("write"):
-        outputs.write_result(result, ledger, record.sweep, plain["picture"])
-
-
-def _model_name(node: Any) -> str:
-    return str(node["name"]) if isinstance(node, dict) and "name" in node else str(node)
+    return cells.run_cell(plain, build, record, group, index)
 
 
 def _log_in_utf8() -> None:

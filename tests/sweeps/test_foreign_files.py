@@ -23,7 +23,7 @@ from stitching.records.ledger import hashes_in
 from stitching.results.reading import read_cells
 from stitching.status.command import main
 from stitching.status.sweeps import look
-from stitching.sweeps import job, outputs, start  # fmt: skip
+from stitching.sweeps import cells, job, outputs, start  # fmt: skip
 from tests.toys import LAUNCH
 
 PNG = outputs._png(Image.new("RGB", (2, 2)))
@@ -264,7 +264,7 @@ def test_an_interrupted_cell_says_so_and_runs_again(fake, tmp_path, capsys):
 def test_a_failure_that_cannot_be_written_down_still_ends_as_failed(fake, tmp_path, monkeypatch):
     folder = fake(tmp_path / "cell")
     folder.error = RuntimeError("name \udcfc of another locale")
-    monkeypatch.setattr(job, "as_utf8", lambda text: text.encode("ascii", "replace"))
+    monkeypatch.setattr(cells, "as_utf8", lambda text: text.encode("ascii", "replace"))
 
     def full(self, name, data):
         raise OSError("no space")
