@@ -1,35 +1,6 @@
 """Run one cell of the grid; with -m, a whole grid. `python launch.py --help` lists all options."""
 
-import sys
-
-import hydra
-from omegaconf import DictConfig
-
-from stitching import config
-from stitching.records.text import make_printable
-from stitching.sweeps import job, start
-
-config.register_roles()
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
-def main(cfg: DictConfig) -> float | None:
-    """Run the cell that Hydra composed; return what a sweeper may maximise."""
-    return job.run_job(cfg)
-
+from stitching.sweeps.launch import launch
 
 if __name__ == "__main__":
-    interrupted = False
-    make_printable()
-    try:
-        with job.terminable():
-            main()
-    except KeyboardInterrupt as stop:
-        interrupted = True
-        print("interrupted; finished cells keep their files", file=sys.stderr)
-        sys.exit(143 if isinstance(stop, job.Terminated) else 130)
-    finally:
-        # Hydra skips its own end-of-sweep hook when a cell has failed; the report must not be.
-        reported = start.end_sweep(interrupted)
-    if not reported:
-        sys.exit(1)
+    launch()

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stitching.records.plan import FILE, read_manifest
+from stitching.records.program import PROGRAM, command_line
 from stitching.records.text import make_printable
 from stitching.results.commands import resumed
 
@@ -35,21 +36,22 @@ def command(folder: Path, extra: Sequence[str] = ()) -> tuple[list[str], Path]:
         )
     program = manifest["command"][0]
     started_in = Path(manifest["cwd"])
-    if not (started_in / program).is_file():
+    module = ["-m"] if program == PROGRAM else []
+    if not module and not (started_in / program).is_file():
         raise FileNotFoundError(f"{started_in / program}, which started the sweep, is gone")
-    return [*resumed(manifest["command"], folder), *extra], started_in
+    return [*module, *resumed(manifest["command"], folder), *extra], started_in
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Replace this process by the sweep; errors as in `command`."""
     parser = argparse.ArgumentParser(
-        "python -m stitching.resume", description="Go on with a sweep that was stopped."
+        command_line("resume"), description="Go on with a sweep that was stopped."
     )
     parser.add_argument("dir", metavar="DIR", type=Path, help="folder of the sweep")
     parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="settings to add")
     given = parser.parse_args(argv)
     arguments, started_in = command(given.dir, given.overrides)
-    print(f"in {started_in}: {shlex.join(arguments)}", flush=True)
+    print(f"in {started_in}: {shlex.join(['python', *arguments])}", flush=True)
     os.chdir(started_in)
     os.execv(sys.executable, [sys.executable, *arguments])
 

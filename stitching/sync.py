@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stitching.records.files import read_json
+from stitching.records.program import command_line
 from stitching.records.status import PROGRESS, STATUS
 from stitching.tracking import environment
 from stitching.tracking.stored import file_of
@@ -108,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         FileNotFoundError: No such folder.
     """
     parser = argparse.ArgumentParser(
-        "python -m stitching.sync", description="Send offline runs to Weights & Biases."
+        command_line("sync"), description="Send offline runs to Weights & Biases."
     )
     parser.add_argument(
         "dirs", metavar="DIR", type=Path, nargs="+", help="folder of a sweep, or above several"

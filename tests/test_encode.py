@@ -161,7 +161,7 @@ def test_what_a_model_drew_is_known_without_encoding(tmp_path):
         (["splits=[]"], "use a list of train and test"),
         (["models=[]"], "use a list of names, such as"),
         (["models=vae"], "use a list of names, such as"),
-        (["models=[nobody]"], "no model 'nobody'"),
+        (["models=[nobody]"], "models=nobody: there is no model named nobody"),
         (["batch_size=0"], "batch_size must be >= 1"),
         (["models=[gan]", "data.image_size=64"], "models=gan: this model has no encoder"),
     ],

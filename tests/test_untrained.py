@@ -106,7 +106,7 @@ def test_null_options_are_taken_from_the_weight_file(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["encoder.of=nope"], r"(?s)no model 'nope'.*vae"),
+        (["encoder.of=nope"], r"(?s)encoder.of=nope: there is no model named nope.*vae"),
         (["encoder.of=untrained"], "give a model of its own, such as encoder.of=vae"),
         (["encoder.of=random"], "no weights to leave untrained"),
         (["encoder.of=pca"], "no weights to leave untrained"),

@@ -117,8 +117,9 @@ def other_ranges(model: GenerativeModel, x: Tensor) -> Finding:
     }
     errors["ImageNet mean/std"] = _error_in(model, x, *map(_per_channel, IMAGENET))
     best = min(errors, key=lambda name: errors[name])
-    listed = ", ".join(f"{name} {value:.4f}" for name, value in errors.items())
-    text = f"RMSE {error:.4f} as declared; under {listed}"
+    # Shares, because these images are fewer than those of the finding `round trip`.
+    listed = ", ".join(f"{value / error:.3g} under {name}" for name, value in errors.items())
+    text = f"error relative to that as declared: {listed}"
     # A range that is no better than the mean image is no candidate.
     if errors[best] >= min(PERHAPS * error, CLEARLY * floor):
         return Finding(check, Level.OK, text)

@@ -21,7 +21,8 @@ from stitching.claims.base import (
 )
 from stitching.claims.evidence import Evidence, NotRun
 from stitching.claims.penalties import at_other_penalties
-from stitching.results.commands import options_of, python
+from stitching.records.program import command_line
+from stitching.results.commands import options_of
 
 #: Fewest trained models and ordered pairs of them behind a verdict. Two models have two pairs,
 #: which differ in everything that the two do; three have six.
@@ -63,7 +64,7 @@ class Claim(ABC):
         Args:
             options: Options that select data set and protocol; empty for the default.
         """
-        return [python("launch.py", "experiment=grid", *options)]
+        return [command_line("run", "experiment=grid", *options)]
 
     def assess(self, evidence: Evidence) -> Answer:
         """Return the answer under the conditions of this module, or what to run."""

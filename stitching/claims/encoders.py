@@ -9,8 +9,8 @@ from stitching.claims.base import NOT_SUPPORTED, Answer, Number, Region, judge
 from stitching.claims.claim import Claim
 from stitching.claims.evidence import FLOOR, IMAGE_MEASURES, Evidence, NotRun
 from stitching.claims.limits import at_limit
+from stitching.records.program import command_line
 from stitching.results.cell import CellRecord
-from stitching.results.commands import python
 from stitching.results.differences import combine, mean, mean_gap
 from stitching.results.measures import headline
 
@@ -46,7 +46,7 @@ class C2(Claim):
     def commands(self, options: Sequence[str]) -> list[str]:
         """Return the command line of learning curves at both widths, of all that it compares."""
         rows, columns = "encoder=random,vae,nf,vqvae,dm", "decoder=vae,nf,vqvae,dm"
-        return [python("launch.py", "experiment=learning", rows, columns, *options)]
+        return [command_line("run", "experiment=learning", rows, columns, *options)]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge four contrasts in two measures, at one width and in the limit."""
@@ -155,7 +155,7 @@ class C3(Claim):
 
     def commands(self, options: Sequence[str]) -> list[str]:
         """Return the command line of the grid with all controls."""
-        return [python("launch.py", "experiment=controls", *options)]
+        return [command_line("run", "experiment=controls", *options)]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge every encoder in every column by every measure."""

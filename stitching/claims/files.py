@@ -17,6 +17,7 @@ from stitching.claims.maps import C1, C7
 from stitching.claims.probes import C4, C9
 from stitching.claims.spaces import C8
 from stitching.claims.training import C5, C6
+from stitching.records.program import command_line
 from stitching.results.formats import aligned, markdown_table
 from stitching.results.output import CLAIMS as FILES
 from stitching.results.output import Output
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             differ.
     """
     parser = argparse.ArgumentParser(
-        "python -m stitching.claims", description="Answer the paper's claims from finished cells."
+        command_line("claims"), description="Answer the paper's claims from finished cells."
     )
     parser.add_argument(
         "dirs", metavar="DIR", type=Path, nargs="+", help="folder of a sweep, with its cells in it"

@@ -17,8 +17,8 @@ from stitching.claims.base import (
 )
 from stitching.claims.claim import Claim
 from stitching.claims.evidence import FLOOR, IMAGE_MEASURES, Evidence, NotRun, median, ratio
+from stitching.records.program import command_line
 from stitching.results.cell import CellRecord
-from stitching.results.commands import python
 from stitching.results.differences import combine
 from stitching.results.grid import Pair
 
@@ -164,7 +164,7 @@ class C7(_NoWorseThanPixels):
 
     def commands(self, options: Sequence[str]) -> list[str]:
         """Return the command line of the grid with the GAN, which has data of its own."""
-        return [python("launch.py", "experiment=grid-gan")]
+        return [command_line("run", "experiment=grid-gan")]
 
     def answer(self, evidence: Evidence) -> Answer:
         """Judge every encoder."""

@@ -8,8 +8,8 @@ from stitching.claims.base import CANNOT_TELL, SUPPORTED, Answer, Number, Region
 from stitching.claims.claim import Claim
 from stitching.claims.evidence import FLOOR, Evidence, NotRun, median, ratio
 from stitching.compute.attributes import HEAVY_MAKEUP, MALE
+from stitching.records.program import command_line
 from stitching.results.cell import CellRecord
-from stitching.results.commands import python
 from stitching.results.differences import Quantity, combine, mean, mean_gap
 
 #: A class is represented alike if at least this share of its accuracy above the most frequent
@@ -155,10 +155,10 @@ class C9(Claim):
     def commands(self, options: Sequence[str]) -> list[str]:
         """Return the command lines of a grid on a folder with one folder of images per class."""
         data = ["data=folder", "data.root=DIR"]
-        train = python("-m", "stitching.train", "model=MODEL", *data, "out=ZOO")
+        train = command_line("train", "model=MODEL", *data, "out=ZOO")
         return [
             f"for model in vae vqvae nf dm; do {train.replace('MODEL', '$model')}; done",
-            python("launch.py", "experiment=grid", *data, "data.classes=folders", "zoo=ZOO"),
+            command_line("run", "experiment=grid", *data, "data.classes=folders", "zoo=ZOO"),
         ]
 
     def answer(self, evidence: Evidence) -> Answer:

@@ -21,6 +21,7 @@ from stitching.claims.base import (
 from stitching.claims.claim import Claim
 from stitching.claims.evidence import Evidence, NotRun
 from stitching.claims.samples import FILE, read_samples
+from stitching.records.program import command_line
 from stitching.results.commands import python
 from stitching.results.differences import Numbers, Quantity, combine, mean
 from stitching.results.grid import Pair
@@ -59,7 +60,7 @@ class C8(Claim):
     def commands(self, options: Sequence[str]) -> list[str]:
         """Return the command lines of a grid and of its samples."""
         return [
-            python("launch.py", "experiment=grid-gan"),
+            command_line("run", "experiment=grid-gan"),
             python("tests/benchmarks/samples.py", "DIR"),
         ]
 

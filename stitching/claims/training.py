@@ -10,8 +10,9 @@ from stitching.claims.base import CANNOT_TELL, Answer, Judgement, Number, Region
 from stitching.claims.claim import Claim
 from stitching.claims.evidence import Evidence, NotRun
 from stitching.compute.attributes import GENDER, SMILING
+from stitching.records.program import command_line
 from stitching.results.cell import CellRecord
-from stitching.results.commands import AT, python, train_with_checkpoints
+from stitching.results.commands import AT, train_with_checkpoints
 from stitching.results.differences import Quantity, combine
 
 #: The model whose training is examined, as decoder: probes are of its own latents.
@@ -64,7 +65,7 @@ class _OfTraining(Claim):
         words = ["zoo=mine", "encoder=random", f"decoder={MODEL}", f"decoder.checkpoint={AT}"]
         words.append(f"decoder.name={MODEL}-${{.checkpoint}}")
         data = [*(options or ["data=faces"]), f"data.n_test={MIN_TEST}"]
-        return [train, python("launch.py", "-m", *data, *words)]
+        return [train, command_line("run", "-m", *data, *words)]
 
     def judged(
         self,

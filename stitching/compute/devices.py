@@ -4,11 +4,14 @@ import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from stitching.records.words import nearest
+
 if TYPE_CHECKING:
     import torch
 
 DTYPES = ("float32", "bfloat16", "float64")
 
+_NAMES = ("auto", "cpu", "cuda", "spread")
 _ALLOWED = "use auto, cpu, cuda or cuda:N; in a sweep also spread"
 
 
@@ -20,7 +23,7 @@ def check_device_name(device: object) -> str:
     """
     name = str(device).lower()
     if not re.fullmatch(r"auto|spread|cpu(:0)?|cuda(:\d+)?", name):
-        raise ValueError(f"device={device!r}: {_ALLOWED}")
+        raise ValueError(f"device={device!r}: {_ALLOWED}{nearest(name, _NAMES)}")
     return name
 
 
@@ -62,7 +65,9 @@ def check_dtype(dtype: str) -> str:
         ValueError: It is not.
     """
     if dtype not in DTYPES:
-        raise ValueError(f"dtype={dtype!r}: use one of {', '.join(DTYPES)}")
+        raise ValueError(
+            f"dtype={dtype!r}: use one of {', '.join(DTYPES)}{nearest(str(dtype), DTYPES)}"
+        )
     return dtype
 
 

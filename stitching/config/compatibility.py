@@ -9,6 +9,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stitching.records.program import command_line
 from stitching.records.words import nearest
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def check_role(role: str, model: "GenerativeModel", data: "ImageData") -> None:
     kind = data.model.card.get("data") if isinstance(data, Drawn) else data.name
     if trained_on and trained_on != kind:
         log.warning(
-            "%s=%s was trained on %s, the data are %s: train it with `python -m stitching.train "
-            "model=%s data=%s` and give zoo=FOLDER",
-            *(role, model.name, trained_on, data.name, model.name, data.name),
+            "%s=%s was trained on %s, the data are %s: train it with `%s` and give zoo=FOLDER",
+            *(role, model.name, trained_on, data.name),
+            command_line("train", f"model={model.name}", f"data={data.name}"),
         )
 
 

@@ -1,8 +1,11 @@
 """Composes configurations: folders, options of the roles, models by name."""
 
+import argparse
 import functools
 import json
 import os
+import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -74,15 +77,32 @@ def _store() -> ConfigStore:
     return own
 
 
-def register_roles() -> None:
+def own_folders(words: Sequence[str]) -> list[Path]:
+    """Return the absolute folder that `--config-dir` gives in the words of a command line."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config-dir", "-cd")
+    try:
+        given = parser.parse_known_args(words)[0].config_dir
+    except argparse.ArgumentError:  # without a folder: Hydra refuses it
+        given = None
+    return [Path(given).absolute()] if given else []
+
+
+def register_roles(folders: Sequence[Path] | None = None) -> None:
     """Make models options of `encoder` and `decoder`, and those that draw, of `data.model`.
 
     The option itself is empty; `model@encoder: ${encoder}` loads the model. Without these entries
     `--help` would not list them and `encoder=glob(*)` would find none.
+
+    Args:
+        folders: The user's folders of configurations; None takes those of the command line.
     """
     name_nearest()
     store = _store()
-    for path in sorted((conf_dir() / "model").glob("*.yaml")):
+    own = own_folders(sys.argv[1:]) if folders is None else folders
+    for path in sorted(
+        path for root in (conf_dir(), *own) for path in (root / "model").glob("*.yaml")
+    ):
         for role in ROLES:
             store.store(group=role, name=path.stem, node={})
         # Other models are accepted too, and refused when built.
@@ -147,11 +167,16 @@ def config_folders() -> tuple[str, ...]:
     return tuple(source.path for source in sources if source.schema == "file")
 
 
-def model_node(name: str, cfg: DictConfig) -> DictConfig:
+def model_node(name: str, cfg: DictConfig, key: str = "model") -> DictConfig:
     """Return the configuration of a model by the name of its YAML file, in the context of `cfg`.
 
     The file is searched like that of `encoder=NAME`: in this project, in `--config-dir` and on
     `hydra.searchpath`. Values such as `${data.image_size}` are those of `cfg`.
+
+    Args:
+        name: Name of the file, without its ending.
+        cfg: Configuration that the model's refers to.
+        key: The option that names the model, for messages.
 
     Raises:
         ValueError: There is no such model.
@@ -163,7 +188,7 @@ def model_node(name: str, cfg: DictConfig) -> DictConfig:
     except HydraException as error:
         # Hydra lists the options, and then its folders, which do not help.
         reason = " ".join(str(error).partition("Config search path")[0].split())
-        raise ValueError(f"no model {name!r}: {reason}") from error
+        raise ValueError(f"{key}={name}: {reason.removeprefix(f'model={name}: ')}") from error
     node = OmegaConf.create(named, parent=cfg)
     OmegaConf.set_struct(node, False)
     return node

@@ -120,7 +120,7 @@ def role_model(cfg: DictConfig, role: str) -> RoleModel:
         ValueError: There is no model of this name, or `untrained` names one of its own kind.
     """
     if role == "via":
-        return RoleModel(role, to_plain(model_node(str(cfg.via), cfg)))
+        return RoleModel(role, to_plain(model_node(str(cfg.via), cfg, "via")))
     node = cfg[role]
     if not isinstance(node, DictConfig):
         return RoleModel(role, node)  # refused when built
@@ -131,7 +131,7 @@ def role_model(cfg: DictConfig, role: str) -> RoleModel:
 def _listed_models(cfg: DictConfig, names: Any) -> dict[str, RoleModel]:
     if not isinstance(names, list) or not names:
         raise ValueError(f"models={names}: use a list of names, such as [vae,nf], or null")
-    nodes = {str(name): model_node(str(name), cfg) for name in names}
+    nodes = {str(name): model_node(str(name), cfg, "models") for name in names}
     return {
         name: RoleModel("models", to_plain(_named_model(node, cfg, "models")))
         for name, node in nodes.items()
@@ -145,7 +145,7 @@ def _named_model(node: DictConfig, cfg: DictConfig, role: str) -> DictConfig:
     """
     if "_target_" in node or "of" not in node:
         return node
-    named = model_node(node.of, cfg)
+    named = model_node(node.of, cfg, f"{role}.of")
     if "_target_" not in named:
         raise ValueError(f"{role}.of={node.of}: give a model of its own, such as {role}.of=vae")
     if node.seed < 0:

@@ -4,7 +4,8 @@ A sweep of N encoders and M decoders has N + M distinct models, not N times M. T
 jobs are therefore divided into those for the encoder, for the decoder, and all else.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -73,8 +74,12 @@ class _Model(NamedTuple):
     frozen: FrozenModel | None
 
 
-def check_sweep(master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Planned]:
-    """Compose and check every distinct choice of a sweep; return the names of its jobs.
+def check_sweep(
+    master: DictConfig,
+    jobs: Sequence[Sequence[str]],
+    picked: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[list[Planned], dict[tuple[str, str], str]]:
+    """Compose and check every distinct choice of a sweep.
 
     Settings, models and pairs of models are checked as in their cells. Models are built one after
     the other on the CPU, and their weights are dropped. No image is encoded.
@@ -82,13 +87,26 @@ def check_sweep(master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Plann
     Args:
         master: Hydra's configuration of the sweep, as callbacks get it.
         jobs: The overrides of each job.
+        picked: Models that a `glob()` found, by role. One whose cells would all fail is left out.
+
+    Returns:
+        The names of the jobs that can run, in order, numbered anew; and the models left out, by
+        role and name, with the reason.
 
     Raises:
-        SweepError: Some cell cannot run.
+        SweepError: Some cell of the others cannot run, or none is left.
     """
     check = _Check(master, [_job(overrides) for overrides in jobs])
     check.run()
-    if check.faults:
+    failing = set().union(*check.faults.values())
+    left_out = {
+        (role, name): check.reason(role, name)
+        for role, names in (picked or {}).items()
+        for name in names
+        if set() < check.choosing(role, name) <= failing
+    }
+    dropped = set().union(*(check.choosing(*model) for model in left_out))
+    if failing - dropped or len(dropped) == len(jobs):
         lines = ["the sweep was not started, because of what its cells would fail at:"]
         for message, numbers in check.faults.items():
             some = ", ".join(f"#{job}" for job in sorted(numbers)[:_NAMED])
@@ -97,7 +115,8 @@ def check_sweep(master: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Plann
             where = "in every cell" if len(numbers) == len(jobs) else where
             lines.append(f"  {message} ({where})")
         raise SweepError("\n".join(lines))
-    return [check.planned(number) for number in range(len(jobs))]
+    kept = [number for number in range(len(jobs)) if number not in dropped]
+    return [check.planned(job, number) for number, job in enumerate(kept)], left_out
 
 
 class _Check:
@@ -130,9 +149,21 @@ class _Check:
             with self._caught(partial(self._called, label)):
                 check_labels((label, *model.facts) for model in models if model.label == label)
 
-    def planned(self, number: int) -> Planned:
-        """Return the names of a job, of a sweep without faults."""
-        encoder, decoder = (self.models[self.jobs[number].unit(role)] for role in ROLES)
+    def choosing(self, role: str, name: str) -> set[int]:
+        """Return the numbers of the jobs with this model in a role."""
+        text = f"{role}={name}"
+        return {number for number, job in enumerate(self.jobs) if text in job.overrides}
+
+    def reason(self, role: str, name: str) -> str:
+        """Return the first clause of the message about a model in a role."""
+        about, jobs = f"{role}={name}: ", self.choosing(role, name)
+        concerned = [message for message, numbers in self.faults.items() if numbers & jobs]
+        own = [message for message in concerned if message.startswith(about)]
+        return re.split(": |, ", (own or concerned)[0].removeprefix(about))[0]
+
+    def planned(self, job: int, number: int) -> Planned:
+        """Return the names of a job without faults, with its number among those that run."""
+        encoder, decoder = (self.models[self.jobs[job].unit(role)] for role in ROLES)
         assert encoder is not None
         assert decoder is not None
         folder = f"{encoder.name}-to-{decoder.name}_{number}"

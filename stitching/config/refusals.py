@@ -25,6 +25,10 @@ _RENAMED = {"n_components": "width"}
 _OPTION = re.compile(r"Could not (?:find|load) '(?P<group>[^']+)/(?P<name>[^'/]+)'")
 
 
+#: A name in the value of an override, such as that of a list.
+_WORD = re.compile(r"[^\s,\[\]'\"]+")
+
+
 def name_nearest() -> None:
     """Make Hydra's messages name the nearest option; a second call changes nothing."""
     original = ConfigLoaderImpl.load_configuration
@@ -36,7 +40,7 @@ def name_nearest() -> None:
         try:
             loaded = original(self, *args, **kwargs)
         except MissingConfigException as error:
-            text = _option(error, self)
+            text = _option(error, self, kwargs.get("overrides", ()))
             if text is None:
                 raise
             raise MissingConfigException(text, error.missing_cfg_file, error.options) from None
@@ -52,7 +56,10 @@ def name_nearest() -> None:
     ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
 
 
-def _option(error: MissingConfigException, loader: ConfigLoaderImpl) -> str | None:
+def _option(
+    error: MissingConfigException, loader: ConfigLoaderImpl, overrides: Sequence[str]
+) -> str | None:
+    """Return the message about an option that a group does not have; None for other errors."""
     found = _OPTION.search(str(error))
     options = loader.get_group_options(found["group"]) if found else []
     if found is None or not options:
@@ -60,7 +67,10 @@ def _option(error: MissingConfigException, loader: ConfigLoaderImpl) -> str | No
     close = closest(found["name"], options)
     meant = f", did you mean {close}?" if close else "."
     known = ", ".join(sorted(options))
-    return f"there is no {found['group']} named {found['name']}{meant} There are {known}"
+    # `encoder=vea` is an option of the group `model`.
+    given = (text for text in overrides if found["name"] in _WORD.findall(text.partition("=")[2]))
+    key = next(given, f"{found['group']}={found['name']}")
+    return f"{key}: there is no {found['group']} named {found['name']}{meant} There are {known}"
 
 
 def _check_hydra_keys(cfg: DictConfig, overrides: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from stitching.dashboard.library import workspaces
 from stitching.dashboard.page import build_report
 from stitching.dashboard.target import Target, target_of
 from stitching.dashboard.workspace import build_workspace
+from stitching.records.program import command_line
 from stitching.tracking.weights_and_biases import check_server
 
 #: Longest wait for the server's first answer, in seconds.
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         ValueError: A folder without a finished cell, or with `--group`.
     """
     parser = argparse.ArgumentParser(
-        "python -m stitching.dashboard",
+        command_line("dashboard"),
         description="Make a workspace and a report on Weights & Biases.",
     )
     parser.add_argument("project", help="project that the runs are in")

@@ -15,6 +15,7 @@ from stitching.maps.flatness import other_penalty
 from stitching.maps.judging import Judge, candidates, judged_scores
 from stitching.maps.selection import SELECTIONS, Problem, Selection, gcv_scores, scores
 from stitching.maps.spectral import Choice, SpectralMap
+from stitching.records.words import nearest
 
 #: Ends of the default penalty grid, in units of the largest eigenvalue of the centred Gram matrix.
 #: At the lower end directions with a millionth of the strongest one's variance are still nearly
@@ -106,7 +107,10 @@ class Ridge(SpectralMap):
                 )
         require_at_least("map", 3, n_alphas=n_alphas)
         if selection not in SELECTIONS:
-            raise ValueError(f"map.selection={selection!r}: use one of {', '.join(SELECTIONS)}")
+            raise ValueError(
+                f"map.selection={selection!r}: use one of {', '.join(SELECTIONS)}"
+                f"{nearest(str(selection), SELECTIONS)}"
+            )
         require_at_least("map", 2, n_folds=n_folds)
         if not 0 <= flat_tolerance < 1:
             raise ValueError(f"map.flat_tolerance must be >= 0 and < 1, got {flat_tolerance}")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 
+from stitching.records.words import nearest
+
 PROBE_IDS = ("held_out", "overlapping")
 PENALTIES = ("chosen", "by_hand")
 LATENTS = ("mean", "sampled")
@@ -91,6 +93,7 @@ class Protocol:
             if getattr(self, key) not in allowed:
                 raise ValueError(
                     f"protocol.{key}={getattr(self, key)!r}: use {' or '.join(allowed)}"
+                    f"{nearest(str(getattr(self, key)), allowed)}"
                 )
         if self.test_images is not None and not _whole(self.test_images, 1):
             raise ValueError(

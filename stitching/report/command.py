@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from stitching import claims
 from stitching.records.plan import note_constants
+from stitching.records.program import command_line
 from stitching.report.grid_report import Page, report_grid, write_rows
 from stitching.report.limits import MOST_FIGURES, left_out
 from stitching.report.page import write_page
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             one pair of models that differ, or protocols on different data sets.
     """
     parser = argparse.ArgumentParser(
-        "python -m stitching.report",
+        command_line("report"),
         description="Make tables, figures and a page from finished cells; compare protocols.",
     )
     parser.add_argument(

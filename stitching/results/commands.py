@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stitching.records.program import PLACES, PROGRAM, RUN, command_line, in_checkout
+
 if TYPE_CHECKING:
     from stitching.records.plan import SweepPlan
     from stitching.results.cell import CellRecord
@@ -19,9 +21,6 @@ AT = "0,5000,20000,46000,90000,180000,227520"
 #: The figure whose preset brings its data, images that a GAN drew, and that of checkpoints.
 _OWN_DATA, _COURSE = 2, 6
 
-#: Options of Hydra's command line that say where a configuration lies, and take a value.
-_PLACES = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
-
 #: Overrides of a sweep that are set anew when it is resumed.
 _OF_START = ("hydra.sweep.dir=", "resume=")
 
@@ -30,12 +29,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_/.+-]+")
 
 
 def python(*words: str) -> str:
-    """Return a command line for a shell: `python` with a script or `-m` and a module, and options.
-
-    Example:
-        >>> python("-m", "stitching.report", "my sweep")
-        "python -m stitching.report 'my sweep'"
-    """
+    """Return a command line for a shell: `python` with a script and its options."""
     return shlex.join(["python", *words])
 
 
@@ -61,8 +55,8 @@ def command_of(cell: CellRecord, plan: SweepPlan | None) -> tuple[str, bool]:
     kept = [x for x in merged if not _key(x).startswith("hydra") and _key(x) != "resume"]
     if any(_key(word) == "experiment" for word in kept):
         kept.append("hydra.mode=RUN")  # an experiment may be a sweep
-    program, *options = (plan.command if plan else ()) or ("launch.py",)
-    return python(program, *_places(options), *kept, "resume=false"), known
+    start, options = _started(plan.command) if plan and plan.command else (command_line(RUN), ())
+    return f"{start} {shlex.join([*_places(options), *kept, 'resume=false'])}", known
 
 
 def resumed(command: Sequence[str], folder: Path) -> list[str]:
@@ -75,10 +69,12 @@ def resumed(command: Sequence[str], folder: Path) -> list[str]:
 
 def to_resume(folder: Path, plan: SweepPlan | None) -> list[str]:
     """Return command lines that continue a sweep; any one of them is enough."""
-    lines = [f"make resume DIR={shlex.quote(str(folder.absolute()))}"]
+    place = str(folder.absolute())
+    made = f"make resume DIR={shlex.quote(place)}"
+    lines = [made if in_checkout() else command_line("resume", place)]
     if plan is not None and plan.command:
-        words = resumed(plan.command, folder)
-        line = python(*words) if words[0].endswith(".py") else shlex.join(words)
+        start, words = _started(resumed(plan.command, folder))
+        line = f"{start} {shlex.join(words)}"
         lines.append(f"cd {shlex.quote(plan.cwd)} && {line}" if plan.cwd else line)
     return lines
 
@@ -102,12 +98,12 @@ def figure_command(figure: int, grid: Grid) -> str:
     if data[0] in ("data=None", "data=faces", "data=drawn"):
         data = []
     if figure == _COURSE:
-        launch = python("launch.py", f"experiment=figure{figure}", *data, *protocol, "zoo=mine")
+        launch = command_line(RUN, f"experiment=figure{figure}", *data, *protocol, "zoo=mine")
         return f"{train_with_checkpoints(data)} && {launch}"
     zoo = cell.config.get("zoo", "zoo:faces")
     weights = [f"zoo={zoo}"] if zoo != "zoo:faces" else []
     words = [] if figure == _OWN_DATA else [*data, *weights, *protocol]
-    return python("launch.py", f"experiment=figure{figure}", *words)
+    return command_line(RUN, f"experiment=figure{figure}", *words)
 
 
 def train_with_checkpoints(data: Sequence[str]) -> str:
@@ -117,9 +113,7 @@ def train_with_checkpoints(data: Sequence[str]) -> str:
         data: Options that select the data; empty for drawn faces.
     """
     chosen = data or ["data=faces"]
-    return python(
-        "-m", "stitching.train", "model=nf", *chosen, "out=mine", f"checkpoints_at=[{AT}]"
-    )
+    return command_line("train", "model=nf", *chosen, "out=mine", f"checkpoints_at=[{AT}]")
 
 
 def _recorded(path: Path) -> list[str] | None:
@@ -134,6 +128,14 @@ def _recorded(path: Path) -> list[str] | None:
     return [str(word) for word in found] if isinstance(found, list) else None
 
 
+def _started(command: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Return what started a recorded command, for a shell, and the words after it."""
+    program, *words = command
+    if program == PROGRAM:
+        return shlex.join([program, *words[:1]]), words[1:]
+    return python(program) if program.endswith(".py") else shlex.quote(program), words
+
+
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0].partition("@")[0]
 
@@ -142,7 +144,7 @@ def _places(words: Iterable[str]) -> Iterator[str]:
     """Yield the options that say where a configuration lies, with their values."""
     words = iter(words)
     for word in words:
-        if word in _PLACES:
+        if word in PLACES:
             yield from (word, next(words, ""))
-        elif word.startswith(tuple(f"{option}=" for option in _PLACES if option[1] == "-")):
+        elif word.startswith(tuple(f"{option}=" for option in PLACES if option[1] == "-")):
             yield word

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from stitching.records.program import command_line
 from stitching.status.cells import CellProgress
 from stitching.status.sweeps import SweepProgress, look
 from stitching.status.texts import describe
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status, see `--help`.
     """
     parser = argparse.ArgumentParser(
-        "python -m stitching.status",
+        command_line("status"),
         description="Show the progress of a sweep, running or not, from its files alone.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -11,29 +11,26 @@ import logging
 import secrets
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import getpid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.plugins.sweeper import Sweeper
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from stitching.config import USER_ERRORS, build, label_models, to_plain
 from stitching.records import plan
 from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError
-from stitching.results.commands import python
+from stitching.records.program import command_line, started_as
 from stitching.sweeps import folders
 from stitching.sweeps.folders import REMEDY
+from stitching.sweeps.planning import fixed, leave_out, picked_models, planned_jobs
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -103,13 +100,13 @@ class SweepStart(Callback):
         try:
             found = folders.check_sweep(config, folder)
             Output(folder).require_free(remedy=REMEDY)
-            jobs = _checked_jobs(config)
+            jobs, narrowed = _checked_jobs(config)
             folder.mkdir(parents=True, exist_ok=True)
             _started = _Started(folder, _lock(folder), config.tracker)
             folders.prepare_sweep(config, folder, found)
             # Hydra is about to write multirun.yaml, and a lock is a file.
             plan.sweep_ledger(folder).save(
-                _manifest(config, folder, jobs), [*folders.sweep_files(config), ".lock"]
+                _manifest(config, folder, jobs, narrowed), [*folders.sweep_files(config), ".lock"]
             )
         except OSError as error:
             raise SystemExit(f"cannot write to the folder of the sweep: {error}") from None
@@ -165,7 +162,10 @@ def _lock(folder: Path) -> "BaseFileLock":
 
 
 def _manifest(
-    config: DictConfig, folder: Path, jobs: list[dict[str, Any]] | None
+    config: DictConfig,
+    folder: Path,
+    jobs: list[dict[str, Any]] | None,
+    narrowed: Mapping[str, str],
 ) -> dict[str, Any]:
     started, choices = datetime.now(UTC), config.hydra.runtime.choices
     name = f"{folder.name}-{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
@@ -185,66 +185,42 @@ def _manifest(
         "pid": getpid(),
         "launcher": choices.get("hydra/launcher"),
         "sweeper": choices.get("hydra/sweeper"),
-        "command": sys.argv,
+        "command": [narrowed.get(word, word) for word in started_as()],
         "cwd": str(Path.cwd()),
         "overrides": overrides,
         "jobs": jobs,
     }
 
 
-def _checked_jobs(config: DictConfig) -> list[dict[str, Any]] | None:
-    """Check the cells of a sweep; return its jobs, or None if they are not fixed."""
+def _checked_jobs(config: DictConfig) -> tuple[list[dict[str, Any]] | None, dict[str, str]]:
+    """Check the cells of a sweep.
+
+    Returns:
+        Its jobs, or None if they are not fixed; and the overrides that `leave_out` replaced.
+    """
     from stitching.config import preflight
 
-    jobs = planned_jobs(config)
+    jobs, picked = planned_jobs(config), picked_models(config)
     try:
-        checked = [_fixed(config)] if jobs is None else jobs
+        checked = [fixed(config)] if jobs is None else jobs
     except HydraException:
-        return None  # the sweeper refuses the overrides with a message of its own
+        return None, {}  # the sweeper refuses the overrides with a message of its own
     try:
-        found = preflight.check_sweep(config, checked)
+        found, left_out = preflight.check_sweep(
+            config, checked, {role: names for role, (_, names) in picked.items()}
+        )
     except preflight.SweepError as error:
         raise SystemExit(str(error)) from None
     if jobs is None:
-        return None
+        return None, {}
+    narrowed = leave_out(config, picked, left_out)
+    jobs = planned_jobs(config) or []
     # Hydra would now compose every job, 0.1 s each: 20 minutes for 10,000.
     Sweeper.validate_batch_is_legal = lambda *_: None  # type: ignore[method-assign]
     return [
         {"number": number, **planned._asdict(), "overrides": list(overrides)}
         for number, (planned, overrides) in enumerate(zip(found, jobs, strict=True))
-    ]
-
-
-def planned_jobs(config: DictConfig) -> list[Sequence[str]] | None:
-    """Return the overrides of the jobs of a sweep, in order; None if they are not fixed.
-
-    Args:
-        config: Hydra's configuration of the sweep.
-    """
-    if config.hydra.runtime.choices.get("hydra/sweeper") != "basic":
-        return None
-    params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
-    assert isinstance(params, dict)
-    texts = [f"{key!s}={value}" for key, value in params.items()]
-    try:
-        parsed = _parsed([*texts, *config.hydra.overrides.task])
-        (jobs,) = BasicSweeper.split_arguments(parsed, None)
-    except HydraException:
-        return None  # the sweeper refuses it with a message of its own
-    return list(jobs)
-
-
-def _fixed(config: DictConfig) -> list[str]:
-    """Return the overrides of a search that are equal in all of its jobs."""
-    parsed = _parsed(config.hydra.overrides.task)
-    return [x.input_line for x in parsed if x.input_line and not x.is_sweep_override()]
-
-
-def _parsed(texts: Sequence[str]) -> list[Override]:
-    hydra = GlobalHydra.instance()
-    # A glob() looks for options in the loader's folders.
-    loader = hydra.config_loader() if hydra.is_initialized() else None
-    return OverridesParser.create(config_loader=loader).parse_overrides(list(texts))
+    ], narrowed
 
 
 def end_sweep(interrupted: bool) -> bool:
@@ -277,7 +253,7 @@ def _report(folder: Path) -> bool:
         command.report_sweeps([folder])
         return True
     except ForeignFilesError as problem:
-        again = python("-m", "stitching.report", str(folder))
+        again = command_line("report", str(folder))
         print(f"no tables: {problem}; then run `{again}`", file=sys.stderr)
     except (ValueError, OSError) as problem:
         # No cell finished, and the messages of cells gave the reasons; or the sweep is over

@@ -1,8 +1,9 @@
-"""The files of a finished cell as a run: values with a panel, columns, tables and pictures.
+"""The files of a finished cell as a run: measures with a panel, tables and pictures.
 
 Weights & Biases draws a panel for each number of a run's history, in sections by the part of its
-name before the slash. A cell has 900 numbers, so its history contains only measures, resources and
-counts of invalid items; all else is in the run's summary, whose values are columns.
+name before the slash, and has a column for each in the table of runs. A cell has over 1,000
+values, so its history contains measures alone; all values and their intervals are in one table of
+the run, facts such as versions and hashes in another.
 """
 
 import json
@@ -22,7 +23,8 @@ _PICTURES = {
     "curves/rank_curve": "rank_curve.png",
 }
 
-_RESOURCES = ("time", "memory", "count")
+#: Resources with a panel; the times of stages are in the table of values.
+_RESOURCES = ("time/total_s", "memory/cell_peak_mib", "memory/peak_mib")
 
 _ENDS = (".low", ".high")
 
@@ -42,9 +44,10 @@ def log_cell(tracker: Tracker, folder: Path) -> None:
         json.loads((folder / name).read_text(encoding="utf-8"))
         for name in ("metrics.json", "resources.json")
     )
-    panels, columns = panels_and_columns(metrics | resources)
-    tracker.summarize(columns)
-    tracker.log(panels)
+    values = metrics | resources
+    tracker.log(panels_of(values))
+    tracker.table("cell/values", ["key", "value", "low", "high"], value_rows(values))
+    tracker.table("cell/facts", ["key", "value"], fact_rows(values))
     if rows := attribute_rows(metrics):
         names = ["attribute", "measure", "value", "low", "high"]
         tracker.table("probe/attributes", names, rows)
@@ -53,28 +56,23 @@ def log_cell(tracker: Tracker, folder: Path) -> None:
             tracker.image(key, folder / name)
 
 
-def panels_and_columns(
-    values: Mapping[str, Scalar],
-) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
-    """Return the values with a panel and those without, from `metrics.json` and `resources.json`.
-
-    The first are measures, resources and counts of invalid items, by their keys; the others are
-    by the names of `name_of`.
-    """
-    panels = {key: value for key, value in values.items() if _has_panel(key, value, values)}
-    return panels, {name_of(key): values[key] for key in values if key not in panels}
+def panels_of(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return the values with a panel, from `metrics.json` and `resources.json`."""
+    return {key: value for key, value in values.items() if _has_panel(key, value, values)}
 
 
-def name_of(key: str) -> str:
-    """Return the name of a value in a run's summary.
+def value_rows(values: Mapping[str, Scalar]) -> list[list[Scalar]]:
+    """Return rows (key, value, low, high), one for each number or undefined measure."""
+    return [
+        [key, value, *(values.get(key + end) for end in _ENDS)]
+        for key, value in values.items()
+        if not key.endswith(_ENDS) and not isinstance(value, bool | str)
+    ]
 
-    A key without a section gets `setting/`. One with a dot, such as the end of an interval, gets
-    `interval/` and loses the dot: `latent/r2.low` is `interval/latent/r2_low`, because W&B takes
-    what follows a dot for a part of the value before it.
-    """
-    if "/" not in key:
-        return f"setting/{key}"
-    return f"interval/{key.replace('.', '_')}" if "." in key else key
+
+def fact_rows(values: Mapping[str, Scalar]) -> list[list[Scalar]]:
+    """Return rows (key, value) of texts and flags: settings, versions, hashes, reasons."""
+    return [[key, str(x)] for key, x in values.items() if isinstance(x, bool | str)]
 
 
 def attribute_rows(metrics: Mapping[str, Any]) -> list[list[Any]]:
@@ -90,9 +88,9 @@ def attribute_rows(metrics: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def _has_panel(key: str, value: Scalar, values: Mapping[str, Scalar]) -> bool:
-    section, *names = key.split("/")
+    _, *names = key.split("/")
     if len(names) != 1 or "." in names[0] or isinstance(value, bool | str | None):
         return False
-    if section in _RESOURCES or "invalid" in names[0]:
+    if key in _RESOURCES or "invalid" in names[0]:
         return True
     return f"{key}.low" in values or any(measure.key == key for measure in MEASURES)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+from stitching.records.program import command_line
 from stitching.records.text import first_line
 from stitching.tracking import environment
 from stitching.tracking.base import (
@@ -147,8 +148,8 @@ class WandbTracker(Tracker):
                     WandbTracker._server_failed = True
                     log.warning(
                         "W&B cannot be used online (%s): this run and later ones are written "
-                        "offline, to be sent with `python -m stitching.sync` (or `wandb sync`)",
-                        first_line(error),
+                        "offline, to be sent with `%s` (or `wandb sync`)",
+                        *(first_line(error), command_line("sync")),
                     )
             try:
                 self._run = self._init(start, root, "offline")

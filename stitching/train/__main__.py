@@ -24,7 +24,7 @@ from stitching.models.base import GenerativeModel
 from stitching.models.gan import GAN
 from stitching.models.trainable import Trainable
 from stitching.pipeline.cache import Cache
-from stitching.results.commands import python
+from stitching.records.program import command_line
 from stitching.status.texts import duration
 from stitching.tracking import Tracker
 from stitching.train.adversarial import AdversarialRecipe, AdversarialTrainer
@@ -278,7 +278,7 @@ def going_on(cfg: DictConfig) -> str:
     """Return the line shown after an interrupt: the training state, and how to continue."""
     plain = config.to_plain(cfg)
     words = [word for word in sys.argv[1:] if not word.startswith("resume=")]
-    command = python("-m", "stitching.train", *words)
+    command = command_line("train", *words)
     state = _out(plain) / f"{plain['model']['name']}.checkpoint"
     if state.is_file():
         return f"interrupted: the training state is in {state}; go on with `{command}`"

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from stitching.records.program import command_line
 from stitching.weights.locations import CHECKPOINTS, HUB, PACKAGED, ZOO, resolve
 from stitching.weights.roles import ROLE
 
@@ -64,7 +65,7 @@ def at_checkpoint(weights: str | None, images: object, root: Path) -> str:
     elsewhere = (CHECKPOINTS, HUB, "https://", "http://")
     if weights is None or not weights.endswith(_SUFFIX) or weights.startswith(elsewhere):
         raise ValueError(
-            f"checkpoint={images} goes with weights that `python -m stitching.train` wrote "
+            f"checkpoint={images} goes with weights that `{command_line('train')}` wrote "
             f"(FOLDER/NAME{_SUFFIX}), but weights={weights}: set {ROLE}.checkpoint=null, or "
             "zoo=FOLDER"
         )
@@ -78,6 +79,6 @@ def at_checkpoint(weights: str | None, images: object, root: Path) -> str:
         there = ", ".join(map(str, checkpoints_in(folder, name))) or "none"
         raise FileNotFoundError(
             f"no weight file {place}: checkpoints of {name} in {start or '.'} are {there}; "
-            f"`python -m stitching.train model={name} checkpoints_at=[{images}]` writes it"
+            f"`{command_line('train')} model={name} checkpoints_at=[{images}]` writes it"
         ) from error
     return place

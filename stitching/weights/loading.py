@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from stitching.records.program import command_line
 from stitching.weights.containers import WeightFile
 from stitching.weights.roles import ROLE
 from stitching.weights.state_dicts import hash_values, plain_names
@@ -215,6 +216,6 @@ def _check_architecture(path: Path, card: Mapping[str, str], options: Mapping[st
         if trained.get("image_size") != wanted.get("image_size"):
             hint = (
                 f"set data.image_size={trained.get('image_size')}, or train the model at this "
-                "size with `python -m stitching.train`"
+                f"size with `{command_line('train')}`"
             )
         raise ValueError(f"{path} was trained with other options: {'; '.join(wrong)}: {hint}")

@@ -18,6 +18,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from stitching.records.program import command_line
 from stitching.weights import hub
 from stitching.weights.download import ChecksumError, DownloadError, Network, remembered_sha256
 from stitching.weights.roles import ROLE
@@ -90,7 +91,7 @@ def resolve(
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{path} does not exist, and on the hub: {error}") from error
     raise FileNotFoundError(
-        f"no weight file {weights}: train it with `python -m stitching.train model=NAME "
+        f"no weight file {weights}: train it with `{command_line('train')} model=NAME "
         f"data=NAME`, or give another path with {ROLE}.weights=PATH, or zoo=FOLDER for all; "
         "published checkpoints: docs/CHECKPOINTS.md"
     )
@@ -103,7 +104,7 @@ def _packaged(weights: str) -> Path:
         data, _, name = weights.removeprefix(PACKAGED).rpartition("/")
         raise FileNotFoundError(
             f"no weight file {weights}: packaged files are {', '.join(known) or 'none'}; train it "
-            f"with `python -m stitching.train model={Path(name).stem} data={data}` and give the "
+            f"with `{command_line('train')} model={Path(name).stem} data={data}` and give the "
             f"file with {ROLE}.weights=PATH, or its folder for all with zoo=FOLDER"
         )
     wanted = _packaged_sums().get(weights.removeprefix(PACKAGED))

@@ -31,7 +31,7 @@ def build(*overrides):
         (["rank_curve=[1,-2]"], "use null, auto, or a list of ranks"),
         (["rank_curve=auto", "map=relative"], "rank_curve needs map=ridge, ols or reduced_rank"),
         (["rank_curve=auto", "map.alpha_per_target=true"], "one penalty for all targets"),
-        (["via=nobody"], "no model 'nobody'"),
+        (["via=nobody"], "via=nobody: there is no model named nobody"),
         (
             ["map=identity"],
             "map=identity is for one space, but encoder=vae and decoder=nf differ",

@@ -24,7 +24,7 @@ def check(jobs, *options, folder=None):
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         path = [f"hydra.searchpath=[file://{folder}]"] if folder else []
         master = compose("config", [*path, *options, *jobs[0]], return_hydra_config=True)
-        return preflight.check_sweep(master, jobs)
+        return preflight.check_sweep(master, jobs)[0]
 
 
 def fault(jobs, *options, folder=None):
@@ -70,7 +70,7 @@ def test_each_distinct_model_is_built_once_and_few_jobs_are_composed(models, mon
         ("picture=9", "picture=9 is not a test image"),
         ("protocol.test_images=64", "protocol.test_images=64, but data.n_test=4"),
         ("dtype=float13", "dtype='float13'"),
-        ("via=nobody", "no model 'nobody'"),
+        ("via=nobody", "via=nobody: there is no model named nobody"),
         ("data.root=nowhere", "not read from a folder"),
         ("encoder.name=org/pix", "is no name"),
         ("encoder.name=nf", "is called nf, which is the name of another one"),

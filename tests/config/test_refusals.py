@@ -20,7 +20,10 @@ from tests.config.test_build import composed
         ("~metric.rsme", "metric.rmse"),
         ("protocol.n_bootstraps=3", "protocol.n_bootstrap"),
         ("encoder=vea", "vae"),
-        ("metric=[lpip]", "lpips"),
+        ("metric=[rmse,lpip]", "lpips"),
+        ("protocol=strct", "strict"),
+        ("experiment=gird", "grid"),
+        ("probe=logstic", "logistic"),
         ("map=rigde", "ridge"),
         ("data=face", "faces"),
         ("+hydra.run.dri=x", "hydra.run.dir"),
@@ -29,8 +32,9 @@ from tests.config.test_build import composed
     ],
 )
 def test_what_does_not_exist_names_the_nearest_that_does(override, meant):
-    with pytest.raises(ValueError, match=rf"did you mean {meant}\?"):
+    with pytest.raises(ValueError, match=rf"did you mean {meant}\?") as caught:
         composed(override)
+    assert override.lstrip("+~").partition("=")[0].removesuffix(".name") in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +83,12 @@ def test_a_key_that_a_value_refers_to_is_read():
         ("rank_curve=foo", "rank_curve='foo': use null, auto, or a list of ranks"),
         ("round_trip=maybe", "round_trip must be true or false, got 'maybe'"),
         ("picture=999", "picture=999 is not a test image"),
-        ("dtype=float13", "dtype='float13': use one of"),
+        ("dtype=float13", "dtype='float13': use one of .*, did you mean float"),
+        ("device=cdua", "device='cdua': use auto, .*, did you mean cuda?"),
+        ("map.selection=lo", "map.selection='lo': use one of .*, did you mean loo?"),
+        ("protocol.latents=samples", "protocol.latents='samples': use .*, did you mean sampled?"),
         ("device=cuda:x", "device='cuda:x': use auto, cpu, cuda or cuda:N"),
-        ("via=nosuch", "no model 'nosuch'"),
+        ("via=nosuch", "via=nosuch: there is no model named nosuch"),
     ],
 )
 def test_a_wrong_value_names_its_key(override, message):

@@ -84,6 +84,21 @@ def test_a_folder_that_hydra_would_take_apart_is_quoted_for_it(tmp_path):
     assert shlex.split(again) == ["cd", "/w", "&&", *words]
 
 
+def test_what_the_program_started_is_shown_and_continued_with_it(tmp_path):
+    cell(tmp_path, "vae", "nf", 0)
+    words = ["stitching", "run", "--config-dir", "my dir", "experiment=grid"]
+    manifest(tmp_path, words, ["experiment=grid"], "encoder=vae", "decoder=nf")
+    line, _ = command(tmp_path)
+    assert line[:4] == ["stitching", "run", "--config-dir", "my dir"]
+    _, again = to_resume(tmp_path, read_sweep(tmp_path))
+    assert again == f"cd /w && {shlex.join(words)} hydra.sweep.dir={tmp_path}"
+
+
+def test_outside_a_checkout_there_is_no_makefile(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert to_resume(tmp_path, None) == [f"stitching resume {tmp_path}"]
+
+
 def test_a_damaged_plan_is_noted(tmp_path):
     cell(tmp_path, "vae", "nf", 0)
     (tmp_path / "sweep.json").write_text("{")

@@ -140,7 +140,7 @@ def fake(composed, monkeypatch, tmp_path):
     for module in (start, config):
         monkeypatch.setattr(module, "label_models", lambda *_: None)
     planned = preflight.Planned("pixels-to-pca_0", "pixels", "pca")
-    monkeypatch.setattr(preflight, "check_sweep", lambda _, jobs: [planned] * len(jobs))
+    monkeypatch.setattr(preflight, "check_sweep", lambda _, jobs, __: ([planned] * len(jobs), {}))
     monkeypatch.setattr(start, "_report", lambda _: None)
     monkeypatch.setattr(start, "_summarise", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["launch.py"])

@@ -9,7 +9,7 @@ from stitching import config as configuration
 from stitching import resume
 from stitching.records import plan
 from stitching.records.files import write_json
-from stitching.sweeps import start
+from stitching.sweeps import planning, start
 from tests.report.made import cells_of, make_cell
 
 #: What the start of a sweep builds, to check it, in little time.
@@ -41,7 +41,7 @@ def no_sweep(monkeypatch):
 
 def test_planned_jobs_are_in_hydras_order(hydra_config):
     config = hydra_config(task=["encoder=vae,nf", "decoder=dm", "seed=3,4"])
-    assert start.planned_jobs(config) == [
+    assert planning.planned_jobs(config) == [
         ["encoder=vae", "decoder=dm", "seed=3"],
         ["encoder=vae", "decoder=dm", "seed=4"],
         ["encoder=nf", "decoder=dm", "seed=3"],
@@ -51,7 +51,7 @@ def test_planned_jobs_are_in_hydras_order(hydra_config):
 
 def test_the_command_line_replaces_parameters_of_a_preset(hydra_config):
     config = hydra_config(task=["encoder=vae"], params={"encoder": "nf,dm", "decoder": "nf,dm"})
-    assert start.planned_jobs(config) == [
+    assert planning.planned_jobs(config) == [
         ["encoder=vae", "decoder=nf"], ["encoder=vae", "decoder=dm"],
     ]  # fmt: skip
 
@@ -194,6 +194,13 @@ def test_resuming_repeats_the_command_in_the_same_folder(tmp_path):
     assert arguments == ["launch.py", "-m", "encoder=vae,nf", *added]
 
 
+def test_resuming_what_the_program_started_needs_no_script(tmp_path):
+    words = ["stitching", "run", "-m", "encoder=vae,nf"]
+    write_json(tmp_path / "sweep.json", {"command": words, "cwd": str(tmp_path)})
+    arguments, _ = resume.command(tmp_path)
+    assert arguments == ["-m", *words, f"hydra.sweep.dir={tmp_path}"]
+
+
 def test_resuming_without_a_manifest_is_one_message(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing or damaged"):
         resume.command(tmp_path)
@@ -207,8 +214,27 @@ def test_resuming_what_is_gone_is_one_message(tmp_path):
 
 def test_globs_are_planned_as_hydra_expands_them(hydra_config):
     config = hydra_config(task=["encoder=glob(v*)", "decoder=vae"])
-    names = [job[0] for job in start.planned_jobs(config)]
+    names = [job[0] for job in planning.planned_jobs(config)]
     assert {"encoder=vae", "encoder=vqvae"} <= set(names)
+
+
+def test_a_glob_leaves_out_what_cannot_run_here_and_says_so_once(hydra_config, tmp_path, caplog):
+    task = ["encoder=glob([ran*,nf-2])", "decoder=pixels", *SMALL[2:]]
+    start.SweepStart().on_multirun_start(config := hydra_config(task=task))
+    (line,) = [text for text in caplog.messages if "glob" in text]
+    missing = "no weight file zoo:faces-2/nf.safetensors"
+    assert line == f"{task[0]} picks random; left out: nf-2 ({missing})"
+    found = json.loads((tmp_path / "grid" / "sweep.json").read_text())
+    assert [job["folder"] for job in found["jobs"]] == ["random-to-pixels_0"]
+    # Hydra's sweeper and a later resume get the models, whatever can run by then.
+    assert config.hydra.overrides.task[0] == found["overrides"][0] == "encoder=random"
+
+
+def test_a_glob_of_which_nothing_can_run_is_refused(hydra_config, tmp_path):
+    task = ["encoder=glob(nf-2)", "decoder=pixels", *SMALL[2:]]
+    with pytest.raises(SystemExit, match="encoder=nf-2: no weight file"):
+        start.SweepStart().on_multirun_start(hydra_config(task=task))
+    assert not (tmp_path / "grid").exists()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from stitching.tracking import NoTracker
-from stitching.tracking.cells import attribute_rows, log_cell, name_of, panels_and_columns
+from stitching.tracking.cells import attribute_rows, log_cell, panels_of, value_rows
 from tests.tracking.offline import (
     cell,
     history_keys,
@@ -70,6 +70,8 @@ def test_panels_are_measures_resources_pictures_and_counts_of_invalid_items(logg
         "time/total_s",
         "memory/peak_mib",
         "probe/attributes",
+        "cell/values",
+        "cell/facts",
         "pictures/reconstructions",
         "pictures/stitched",
         "pictures/original",
@@ -80,15 +82,22 @@ def test_every_panel_is_in_a_section(logged):
     assert all("/" in key for key in history_keys(logged[1]))
 
 
-def test_every_value_of_the_files_is_in_the_summary(logged):
-    summary = logged[1]["summary"]
-    for key, value in (METRICS | RESOURCES).items():
-        name = key if key in summary else name_of(key)
-        assert summary[name] == ("not available" if value is None else value), key
+def test_every_value_of_the_files_is_in_one_of_two_tables(logged):
+    _, rows = stored_table(logged[1], "cell/values")
+    found = {key: value for key, value, _, _ in rows}
+    found |= {f"{key}.low": low for key, _, low, _ in rows if low is not None}
+    found |= {f"{key}.high": high for key, _, _, high in rows if high is not None}
+    found |= dict(stored_table(logged[1], "cell/facts")[1])
+    assert found == METRICS | RESOURCES
 
 
-def test_no_name_of_a_column_has_a_dot(logged):
-    assert [name for name in logged[1]["summary"] if "." in name] == []
+def test_the_summary_holds_measures_alone(logged):
+    history = history_keys(logged[1])
+    names = [key for key in logged[1]["summary"] if not key.startswith("_")]
+    # Of pictures and tables the summary has facts, such as `cell/values/nrows`.
+    others = [x for x in names if not any(x == y or x.startswith(f"{y}/") for y in history)]
+    assert others == []
+    assert [name for name in names if "." in name] == []
 
 
 def test_the_table_of_attributes_has_their_intervals(logged):
@@ -114,34 +123,18 @@ def test_a_cell_taken_from_another_sweep_says_so(logged):
     assert "reused" in logged[1]["tags"]
 
 
-@pytest.mark.parametrize(
-    ("key", "name"),
-    [
-        ("alpha", "setting/alpha"),
-        ("image/rmse", "image/rmse"),
-        ("image/rmse.low", "interval/image/rmse_low"),
-        ("probe/kappa/Male.high", "interval/probe/kappa/Male_high"),
-        ("version/torch", "version/torch"),
-    ],
-)
-def test_a_value_gets_a_name_in_a_section(key, name):
-    assert name_of(key) == name
-
-
 def test_a_users_own_measure_has_a_panel_because_it_has_an_interval():
     values = {"image/own": 0.5, "image/own.low": 0.25, "image/own.high": 0.75, "image/n": 3}
-    panels, columns = panels_and_columns(values)
-    assert panels == {"image/own": 0.5}
-    assert set(columns) == {"interval/image/own_low", "interval/image/own_high", "image/n"}
+    assert panels_of(values) == {"image/own": 0.5}
+    assert value_rows(values) == [["image/own", 0.5, 0.25, 0.75], ["image/n", 3, None, None]]
 
 
 def test_a_measure_that_is_not_finite_keeps_its_panel():
-    panels, _ = panels_and_columns({"image/rmse": float("nan")})
-    assert np.isnan(panels["image/rmse"])
+    assert np.isnan(panels_of({"image/rmse": float("nan")})["image/rmse"])
 
 
 def test_a_flag_has_no_panel():
-    assert panels_and_columns({"time/cached": True}) == ({}, {"time/cached": True})
+    assert panels_of({"time/cached": True}) == {}
 
 
 def test_attributes_without_a_number_have_no_row():

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stitching.records.program import command_line
 from stitching.report.limits import Limits
-from stitching.results.commands import python
 from stitching.results.formats import with_interval
 from stitching.results.output import CLAIMS, Output
 
@@ -21,7 +21,7 @@ def read_claims(folder: Path, limits: Limits) -> tuple[dict[str, Any], str]:
     """
     paths = Output(folder).found(CLAIMS[1])
     if not paths:
-        return {}, f"not answered yet: `{python('-m', 'stitching.claims', str(folder))}`"
+        return {}, f"not answered yet: `{command_line('claims', str(folder))}`"
     try:
         (path,) = paths
         found = json.loads(path.read_text(encoding="utf-8"))

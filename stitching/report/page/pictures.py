@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stitching.records.program import command_line
 from stitching.report.limits import Limits
 from stitching.report.page.packing import Chunks, href
 from stitching.results.cell import CellRecord
-from stitching.results.commands import python
 from stitching.results.output import FIGURES as FOLDER
 from stitching.results.output import Output
 from stitching.results.variants import View
@@ -141,7 +141,7 @@ def add_figures(
     there = {entry["number"] for entry in entries}
     grid = next((view.grid for view in views if view.grid.cells), None)
     lacks = missing_figures(grid) if grid else {}
-    by_report = f"drawn by a report: `{python('-m', 'stitching.report', str(folder))}`"
+    by_report = f"drawn by a report: `{command_line('report', str(folder))}`"
     return entries + [
         {"number": number, "title": figure.title, "needs": lacks.get(number, by_report)}
         for number, figure in FIGURES.items()

@@ -1,0 +1,1 @@
+"""The program `stitching`: one command line for all commands, and its shell completion."""
