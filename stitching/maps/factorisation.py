@@ -258,15 +258,28 @@ class Factorisation:
         """
         return self._coordinates.get(latents, lambda: self._project(latents, source))
 
-    def _project(self, latents: Tensor, source: Tensor | None) -> Tensor:
+    def leading(self, latents: Tensor, source: Tensor | None, width: int) -> Tensor:
+        """Return the last `width` columns of `coordinates`, without the others, (n, width)."""
+        return self._project(latents, source, -width)
+
+    def leading_left(self, source: Rows, width: int) -> Tensor:
+        """Return the same of the factorised latents, shape (N, width)."""
+        if self.dual:
+            return self.eigenvectors[:, -width:] * self.eigenvalues[-width:].sqrt()
+        parts = blocks(self.n_train, self.chunk or BLOCK)
+        here = self.mean.device
+        return torch.cat([self.leading(source[part].to(here), None, width) for part in parts])
+
+    def _project(self, latents: Tensor, source: Tensor | None, first: int = 0) -> Tensor:
+        directions = self.eigenvectors[:, first:]
         if not self.dual:
-            return centred(latents, self.mean) @ self.eigenvectors
+            return centred(latents, self.mean) @ directions
         assert source is not None  # maps in dual form keep their training latents
         kernel = self.mean.new_zeros(latents.shape[0], self.n_train)
         for cols in blocks(self.width, PANEL):
             mean = self.mean[cols]
             kernel.addmm_(centred(latents[:, cols], mean), centred(source[:, cols], mean).T)
-        return (kernel @ self.eigenvectors).mul_(self.inverse_root())
+        return (kernel @ directions).mul_(self.inverse_root()[first:])
 
     def shrinkage(self, alpha: Tensor) -> Tensor:
         """Return 1 / (s^2 + alpha), shape (K, A) for penalties of shape (A,).

@@ -27,7 +27,7 @@ from stitching.compute import images, progress
 from stitching.compute.source import source_version
 from stitching.maps.banded import SHARES, BandedFit, Features, fit_banded, joined
 from stitching.maps.factorisation import Factorisation, factorise
-from stitching.maps.matrix import Rows, centred
+from stitching.maps.matrix import Rows
 from stitching.metrics.jackknife import groups_of, vary
 from stitching.metrics.resampling import Estimate, Resamples, Scores, undefined
 from stitching.pipeline.cache import Cache
@@ -208,9 +208,9 @@ class BeyondPixels:
         """Return a space in its principal components, of streamed latents the leading ones."""
         basis = self.factorisations.of(space, self.chunk, self.device)
         if self.chunk is not None:
-            return Features(
-                _Leading(basis, space.train), _leading(basis, space.test), None, self.chunk
-            )
+            leading = _Leading(basis, space.train)
+            test = basis.leading(space.test, None, leading.shape[1])
+            return Features(leading, test, None, self.chunk)
         train = cast(Tensor, space.train).to(self.device)
         parts = {"images": space.fingerprint, "model": space.frozen.identity()}
         made = partial(Features.of, basis, train, space.test.to(self.device))
@@ -274,12 +274,7 @@ class _Leading:
         return self.rows.device
 
     def __getitem__(self, rows: slice, /) -> Tensor:
-        return _leading(self.basis, self.rows[rows])
-
-
-def _leading(basis: Factorisation, latents: Tensor) -> Tensor:
-    directions = basis.eigenvectors[:, -STREAMED_COMPONENTS:]
-    return centred(latents, basis.mean) @ directions
+        return self.basis.leading(self.rows[rows], None, self.shape[1])
 
 
 def _varied(

@@ -21,7 +21,7 @@ from stitching.maps import (
     Ridge,
     factorise,
 )
-from stitching.maps.matrix import BLOCK, Rows, blocks
+from stitching.maps.matrix import Rows
 from stitching.metrics.latent import latent_scores
 from stitching.metrics.resampling import Resamples, Scores
 from stitching.pipeline.cache import Cache, content_key
@@ -281,13 +281,10 @@ class Fitting:
             source = None if self.chunk is not None else _on(space.train, self.place)
             assert source is None or isinstance(source, Tensor)
 
-            def leading(rows: Rows) -> Tensor:
-                parts = blocks(rows.shape[0], self.chunk or BLOCK)
-                placed = (cast(Tensor, _on(rows[part], self.place)) for part in parts)
-                found = [basis.coordinates(part, source)[:, -width:] for part in placed]
-                return torch.cat(found).float().cpu()
-
-            return {"train": leading(space.train), "test": leading(space.test)}
+            test = cast(Tensor, _on(space.test, self.place))
+            train = basis.leading_left(space.train if source is None else source, width)
+            found = {"train": train, "test": basis.leading(test, source, width)}
+            return {name: rows.float().cpu() for name, rows in found.items()}
 
         parts = {"model": frozen.identity(), "test": test}
         kept = self.factorisations.cache.kept("components", parts, project)

@@ -314,3 +314,13 @@ def test_values_whose_squares_overflow_are_refused(width):
     source = 1e200 * torch.randn(5, width, generator=torch.Generator().manual_seed(0)).double()
     with pytest.raises(ValueError, match="squares are not finite in float64: scale the latents"):
         factorise(source)
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 50), (60, 20)])
+@pytest.mark.parametrize("chunk", [None, 16])
+def test_leading_components_are_the_last_coordinates(n, d, chunk):
+    x, y = torch.randn(n, d), torch.randn(9, d)
+    basis = factorise(x, chunk)
+    kept = None if chunk else x
+    torch.testing.assert_close(basis.leading(y, kept, 5), basis.coordinates(y, kept)[:, -5:])
+    torch.testing.assert_close(basis.leading_left(x, 5), basis.coordinates(x, kept)[:, -5:])
