@@ -15,12 +15,15 @@ import json
 import re
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 import pandas as pd
 
 from stitching.results.cell import family
 from stitching.results.controls import is_control
+from stitching.results.finding import finding
+from stitching.results.grid import read_grid
 
 ROOT = Path(__file__).parents[2]
 MODELS = ["vae", "nf", "vqvae", "dm"]
@@ -68,6 +71,9 @@ def grid(folder):
         f"{cells['count/images_encoded'].sum():,} images encoded, none cached before.\n"
     )
     replace(ROOT / "README.md", "grid", text)
+    sentences = finding(read_grid(folder))
+    lines = [textwrap.fill(f"- {x}", 99, subsequent_indent="  ") for x in sentences]
+    replace(ROOT / "README.md", "answer", "\n".join(lines) + "\n")
     shutil.copyfile(folder / "pictures.png", ROOT / "docs" / "grid.png")
 
 
