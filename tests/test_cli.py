@@ -1,11 +1,11 @@
 """The command line in real processes, on models of a user's own configuration folder."""
 
-import csv
 import json
 import math
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
 from tests.toys import LAUNCH, write_models
@@ -84,12 +84,13 @@ def test_metrics_are_flat_plain_and_finite(sweep):
 
 def test_tables_and_pictures_of_the_sweep_are_there(sweep):
     cwd, _ = sweep
-    with open(cwd / "grid" / "grid.csv") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["encoder"], row["decoder"]) for row in rows] == [
+    rows = pd.read_parquet(cwd / "grid" / "grid.parquet")
+    assert [*zip(rows["encoder"], rows["decoder"], strict=True)] == [
         ("random", "one"), ("random", "two"), ("one", "one"), ("one", "two"),
     ]  # fmt: skip
-    assert all(float(row["time/total_s"]) > 0 for row in rows)
+    assert (rows["time/total_s"] > 0).all()
+    constants = json.loads((cwd / "grid" / "sweep.json").read_text())["constants"]
+    assert (constants["n_train"], constants["dtype"]) == (24, "float32")
     names = {path.name for path in (cwd / "grid").glob("*.png")}
     assert {"pictures.png", "heatmap_image_rmse.png", "heatmap_latent_r2.png"} <= names
     for name in ("reconstructions.png", "picture.png", "config.yaml"):

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from stitching.pipeline.protocol import Protocol
     from stitching.probes import AttributeProbes
 
-log = logging.getLogger(__name__)
-
 #: Builds the model of a role from its configuration, or returns an equal one.
 Models = Callable[[dict[str, Any], str], "GenerativeModel"]
 
@@ -269,8 +267,6 @@ def _drawn_data(text: str) -> "ImageData":
 def _metric(key: str, text: str, device: str) -> "ImageMetric":
     """Build a metric once per process: cells of a sweep share its networks."""
     metric: ImageMetric = config.build(json.loads(text), f"metric.{key}")
-    if metric.unavailable is not None:
-        log.warning("image/%s will be absent: %s", metric.name, metric.unavailable)
     return metric.to(device)
 
 
@@ -327,6 +323,12 @@ def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[s
         key: _metric(key, json.dumps(_metric_options(node)), str(device))
         for key, node in nodes.items()
     }
+    absent: dict[str, list[str]] = {}
+    for metric in metrics.values():
+        if metric.unavailable is not None:
+            absent.setdefault(metric.unavailable, []).append(f"image/{metric.name}")
+    for reason, names in absent.items():
+        log_once(logging.WARNING, "%s will be absent: %s", ", ".join(names), reason)
     for key, metric in metrics.items():
         if metric.unavailable is None and size < metric.smallest_image:
             raise ValueError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from stitching.records.files import read_json
+from stitching.records.ledger import Ledger
 
 FILE = "sweep.json"
 
@@ -91,6 +93,24 @@ def read_sweep(folder: Path) -> SweepPlan | None:
         raise ValueError(
             f"{path} is no description of a sweep ({type(error).__name__}: {error})"
         ) from error
+
+
+def sweep_ledger(folder: Path) -> Ledger:
+    """Return the ledger of a sweep's folder, whose record is `sweep.json`."""
+    return Ledger(folder, FILE, ours=("id", "started", "command"))
+
+
+def note_constants(folder: Path, constants: Mapping[str, Any]) -> None:
+    """Record what all cells of a sweep have in common, such as versions of libraries.
+
+    A sweep that has not ended writes its record itself, and an earlier version's lists no files:
+    both stay as they are. `grid.parquet` holds the same.
+    """
+    ledger = sweep_ledger(folder)
+    found = ledger.read()
+    ended = any(found.get(how) for how in ("finished", "interrupted"))
+    if ended and "files" in found and found.get("constants") != constants:
+        ledger.save(found | {"constants": dict(constants)})
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -3,17 +3,19 @@
 DIR is the folder of a sweep, with one folder per cell. A report reads files only, so it can be
 made again at any time, also while other cells still run. It writes into DIR:
 
-- `grid.csv` and `grid.parquet`: one row per finished cell, with raw values;
-- `table.md` and `table.tex`: all measures, rounded for reading and for papers;
+- `summary.csv`: a row per pair of models with the raw main measures, at most 20 columns;
+- `grid.parquet`: a row per finished cell with all raw values, but what all cells share;
+- `table.md` and `table.tex`: the main measures as one table, rounded for reading and for papers;
+- `tables.md` and `tables.tex`: a table for each other measure;
 - a heatmap per measure, `pictures.png` (one test image by every pair of models) and `figures/`;
 - `claims.md` and `claims.json`; `report.html`, the page.
 
 Large grids get tables and the page only (`report.limits`), unless `--pictures` asks for all.
 
 Where cells were measured by several protocols, or a sweep went over seeds, tables and pictures
-lie in `report/PROTOCOL/` instead, one folder each; `grid.csv` stays beside them with all cells.
-The first DIR then gets `protocols.md` and `protocols.csv`: protocols side by side, and the effect
-of each of their switches.
+lie in `report/PROTOCOL/` instead, one folder each; `summary.csv` and `grid.parquet` of all cells
+stay above them. The first DIR then gets `protocols.md` and `protocols.csv`: protocols side by
+side, and the effect of each of their switches.
 """
 
 from stitching.records.plan import SweepPlan, read_sweep

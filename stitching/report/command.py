@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stitching import claims
+from stitching.records.plan import note_constants
 from stitching.records.program import command_line
-from stitching.report.grid_report import Page, report_grid, write_raw, written
+from stitching.report.grid_report import Page, report_grid, write_rows
 from stitching.report.limits import MOST_FIGURES, left_out
 from stitching.report.page import write_page
 from stitching.report.protocol_tables import markdown, raw, summary
-from stitching.report.summary import summary_of
+from stitching.report.summary import closing
+from stitching.report.tables import setting_of
 from stitching.results.cell import CellRecord
 from stitching.results.grid import Grid, grid_of, read_grid
 from stitching.results.output import CLAIMS, PROTOCOLS, VARIANTS, Output
@@ -27,8 +29,8 @@ from stitching.results.raw import Raw
 from stitching.results.reading import read_cells
 from stitching.results.variants import Variant, split
 
-#: Lines of what was left out that the console shows of one grid.
-_NOTES = 30
+#: Lines of protocols or seeds that the console shows.
+_MOST_PARTS = 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report_sweeps(folders: Sequence[Path], *, pictures: bool = False) -> list[Path]:
-    """Write and print tables, figures, claims and pages of sweeps; return the pages.
+    """Write tables, figures, claims and pages of sweeps, print the main table; return the pages.
 
     Args:
         folders: Of the sweeps.
@@ -93,14 +95,15 @@ def report_sweeps(folders: Sequence[Path], *, pictures: bool = False) -> list[Pa
     sweeps = [_Sweep.of(read_grid(folder)) for folder in folders]
     for sweep in sweeps:
         sweep.require_free()
-    less = _write_tables(sweeps, pictures=pictures)
+    reports, less = _write_tables(sweeps, pictures=pictures)
     pages = []
-    for sweep in sweeps:
-        grid = sweep.grid
-        if not less:
-            _answer_claims(grid.folder)
+    for sweep, report in zip(sweeps, reports, strict=True):
+        grid, output = sweep.grid, Output(sweep.grid.folder)
+        notes = [*([] if less else _answer_claims(grid.folder)), *report.notes]
         pages.append(write_page(grid.folder, grid.read, grid.notes, grids=sweep.parts))
-        print("\n" + "\n".join([*summary_of(grid.read), f"page: {pages[-1]}"]))
+        files = {"table": report.main, "numbers": "summary.csv"}
+        paths = {"page": pages[-1]} | {word: output.folder / x for word, x in files.items()}
+        print("\n".join(closing(grid.read, report.heading, report.table, notes, paths)))
     return pages
 
 
@@ -113,7 +116,7 @@ def report_failures(folder: Path) -> Path:
     """
     cells, notes = read_cells(folder)
     page = write_page(folder, cells, notes)
-    print("\n".join([*summary_of(cells), f"page: {page}"]))
+    print("\n".join(closing(cells, "", [], notes, {"page": page})))
     return page
 
 
@@ -159,8 +162,8 @@ class _Sweep(NamedTuple):
             place.require_free(measures=[measure.key for measure in part.measured])
 
 
-def _write_tables(sweeps: Sequence[_Sweep], *, pictures: bool) -> str:
-    """Write and print tables and figures; return why some were left out, or ""."""
+def _write_tables(sweeps: Sequence[_Sweep], *, pictures: bool) -> tuple[list[Page], str]:
+    """Write tables and figures; return a report per sweep, and why parts were left out, or ""."""
     grids = [grid for sweep in sweeps for grid in sweep.parts.values()]
     less = "" if pictures else left_out(grids)
     figures = pictures or (not less and len(grids) <= MOST_FIGURES)
@@ -168,19 +171,16 @@ def _write_tables(sweeps: Sequence[_Sweep], *, pictures: bool) -> str:
         grid.compared = not less
         grid.notes += [less] if less else []
     compared = _comparison(sweeps)
-    blocks, paths, swept = [], [], False
-    for sweep in sweeps:
-        pages = _report_sweep(sweep, pictures=not less, figures=figures)
-        blocks += [block for page in pages for block in _blocks(page, less, brief=len(pages) > 1)]
-        swept = swept or any(page.swept for page in pages)
+    reports = [_report_sweep(sweep, pictures=not less, figures=figures) for sweep in sweeps]
+    swept, paths = any(report.swept for report in reports), []
     if compared is not None and not swept and not (less and len(compared.protocols) > 1):
         paths = _write_comparison(compared, sweeps[0].grid.folder, every_cell=not less)
-        blocks += [summary(compared), written(paths)]
+        reports[0].table += summary(compared).splitlines()
+        reports[0].main = PROTOCOLS[0]
     for sweep in sweeps:
         folder = sweep.grid.folder
         Output(folder).remove([name for name in PROTOCOLS if folder / name not in paths])
-    print("\n\n".join(block for block in [*blocks, less] if block))
-    return less
+    return reports, less
 
 
 def _comparison(sweeps: Sequence[_Sweep]) -> Comparison | None:
@@ -204,45 +204,49 @@ def _write_comparison(compared: Comparison, folder: Path, *, every_cell: bool) -
     return Output(folder).write(files)
 
 
-def _report_sweep(sweep: _Sweep, *, pictures: bool, figures: bool) -> list[Page]:
+def _report_sweep(sweep: _Sweep, *, pictures: bool, figures: bool) -> Page:
     """Write one report, or one per protocol and seed into folders below."""
     grid, parts, rest = sweep
-    output = Output(grid.folder)
+    output, whole = Output(grid.folder), Raw(grid)
+    note_constants(grid.folder, whole.constants)
     if len(parts) == 1:
         output.remove_variants(())
-        return [report_grid(grid, output, pictures=pictures, figures=figures)]
-    whole = Raw(grid)
-    paths = write_raw(whole, output)
+        return report_grid(grid, output, raw=whole, pictures=pictures, figures=figures)
+    paths = write_rows(whole, {variant.label: part for variant, part in parts.items()}, output)
     output.remove_others(paths)
     output.remove_variants([variant.folder for variant in parts])
-    notes = [f"{cell.path.name} {cell.state}: {cell.reason}" for cell in rest]
-    first = Page(f"{grid.folder}: {len(parts)} protocols or seeds", "", notes, paths)
-    return [first] + [
-        report_grid(
+    pages = {
+        variant.label: report_grid(
             part,
             output.variant(variant.folder),
             variant.label,
-            whole=whole,
+            raw=Raw(part, whole),
             pictures=pictures,
             figures=figures,
         )
         for variant, part in parts.items()
+    }
+    lines = [
+        f"{variant.label}: {len(part.cells)} of {len(part.encoders) * len(part.decoders)} pairs"
+        + (f", {pages[variant.label].heading}" if pages[variant.label].swept else "")
+        for variant, part in parts.items()
     ]
+    if len(lines) > _MOST_PARTS:
+        lines[_MOST_PARTS:] = [f"and {len(lines) - _MOST_PARTS} more"]
+    notes = [f"{cell.path.name} {cell.state}: {cell.reason}" for cell in rest]
+    notes += [note for page in pages.values() for note in page.notes]
+    heading = f"{len(parts)} protocols or seeds ({VARIANTS}/ has tables of each)"
+    heading = ", ".join(part for part in (heading, setting_of(grid)) if part)
+    swept = any(page.swept for page in pages.values())
+    return Page(heading, lines, [*dict.fromkeys(notes)], paths, "grid.parquet", swept)
 
 
-def _blocks(page: Page, less: str, *, brief: bool) -> list[str]:
-    """Return what the console shows of a report; of one among several only the heading."""
-    notes = [note for note in page.notes if note != less]
-    if len(notes) > _NOTES:
-        notes[_NOTES:] = [f"and {len(notes) - _NOTES} more, in table.md"]
-    if not brief:
-        return [page.heading, page.body, "\n".join(notes), written(page.paths)]
-    place = f"  {page.paths[0].parent}: {len(page.paths)} files"
-    return ["\n".join([page.heading, *notes, place])]
+def _answer_claims(folder: Path) -> list[str]:
+    """Answer the claims from this sweep and all others that its `claims.json` holds answers of.
 
-
-def _answer_claims(folder: Path) -> None:
-    """Answer the claims from this sweep and all others that its `claims.json` holds answers of."""
+    Returns:
+        Why there are no claims, if there are none.
+    """
     try:
         known = json.loads((folder / CLAIMS[1]).read_text(encoding="utf-8"))["claims"]
         others = {str(answer["folder"]) for claim in known for answer in claim["answers"]}
@@ -253,4 +257,5 @@ def _answer_claims(folder: Path) -> None:
         claims.answer([folder, *rest])
     except (ValueError, OSError) as error:
         Output(folder).remove(CLAIMS)  # they are of cells that are gone
-        print(f"no claims: {error}")
+        return [f"no claims: {error}"]
+    return []

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +15,16 @@ from stitching.report.drawing.pictures import picture_grid
 from stitching.report.figures import draw_figures
 from stitching.report.figures.pictures import read_pictures
 from stitching.report.heatmaps import first_model, heatmap
-from stitching.report.latex import latex
+from stitching.report.latex import latex, main_latex
 from stitching.report.limits import LARGEST_SIDE
 from stitching.results import learning
 from stitching.results.configs import swept_setting
 from stitching.results.grid import Grid
+from stitching.results.marks import short_legend
+from stitching.results.measures import main_measures
 from stitching.results.output import LEARNING, Output, picture_name
 from stitching.results.raw import Raw
+from stitching.results.summary import summary_csv
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,20 +32,22 @@ if TYPE_CHECKING:
 
 @dataclass
 class Page:
-    """Text and files of a report.
+    """A report, as the console shows it.
 
     Attributes:
-        heading: One line: how many cells finished, and the settings that they share.
-        body: Tables for the console.
+        heading: The settings that its cells share.
+        table: Lines of the main table.
         notes: Notes on what was left out.
         paths: Files.
+        main: The file with the main table.
         swept: Whether every pair has several cells, which curves show instead of tables.
     """
 
     heading: str
-    body: str
+    table: list[str]
     notes: list[str]
     paths: list[Path]
+    main: str = "table.md"
     swept: bool = False
 
 
@@ -52,7 +56,7 @@ def report_grid(
     out: Output,
     name: str = "",
     *,
-    whole: Raw | None = None,
+    raw: Raw | None = None,
     pictures: bool = True,
     figures: bool = False,
 ) -> Page:
@@ -62,9 +66,9 @@ def report_grid(
         grid: Finished cells, and others.
         out: Folder.
         name: Of one grid among several of a sweep.
-        whole: Raw values of all of these.
+        raw: Its raw values.
         pictures: Whether to draw heatmaps and the sheet of pictures, and to make tables of all
-            measures; else of those of the console.
+            measures; else of the main ones.
         figures: Whether to draw the paper's figures.
 
     Raises:
@@ -72,10 +76,9 @@ def report_grid(
         ValueError: Cells of one encoder and decoder differ in their results, or show different
             test images.
     """
-    paths = write_raw(Raw(grid, whole), out)
+    paths = write_rows(raw or Raw(grid), {name: grid}, out)
     files: dict[str, bytes | str] = {}
-    repeated = len(grid.frame) > len(grid.cells)
-    swept = swept_setting(grid.done) if repeated else None
+    swept = swept_setting(grid.done) if grid.repeated else None
     if swept is not None:
         files, page = _curves(grid, swept)
     else:
@@ -83,26 +86,55 @@ def report_grid(
             files |= _heatmaps(grid) | _pictures(grid)
         if figures:
             files |= draw_figures(grid)
-        measures = [m for m in grid.measured if pictures or m.printed]
-        files["table.md"] = tables.markdown(grid, measures)
-        files["table.tex"] = latex(grid, name, measures)
-        pairs = len(grid.encoders) * len(grid.decoders)
-        heading = f"{pairs - len(grid.absent)} of {pairs} cells finished"
-        heading += f": {tables.setting_of(grid)}"
-        large = max(len(grid.decoders), len(grid.encoders)) > LARGEST_SIDE
-        body = "" if large else tables.print_table(grid)
-        page = Page(heading, body, [*tables.not_measured(grid), *grid.notes], [])
+        files |= _tables(grid, name, all_measures=pictures)
+        table = [] if len(grid.decoders) > LARGEST_SIDE else _console_table(grid)
+        page = Page(tables.setting_of(grid), table, [*_absent(grid), *grid.notes], [])
     page.paths = paths + out.write(files)
     out.remove_others(page.paths)
     return page
 
 
-def write_raw(raw: Raw, out: Output) -> list[Path]:
-    """Write raw values, one row per finished cell."""
-    with ThreadPoolExecutor(1) as beside:  # pyarrow leaves Python to others while it writes
-        parquet = beside.submit(raw.parquet)
-        path = out.write_pieces("grid.csv", raw.csv())
-    return [path, *out.write({"grid.parquet": parquet.result()})]
+def _tables(grid: Grid, name: str, *, all_measures: bool) -> dict[str, bytes | str]:
+    """Return tables of the main measures by file name, and those of all others."""
+    main = main_measures(grid.measured)
+    others = [measure for measure in grid.measured if all_measures and measure not in main]
+    files: dict[str, bytes | str] = {
+        "table.md": tables.main_markdown(grid, "tables.md" if others else ""),
+        "table.tex": main_latex(grid, name),
+    }
+    if others:
+        files["tables.md"] = tables.markdown(grid, others, "Other measures of the grid")
+        files["tables.tex"] = latex(grid, name, others)
+    return files
+
+
+def _console_table(grid: Grid) -> list[str]:
+    """Return the lines of the first main measure; none where no cell has one."""
+    for measure in main_measures(grid.measured):
+        signs = tables.signs_of(grid, measure)
+        return [*tables.text_table(grid, measure), *short_legend(signs)]
+    return []
+
+
+def _absent(grid: Grid) -> list[str]:
+    """Return the measures that no cell has, in one line."""
+    keys = [measure.key for measure in tables.absent_measures(grid)]
+    return [f"in no cell (reasons in table.md): {', '.join(keys)}"] if keys else []
+
+
+def write_rows(raw: Raw, grids: Mapping[str, Grid], out: Output) -> list[Path]:
+    """Write a row of raw values per finished cell, then one of main measures per pair of models.
+
+    Args:
+        raw: All values.
+        grids: The same cells by protocol and seed.
+        out: Folder.
+
+    Raises:
+        ValueError: Cells of one pair differ in their results: the rows of cells are written.
+    """
+    paths = out.write({"grid.parquet": raw.parquet()})
+    return [*paths, *out.write({"summary.csv": summary_csv(grids)})]
 
 
 def _curves(grid: Grid, swept: tuple[str, list[float]]) -> tuple[dict[str, bytes | str], Page]:
@@ -117,14 +149,14 @@ def _curves(grid: Grid, swept: tuple[str, list[float]]) -> tuple[dict[str, bytes
         numbers = pd.to_numeric(frame[measure.key], errors="coerce")
         image = setting_curve(frame.assign(**{measure.key: numbers}), setting, measure)
         files[picture_name("curve", measure.key)] = image
-    keys = [measure.key for measure in measures if measure.printed]
+    keys = [measure.key for measure in main_measures(measures)]
     table = frame[["encoder", "decoder", setting, *keys]]
     text = table.to_string(index=False, float_format=lambda x: f"{x:.4g}")
     notes = [note for note in grid.notes if not note.startswith("repeats")]
-    heading = f"{len(table)} cells finished, over {setting}:"
     if setting == learning.SETTING:
         files |= _learning(grid)
-    return files, Page(heading, text, notes, [], swept=True)
+    main = LEARNING[0] if LEARNING[0] in files else next(iter(files), "summary.csv")
+    return files, Page(f"over {setting}", text.splitlines(), notes, [], main, swept=True)
 
 
 def _learning(grid: Grid) -> dict[str, bytes | str]:
@@ -168,8 +200,8 @@ def picture_sheet(grid: Grid) -> Image.Image | None:
     grid.notes += pictures.unreadable
     if pictures.original is None:
         return None
-    tiles = [[pictures.of[e, d] for d in grid.decoders] for e in grid.encoders]
-    return picture_grid(pictures.original, tiles, grid.encoders, grid.decoders, first_model(grid))
+    apart = first_model(grid)
+    return picture_grid(pictures.original, pictures.of, grid.encoders, grid.decoders, apart)
 
 
 def _pictures(grid: Grid) -> dict[str, bytes]:
@@ -180,8 +212,3 @@ def _pictures(grid: Grid) -> dict[str, bytes]:
     buffer = io.BytesIO()
     sheet.save(buffer, format="png")
     return {"pictures.png": buffer.getvalue()}
-
-
-def written(paths: Sequence[Path]) -> str:
-    """Return a list of files for the console."""
-    return "\n".join(["written:", *(f"  {path}" for path in paths)])

@@ -78,7 +78,7 @@ def left_out(grids: Sequence[Grid]) -> str:
             return (
                 "without heatmaps, pictures, signs of what differs and protocols.csv, and with "
                 f"tables of the main measures only: all of it is made of up to {most} {what}, "
-                f"here are {count} (--pictures makes it all the same; grid.csv and grid.parquet "
-                "hold every number)"
+                f"here are {count} (--pictures makes it all the same; grid.parquet holds "
+                "every number)"
             )
     return ""

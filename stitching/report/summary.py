@@ -1,15 +1,17 @@
-"""States of the cells of a sweep, in a few lines for the console."""
+"""The end of a sweep in a few lines for the console: states of cells, a table, paths."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stitching.report.limits import LARGEST_SIDE
 from stitching.results.cell import CellRecord
 from stitching.results.formats import aligned
 from stitching.results.reading import listed, read_cells
+
+#: Lines of a sweep on the console at most.
+MOST_LINES = 20
 
 #: States and their words, from the best to the worst.
 _WORDS = {
@@ -20,8 +22,11 @@ _WORDS = {
     "failed": "failed",
 }
 
-#: Lines of cells that are not done; a sweep of thousands may fail as a whole.
-_MOST = 50
+#: Lines of cells that are not done, and of notes: a sweep of thousands may fail as a whole.
+_MOST_FAILED, _MOST_NOTES = 4, 2
+
+#: Characters of a line.
+_WIDEST = 160
 
 
 def summary_lines(folder: str | Path) -> list[str]:
@@ -40,8 +45,7 @@ def summary_of(cells: Sequence[CellRecord]) -> list[str]:
 
     Returns:
         One line with counts, such as "16 cells: 13 succeeded (5 of them reused), 2 failed,
-        1 missing"; one line for each cell that is not done, with its reason; and if there are
-        any of these, the grid of encoders by decoders with a word for each pair.
+        1 missing"; and a line for each of the first cells that are not done, with its reason.
     """
     counts = Counter(cell.state for cell in cells)
     reused = sum(bool(cell.reused) for cell in cells if cell.state == "done")
@@ -51,36 +55,43 @@ def summary_of(cells: Sequence[CellRecord]) -> list[str]:
     noun = "cell" if len(cells) == 1 else "cells"
     lines = [f"{len(cells)} {noun}: {', '.join(parts)}"]
     bad = [cell for cell in cells if cell.state != "done"]
-    shown = bad[:_MOST]
+    shown = bad[:_MOST_FAILED]
     rows = [[_WORDS[cell.state], cell.path.name, *cell.reason.splitlines()[:1]] for cell in shown]
     lines += [f"  {line}" for line in aligned(rows, left=3)] if rows else []
     if len(bad) > len(shown):
-        names = listed([cell.path.name for cell in bad[_MOST:]])
+        names = listed([cell.path.name for cell in bad[_MOST_FAILED:]])
         lines.append(f"  and {len(bad) - len(shown)} more: {names}")
-    return [*lines, *_map(cells)] if bad else lines
+    return lines
 
 
-def _map(cells: Sequence[CellRecord]) -> list[str]:
-    """Return the grid with a word for each pair; nothing where it is wider than a console."""
-    encoders = list(dict.fromkeys(cell.encoder for cell in cells if cell.encoder))
-    decoders = list(dict.fromkeys(cell.decoder for cell in cells if cell.decoder))
-    if max(len(encoders), len(decoders)) > LARGEST_SIDE or not encoders or not decoders:
-        return []
-    states: dict[tuple[str, str], list[str]] = {}
-    for cell in cells:
-        states.setdefault((cell.encoder, cell.decoder), []).append(cell.state)
-    rows = [
-        [encoder, *(_word(states.get((encoder, decoder), [])) for decoder in decoders)]
-        for encoder in encoders
+def closing(
+    cells: Sequence[CellRecord],
+    heading: str,
+    table: Sequence[str],
+    notes: Sequence[str],
+    paths: Mapping[str, Path],
+) -> list[str]:
+    """Return what the console shows of a sweep, in at most 20 lines.
+
+    Args:
+        cells: In any state.
+        heading: What all cells have in common.
+        table: Lines of which the first ones are shown, as many as there is room for.
+        notes: On what was left out; those on cells that have not finished are left out here.
+        paths: Files to open, by a word for each; "page" has all that is cut off here.
+    """
+    states, page = summary_of(cells), paths["page"].name
+    known = {f"{cell.path.name} {cell.state}: {cell.reason}" for cell in cells}
+    more = [note.partition("\n")[0] for note in notes if note not in known]
+    if len(more) > _MOST_NOTES:
+        more[_MOST_NOTES:] = [f"and {len(more) - _MOST_NOTES} more notes, in {page}"]
+    first = [f"{states[0]}; {heading}" if heading else states[0]]
+    room = MOST_LINES - len([*first, *states[1:], *more, *paths])
+    shown = [*table]
+    if len(shown) > room:
+        shown[room - 1 :] = [f"and {len(table) - room + 1} more lines, in {page}"]
+    lines = [*first, *shown, *states[1:], *more]
+    return [
+        *(line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…" for line in lines),
+        *(f"{word}: {path}" for word, path in paths.items()),
     ]
-    return ["", *(f"  {line}" for line in aligned([["encoder \\ decoder", *decoders], *rows]))]
-
-
-def _word(states: Sequence[str]) -> str:
-    """Return the worst state of a pair's cells, with its count where states differ."""
-    if not states:
-        return "-"
-    worst = max(states, key=list(_WORDS).index)
-    word = {"done": "ok", "failed": "FAILED"}.get(worst, worst)
-    count = states.count(worst)
-    return word if count == len(states) else f"{word} {count}/{len(states)}"

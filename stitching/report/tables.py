@@ -16,7 +16,7 @@ from stitching.results.formats import (
 )
 from stitching.results.grid import Grid, Pair
 from stitching.results.marks import BEST, legend, marks
-from stitching.results.measures import MEASURES, Measure
+from stitching.results.measures import MEASURES, Measure, main_measures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,9 @@ _SHOWN = 6
 
 #: Test images below which intervals of skewed measures cover too seldom: docs/MEASURES.md.
 _FEW = 100
+
+#: Characters of a line on the console up to which numbers have their intervals.
+_WIDEST = 132
 
 
 def cell_texts(cell: CellRecord, measure: Measure) -> tuple[str, str]:
@@ -64,73 +67,138 @@ def grid_texts(grid: Grid, measure: Measure) -> list[list[tuple[str, str, str]]]
 
 
 def print_table(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
-    """Return measures as text, one table of encoders by decoders each.
+    """Return measures as text, one table of encoders by decoders each, with what to note of it.
 
     Args:
         grid: Cells.
-        measures: Measures to show; None takes those meant for the console.
+        measures: Measures to show; None takes the main ones.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
     """
     grid.require_unique()
     blocks = []
-    for measure in measures or [m for m in grid.measured if m.printed]:
-        texts = grid_texts(grid, measure)
-        signs = "".join(sign for row in texts for _, _, sign in row)
-        width = max(len(sign) for row in texts for _, _, sign in row)
-        rows = [
-            [encoder, *(value + sign.ljust(width) for value, _, sign in row)]
-            for encoder, row in zip(grid.encoders, texts, strict=True)
-        ]
-        rows = in_groups(grid, rows, "({})")
-        lines = [f"{measure.key}: {label(grid, measure)}; {direction(measure)}"]
-        lines += aligned([[CORNER, *(name + " " * width for name in grid.decoders)], *rows])
-        notes = [*caveats(grid, measure), *legend(signs)]
-        blocks.append("\n".join([*lines, *(f"  {note}" for note in notes)]))
+    for measure in measures or main_measures(grid.measured):
+        notes = [*caveats(grid, measure), *legend(signs_of(grid, measure))]
+        lines = [*text_table(grid, measure), *(f"  {note}" for note in notes)]
+        blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
-def markdown(grid: Grid, measures: Sequence[Measure] | None = None) -> str:
-    """Return measures with intervals as Markdown, and notes on what was left out at the end.
+def text_table(grid: Grid, measure: Measure) -> list[str]:
+    """Return the lines of one table: the measure, the decoders, and a line per encoder.
+
+    Numbers have their intervals, as far as the lines are not too long with them.
+    """
+    texts = grid_texts(grid, measure)
+    width = max(len(sign) for row in texts for _, _, sign in row)
+    head = [CORNER, *(name + " " * width for name in grid.decoders)]
+    rooms = [
+        max(len(interval) for _, interval, _ in column) for column in zip(*texts, strict=True)
+    ]
+
+    def lines(rooms: Sequence[int]) -> list[str]:
+        rows = [
+            [encoder]
+            + [
+                value + f" {interval:>{room}}" * bool(room) + sign.ljust(width)
+                for (value, interval, sign), room in zip(row, rooms, strict=True)
+            ]
+            for encoder, row in zip(grid.encoders, texts, strict=True)
+        ]
+        return aligned([head, *in_groups(grid, rows, "({})")])
+
+    found = lines(rooms)
+    if max(map(len, found)) > _WIDEST:
+        found = lines([0] * len(rooms))
+    return [f"{measure.key}: {label(grid, measure)}; {direction(measure)}", *found]
+
+
+def main_markdown(grid: Grid, appendix: str = "") -> str:
+    """Return the main measures as one table in Markdown, controls apart, and the notes.
+
+    Args:
+        grid: Cells.
+        appendix: Name of the file with all other measures, if there is one.
+
+    Raises:
+        ValueError: Cells of one encoder and decoder differ in their results.
+    """
+    grid.require_unique()
+    measures = main_measures(grid.measured)
+    lines, rows = _introduction(grid, measures, "Stitching grid"), []
+    for measure in measures:
+        title = f"**{label(grid, measure)}** (`{measure.key}`, {direction(measure)})"
+        rows += [[title, *[""] * len(grid.decoders)], *_markdown_rows(grid, measure)]
+    lines += ["", *markdown_table([CORNER, *grid.decoders], rows)]
+    lines += _legend("".join(signs_of(grid, measure) for measure in measures))
+    noted = [(measure.label, caveats(grid, measure)) for measure in measures]
+    lines += [""] + [f"- {name}: {'; '.join(notes)}." for name, notes in noted if notes]
+    if appendix:
+        lines += ["", f"All other measures are in [{appendix}]({appendix})."]
+    notes = [*not_measured(grid), *grid.notes]
+    if notes:
+        lines += ["", "## Notes", "", *(f"- {note}" for note in notes)]
+    return "\n".join(lines) + "\n"
+
+
+def markdown(
+    grid: Grid, measures: Sequence[Measure] | None = None, title: str = "Stitching grid"
+) -> str:
+    """Return measures with intervals as Markdown, a section with a table each.
 
     Args:
         grid: Cells.
         measures: Measures to show; all if None.
+        title: First line.
 
     Raises:
         ValueError: Cells of one encoder and decoder differ in their results.
     """
     grid.require_unique()
     chosen = grid.measured if measures is None else measures
-    lines = ["# Stitching grid", "", f"{setting_of(grid)}."]
-    if any(f"{measure.key}.low" in grid.frame for measure in chosen):
+    lines = _introduction(grid, chosen, title)
+    for measure in chosen:
+        lines += ["", f"## {label(grid, measure)}", "", f"`{measure.key}`: {direction(measure)}."]
+        lines += [f"{note[0].upper()}{note[1:]}." for note in caveats(grid, measure)]
+        rows = _markdown_rows(grid, measure)
+        lines += ["", *markdown_table([CORNER, *grid.decoders], rows)]
+        lines += _legend(signs_of(grid, measure))
+    return "\n".join(lines) + "\n"
+
+
+def _introduction(grid: Grid, measures: Sequence[Measure], title: str) -> list[str]:
+    """Return the lines before the first table: what all cells share, and how to read them."""
+    lines = [f"# {title}", "", f"{setting_of(grid)}."]
+    if any(f"{measure.key}/low" in grid.frame for measure in measures):
         lines += ["", "In brackets: 95 % intervals over resamples of the test images."]
         refits, tested = (_range(grid.frame, key) for key in ("map/refits", "n_test"))
         if refits and refits[1] > 0:
             lines[-1] += " Those of latent measures contain the choice of fit images too."
         if tested and tested[0] < _FEW:
             lines[-1] += f" Below {_FEW} test images those of skewed measures are too narrow."
-
     if grid.controls:
         found = "; ".join(f"`{name}`, {text}" for name, text in grid.controls.items())
         lines += ["", f"Controls, which are no trained models: {found}."]
-    for measure in chosen:
-        texts = grid_texts(grid, measure)
-        lines += ["", f"## {label(grid, measure)}", "", f"`{measure.key}`: {direction(measure)}."]
-        lines += [f"{note[0].upper()}{note[1:]}." for note in caveats(grid, measure)]
-        rows = [
-            [encoder, *(_escaped(" ".join(part for part in parts if part)) for parts in row)]
-            for encoder, row in zip(grid.encoders, texts, strict=True)
-        ]
-        rows = in_groups(grid, rows, "*{}*")
-        lines += ["", *markdown_table([CORNER, *grid.decoders], rows)]
-        notes = legend(sign for row in texts for _, _, sign in row)
-        lines += ["", f"{_escaped('; '.join(notes))}."] if notes else []
-    notes = [*not_measured(grid), *grid.notes]
-    if notes:
-        lines += ["", "## Notes", "", *(f"- {note}" for note in notes)]
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def _markdown_rows(grid: Grid, measure: Measure) -> list[list[str]]:
+    rows = [
+        [encoder, *(_escaped(" ".join(part for part in parts if part)) for parts in row)]
+        for encoder, row in zip(grid.encoders, grid_texts(grid, measure), strict=True)
+    ]
+    return in_groups(grid, rows, "*{}*")
+
+
+def signs_of(grid: Grid, measure: Measure) -> str:
+    """Return the signs of a measure's table."""
+    return "".join(sign for row in grid_texts(grid, measure) for _, _, sign in row)
+
+
+def _legend(signs: str) -> list[str]:
+    notes = legend(signs)
+    return ["", f"{_escaped('; '.join(notes))}."] if notes else []
 
 
 def in_groups(grid: Grid, rows: Sequence[list[str]], title: str) -> list[list[str]]:
@@ -191,10 +259,18 @@ def _caveats(grid: Grid, measure: Measure) -> list[str]:
 
 
 def not_measured(grid: Grid) -> list[str]:
-    """Return the measures that no cell has, with the reasons that cells give."""
+    """Return the measures that no cell has, with the reasons that cells give, one line each."""
+    of: dict[str, list[str]] = {}
+    for measure in absent_measures(grid):
+        for reason in _reasons(grid.frame, measure):
+            of.setdefault(reason, []).append(measure.key)
+    return [f"{', '.join(keys)} {reason}" for reason, keys in of.items()]
+
+
+def absent_measures(grid: Grid) -> list[Measure]:
+    """Return the measures that no cell has, and that cells give a reason for."""
     known = set(grid.measured)
-    absent = [measure for measure in MEASURES if measure not in known]
-    return [f"{m.key} {reason}" for m in absent for reason in _reasons(grid.frame, m)]
+    return [m for m in MEASURES if m not in known and _reasons(grid.frame, m)]
 
 
 def _flat(grid: Grid, measure: Measure) -> list[str]:
@@ -217,11 +293,11 @@ def _flat(grid: Grid, measure: Measure) -> list[str]:
 
 def _chance(grid: Grid, measure: Measure) -> list[str]:
     """Return how many cells are no better than the measure of shuffled items."""
-    sign, end = (-1, ".null_low") if measure.lower_is_better else (1, ".null_high")
-    if f"{measure.key}{end}" not in grid.frame:
+    sign, end = (-1, "null_low") if measure.lower_is_better else (1, "null_high")
+    if f"{measure.key}/{end}" not in grid.frame:
         return []
     pairs = [
-        (cell.number(measure.key), cell.number(f"{measure.key}{end}"))
+        (cell.number(measure.key), cell.number(f"{measure.key}.{end}"))
         for cell in grid.cells.values()
     ]
     known = [(value, null) for value, null in pairs if value is not None and null is not None]

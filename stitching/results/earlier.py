@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+_BOOKTABS = b"% Needs \\usepackage{booktabs}"
+
 #: How files begin that name their writer.
 _STARTS = {
-    "grid.csv": b"encoder,decoder,",
-    "table.md": b"# Stitching grid\n",
-    "table.tex": b"% One table per measure. Needs \\usepackage{booktabs}",
-    "protocols.md": b"# Protocols side by side\n",
-    "protocols.csv": b"measure,protocol,seeds,encoder,decoder,value,",
-    "claims.md": b"# Claims\n",
-    "claims.json": b'{\n "claims": [',
+    "grid.csv": (b"encoder,decoder,",),
+    "summary.csv": (b"encoder,decoder,kind,state",),
+    "table.md": (b"# Stitching grid\n",),
+    "tables.md": (b"# Other measures of the grid\n",),
+    "table.tex": (_BOOKTABS, b"% One table per measure. " + _BOOKTABS[2:]),
+    "tables.tex": (_BOOKTABS,),
+    "protocols.md": (b"# Protocols side by side\n",),
+    "protocols.csv": (b"measure,protocol,seeds,encoder,decoder,value,",),
+    "claims.md": (b"# Claims\n",),
+    "claims.json": (b'{\n "claims": [',),
 }
 
-#: How other files begin: they count where `grid.csv` beside them is of a report.
+#: How other files begin: they count where one of `_ROWS` beside them is of a report.
 _KINDS = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml ", ".parquet": b"PAR1"}
+
+_ROWS = ("summary.csv", "grid.csv")
 
 _PAGE, _TITLE = b"<!doctype html>\n", b": stitching grid</title>"
 
@@ -44,7 +51,7 @@ def files_of_earlier(folder: Path, names: Callable[[Path], Iterable[str]]) -> li
 
 
 def _written(place: Path, names: Iterable[str]) -> Iterator[str]:
-    reported = _head(place / "grid.csv").startswith(_STARTS["grid.csv"])
+    reported = any(_head(place / name).startswith(_STARTS[name]) for name in _ROWS)
     for name in names:
         head, kind = _head(place / name), PurePosixPath(name).suffix
         if name in _STARTS:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: Rows that are turned into columns at a time: as much as a processor's cache holds.
 _BLOCK = 128
+
+#: What follows a dot in a key: ends of intervals, and the measure of shuffled items.
+_ENDS = ("low", "high", "null", "null_low", "null_high", "p", "state")
 
 
 class _Layout:
@@ -147,6 +150,24 @@ def frame_of(rows: Sequence[Mapping[str, Any]], first: Collection[str]) -> pd.Da
     order = [key for key in first if key in present]
     order += sorted(present.difference(order))
     return pd.DataFrame({key: _column(key, parts, len(rows)) for key in order}, columns=order)
+
+
+def level_name(key: str, taken: Container[str]) -> str:
+    """Return the column of a key, with "/" before each level: `image/rmse/low` of a lower end.
+
+    Files of cells have `image/rmse.low`, as `image/rmse/low` may belong to a label called "low".
+    In the one case of two keys for one column, the key keeps its dot.
+
+    Args:
+        key: Of `metrics.json`.
+        taken: All such keys.
+    """
+    base, _, end = key.rpartition(".")
+    if key.startswith(("encoder/", "decoder/")):
+        name = key.replace(".", "/")  # options of parts of a model
+    else:
+        name = f"{base}/{end}" if end in _ENDS else key
+    return key if name in taken else name
 
 
 class _Part:

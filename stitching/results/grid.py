@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from stitching.results.cell import CellRecord, family
 from stitching.results.controls import controls_first, phrases
-from stitching.results.frame import frame_of
+from stitching.results.frame import frame_of, level_name
 from stitching.results.measures import MEASURES, Measure, measure_of
 from stitching.results.reading import listed, read_cells
 
@@ -41,7 +41,8 @@ class Grid:
     Attributes:
         folder: Of the sweep.
         frame: One row per finished cell: `encoder`, `decoder`, measures, the rest. Numbers are
-            raw; NaN and infinity are the word "invalid".
+            raw; NaN and infinity are the word "invalid". Columns are the keys of `metrics.json`
+            with "/" for ".", as in `image/rmse/low`.
         read: All cells, in any state.
         encoders: Names in order of appearance, failed cells included; controls come first.
         decoders: The same of decoders.
@@ -68,6 +69,11 @@ class Grid:
     def off_diagonal(self) -> list[CellRecord]:
         """The finished cells of two different models."""
         return [cell for cell in self.cells.values() if not cell.diagonal]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a pair of models has several finished cells."""
+        return len(self.done) > len(self.cells)
 
     @cached_property
     def kinds(self) -> dict[str, str]:
@@ -110,7 +116,7 @@ class Grid:
         Measures of images that are not among `MEASURES`, a user's own, come last.
         """
         columns = {str(column) for column in self.frame}
-        own = [key.removesuffix(".low") for key in map(str, self.frame) if key.endswith(".low")]
+        own = [key.removesuffix("/low") for key in map(str, self.frame) if key.endswith("/low")]
         known = {measure.key for measure in MEASURES}
         others = [key for key in own if key.startswith("image/") and key not in known]
         return [
@@ -198,6 +204,7 @@ def grid_of(
     grid.done = done
     grid.frame = frame_of([cell.values for cell in done], first)
     _fill_options(grid)
+    grid.frame.columns = grid.frame.columns.map(lambda key: level_name(key, grid.frame))
     _note_invalid(grid)
     return grid
 

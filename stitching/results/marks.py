@@ -25,6 +25,13 @@ _MEANING = {
     FLAT: "penalty of the map not determined: another one scores as well, with another map",
 }
 
+_SHORT = {
+    BEST: "best of its column",
+    TIE: "not distinguishable from it",
+    BIAS: "mostly estimation bias",
+    FLAT: "penalty not determined",
+}
+
 
 def marks(grid: Grid, measure: Measure) -> dict[Pair, str]:
     """Return the signs of each pair of models, for one measure.
@@ -72,3 +79,10 @@ def legend(signs: Iterable[str]) -> list[str]:
     """Return the meaning of each sign that occurs, one line each."""
     used = set("".join(signs))
     return [f"{sign} {meaning}" for sign, meaning in _MEANING.items() if sign in used]
+
+
+def short_legend(signs: Iterable[str]) -> list[str]:
+    """Return the meaning of the signs that occur in a few words, in one line if any does."""
+    used = set("".join(signs))
+    found = ", ".join(f"{sign} {words}" for sign, words in _SHORT.items() if sign in used)
+    return [f"{found} (more in table.md)"] if found else []

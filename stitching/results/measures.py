@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ class Measure:
         lower_is_better: Direction.
         good: What its good end is, in a word; "" where neither end is better.
         percent: Shown in percent; else with three significant digits.
-        printed: In the table on the console; `table.md` has all.
+        printed: Shown of a sweep that is too large to show all.
         pictured: Has a heatmap.
         by_column: Its unit changes with the decoder, so only columns can be compared.
         of_decoder: Depends on the decoder alone: the encoders of a column are not ranked by it.
@@ -138,6 +138,19 @@ MEASURES = (
 )
 # fmt: on
 
+#: What short tables show, in this order; of a group the first that was measured.
+_MAIN = (
+    ("image/rmse",),
+    ("latent/r2",),
+    ("latent/r2_beyond_pixels",),
+    ("image/kid", "image/kd_effnet", "image/fid", "image/fd_effnet"),
+    ("probe/kappa", "class/kappa"),
+    ("image/lpips",),
+)
+
+#: Main measures at most: with their intervals they fit into `summary.csv` and onto a page.
+MOST_MAIN = 5
+
 _BY_KEY = {measure.key: measure for measure in MEASURES}
 
 
@@ -154,12 +167,24 @@ def measure_of(key: str) -> Measure:
     return Measure(key, key, good="")
 
 
+def main_measures(measured: Sequence[Measure]) -> list[Measure]:
+    """Return the measures that short tables show, the first of which the console shows.
+
+    Args:
+        measured: Those that a grid has. Where none of the usual ones is among them, the first
+            ones are taken.
+    """
+    of = {measure.key: measure for measure in measured}
+    found = [next((of[key] for key in group if key in of), None) for group in _MAIN]
+    return ([measure for measure in found if measure] or [*measured])[:MOST_MAIN]
+
+
 def headline(cells: Iterable[Mapping[str, Any]]) -> list[Measure]:
     """Return the measures that protocols judge by, in the order of `MEASURES`.
 
     Args:
         cells: Values of cells; `protocol/measures` names keys, separated by commas. Where no
-            cell has it, the measures of the console's table are taken.
+            cell has it, those shown of a large sweep are taken.
     """
     lists = {str(values.get("protocol/measures") or "") for values in cells}
     named = {key.strip() for keys in lists for key in keys.split(",") if key.strip()}

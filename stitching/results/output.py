@@ -34,7 +34,10 @@ PROTOCOLS = ("protocols.md", "protocols.csv")
 #: Of a sweep over numbers of fit images.
 LEARNING = ("learning.md", "learning.csv", "learning.png")
 
-_TABLES = ("grid.csv", "grid.parquet", "table.md", "table.tex", "pictures.png", *LEARNING)
+_TABLES = (
+    "summary.csv", "grid.parquet", "table.md", "table.tex", "tables.md", "tables.tex",
+    "pictures.png", *LEARNING,
+)  # fmt: skip
 
 #: Numbers of the paper's figures.
 _NUMBERS = range(1, 7)
@@ -56,8 +59,8 @@ class Output:
 
     Example:
         >>> output = Output(Path(sweep))
-        >>> output.require_free(["grid.csv"])
-        >>> output.write({"grid.csv": "encoder,decoder"})
+        >>> output.require_free(["summary.csv"])
+        >>> output.write({"summary.csv": "encoder,decoder"})
     """
 
     def __init__(self, folder: Path, below: str = "") -> None:
@@ -109,12 +112,6 @@ class Output:
                 }
             )
         return [self.folder / name for name in files]
-
-    def write_pieces(self, name: str, pieces: Iterable[bytes]) -> Path:
-        """Write one file from pieces of its content, as `write`; return its path."""
-        with self._open() as ledger:
-            ledger.write(self._path(name), pieces)
-        return self.folder / name
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove those of the names that the record lists; changed ones are set aside."""
@@ -175,7 +172,8 @@ class Output:
     def _earlier(self) -> list[str]:
         def names(place: Path) -> list[str]:
             drawn = place.glob("heatmap_*.png"), place.glob("curve_*.png")
-            return [*dict.fromkeys([*_usual(), *(p.name for paths in drawn for p in paths)])]
+            pictures = (path.name for paths in drawn for path in paths)
+            return [*dict.fromkeys(["grid.csv", *_usual(), *pictures])]
 
         return files_of_earlier(self._root, names)
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from stitching.records import plan, status
+from stitching.records import status
 from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError, Ledger, hashes_in
+from stitching.records.plan import sweep_ledger
 from stitching.records.status import CellFolder
 from stitching.results.folders import is_job
 
@@ -33,11 +34,6 @@ def sweep_files(config: DictConfig) -> list[str]:
     """Return the names of files that Hydra writes into the folder of a sweep."""
     searched = config.hydra.runtime.choices.get("hydra/sweeper") != "basic"
     return [*_OF_SWEEP, *(_OF_SEARCH if searched else ())]
-
-
-def sweep_ledger(folder: Path) -> Ledger:
-    """Return the ledger of a sweep's folder, whose record is `sweep.json`."""
-    return Ledger(folder, plan.FILE, ours=("id", "started", "command"))
 
 
 def check_run(config: DictConfig) -> None:

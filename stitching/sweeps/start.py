@@ -29,7 +29,7 @@ from stitching.records.files import now
 from stitching.records.ledger import ForeignFilesError
 from stitching.records.program import command_line, started_as
 from stitching.sweeps import folders
-from stitching.sweeps.folders import REMEDY, sweep_ledger
+from stitching.sweeps.folders import REMEDY
 from stitching.sweeps.planning import fixed, leave_out, picked_models, planned_jobs
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class SweepStart(Callback):
             _started = _Started(folder, _lock(folder), config.tracker)
             folders.prepare_sweep(config, folder, found)
             # Hydra is about to write multirun.yaml, and a lock is a file.
-            sweep_ledger(folder).save(
+            plan.sweep_ledger(folder).save(
                 _manifest(config, folder, jobs, narrowed), [*folders.sweep_files(config), ".lock"]
             )
         except OSError as error:
@@ -169,7 +169,7 @@ def _manifest(
 ) -> dict[str, Any]:
     started, choices = datetime.now(UTC), config.hydra.runtime.choices
     name = f"{folder.name}-{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    before = sweep_ledger(folder).read()
+    before = plan.sweep_ledger(folder).read()
     same = jobs is not None and before.get("jobs") == jobs
     overrides = list(config.hydra.overrides.task)
     # Cells finished by an earlier start of the same sweep count as cells of this one.
@@ -232,7 +232,7 @@ def end_sweep(interrupted: bool) -> bool:
     Returns:
         False if a sweep has no tables; True for a search, whose cells differ in their maps.
     """
-    found = sweep_ledger(_started.folder).read() if _started is not None else {}
+    found = plan.sweep_ledger(_started.folder).read() if _started is not None else {}
     if _started is None or not found:
         return True
     folder = _started.folder

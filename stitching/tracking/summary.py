@@ -118,7 +118,7 @@ def _rows(
             word = "missing" if cell.values.get(key) is None else "invalid"
             row[key] = value if cell.state != "done" or value is not None else word
             if measure in with_ends:
-                row[f"{key}.low"], row[f"{key}.high"] = cell.interval(key) or (None, None)
+                row[f"{key}/low"], row[f"{key}/high"] = cell.interval(key) or (None, None)
         rows.append(row)
     known_pairs = {(variant, cell.encoder, cell.decoder) for variant, cell in read}
     absent: dict[str, Scalar] = {"state": "missing", "reason": "it was not started", "folder": ""}

@@ -51,7 +51,7 @@ def table(head, rows, align):
 
 def grid(folder):
     """The grid of a sweep, encoders down, decoders across, measure by measure."""
-    cells = pd.read_csv(folder / "grid.csv")
+    cells = pd.read_parquet(folder / "grid.parquet")
     head, rows = [""], {}
     for name in cells["encoder"].unique():  # controls first
         rows[name] = [f"*`{name}`*" if is_control(family(name)) else f"`{name}`"]
@@ -62,12 +62,12 @@ def grid(folder):
             for encoder, row in rows.items():
                 value = values.loc[encoder, decoder]
                 row.append("" if pd.isna(value) else format(value, form).replace("-0.00", "0.00"))
-    first = cells.iloc[0]
+    shared = cells.attrs
     minutes, seconds = divmod(round(cells["time/total_s"].sum()), 60)
     text = table(head, rows.values(), ["---"] + ["---:"] * (len(head) - 1))
     text += (
-        f"\n{first['n_train']:,} drawn faces to fit, {first['n_test']} to test, {first['dtype']}; "
-        f"{len(cells)} cells in {minutes} min {seconds} s on 2 CPU cores, "
+        f"\n{shared['n_train']:,} drawn faces to fit, {shared['n_test']} to test, "
+        f"{shared['dtype']}; {len(cells)} cells in {minutes} min {seconds} s on 2 CPU cores, "
         f"{cells['count/images_encoded'].sum():,} images encoded, none cached before.\n"
     )
     replace(ROOT / "README.md", "grid", text)

@@ -2,6 +2,7 @@
 
 import importlib
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -171,3 +172,14 @@ def test_emulated_bfloat16_is_warned_of(monkeypatch, capabilities, dtype, device
     expected = pytest.warns(devices.SlowDtypeWarning, match="float32") if warned else nullcontext()
     with expected:
         devices.warn_of_slow_dtype(torch.device(device), dtype)
+
+
+def test_metrics_that_lack_one_network_are_named_in_one_line(monkeypatch, caplog):
+    absent = SimpleNamespace(unavailable="w.pth is not there", smallest_image=0)
+    monkeypatch.setattr(
+        assemble, "_metric", lambda key, *_: SimpleNamespace(name=key, **vars(absent))
+    )
+    node = {"_target_": "a.Metric"}
+    assemble._metrics({"kid": node, "fid": node}, torch.device("cpu"), 64)
+    (line,) = caplog.messages
+    assert line == "image/kid, image/fid will be absent: w.pth is not there"

@@ -83,7 +83,7 @@ def test_a_smaller_size_encodes_nothing_that_a_larger_one_has(sizes):
 
 def test_a_sweep_over_a_number_ends_with_curves(sizes):
     folder, done = sizes
-    assert "2 cells finished, over data.n_train" in done.stdout
+    assert "2 cells: 2 succeeded; over data.n_train" in done.stdout
     for name in ("latent_r2", "image_rmse", "probe_consistency"):
         with Image.open(folder / f"curve_{name}.png") as image:
             assert image.width > 400

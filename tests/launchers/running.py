@@ -49,15 +49,16 @@ def read(cell, name="status.json"):
 
 
 def rows(sweep):
-    """The table of a sweep, each row complete; none where it is not written yet."""
+    """The rows of finished cells, each complete; none where there is no summary yet."""
     try:
-        text = (sweep / "grid.csv").read_text()
+        text = (sweep / "summary.csv").read_text()
     except FileNotFoundError:
         return []
     assert text.endswith("\n")
     header, *lines = csv.reader(text.splitlines())
     assert all(len(line) == len(header) for line in lines)
-    return [dict(zip(header, line, strict=True)) for line in lines]
+    found = [dict(zip(header, line, strict=True)) for line in lines]
+    return [row for row in found if row["state"] == "done"]
 
 
 def processes_in(folder):

@@ -133,10 +133,11 @@ def test_a_cell_that_never_started_belongs_to_its_seed(tmp_path):
 def test_a_sweep_file_does_not_change_the_table(tmp_path):
     make_sweep(tmp_path)
     main([str(tmp_path)])
-    before = (tmp_path / "grid.csv").read_bytes()
+    names = ("summary.csv", "grid.parquet")
+    before = [(tmp_path / name).read_bytes() for name in names]
     plan(tmp_path, [("vae", "vae"), ("vae", "nf"), ("nf", "vae"), ("nf", "nf")])
     main([str(tmp_path)])
-    assert (tmp_path / "grid.csv").read_bytes() == before
+    assert [(tmp_path / name).read_bytes() for name in names] == before
     assert json.loads((tmp_path / "sweep.json").read_text())["id"] == "s1"
 
 

@@ -5,12 +5,16 @@ import json
 from functools import cache
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 N, R = 60, 200
 
 #: Files of every report of one grid, beside its pictures.
-TABLES = {"grid.csv", "grid.parquet", "table.md", "table.tex"}
+TABLES = {"summary.csv", "grid.parquet", "table.md", "table.tex"}
+
+#: Those with measures besides the main ones.
+APPENDIX = {"tables.md", "tables.tex"}
 
 
 @cache
@@ -85,6 +89,12 @@ def make_sweep(root, encoders=("vae", "nf"), decoders=("vae", "nf"), **facts):
 def make_pictures(folder, stitched, original=(0, 0, 0), size=4):
     for name, colour in (("picture", stitched), ("picture_original", original)):
         Image.new("RGB", (size, size), colour).save(folder / f"{name}.png")
+
+
+def cells_of(folder):
+    """All values of the finished cells in a report's folder, one row each."""
+    frame = pd.read_parquet(folder / "grid.parquet")
+    return pd.concat([frame, pd.DataFrame([frame.attrs] * len(frame))], axis=1)
 
 
 def rows_of(path):

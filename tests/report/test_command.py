@@ -12,6 +12,7 @@ from stitching import claims
 from stitching.report import MEASURES, grid_report, main
 from stitching.results.output import CLAIMS, PAGE, RECORD
 from tests.report.made import (
+    APPENDIX,
     TABLES,
     drawn,
     make_cell,
@@ -31,11 +32,25 @@ def test_the_report_is_made_of_these_files(tmp_path, capsys, monkeypatch):
     heatmaps = {f"heatmap_{key}.png" for key in pictured}
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
     beside = {RECORD, PAGE, *CLAIMS}
-    assert written == heatmaps | TABLES | {"pictures.png"} | beside
-    out = capsys.readouterr().out
-    assert out.startswith("1 of 1 cells finished: data faces")
-    shown = {line.strip() for line in out.splitlines()}
-    assert shown >= {str(tmp_path / name) for name in written - beside}
+    assert written == heatmaps | TABLES | APPENDIX | {"pictures.png"} | beside
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("1 cell: 1 succeeded; data faces")
+    assert lines[-3:] == [
+        f"page: {tmp_path / PAGE}", f"table: {tmp_path / 'table.md'}",
+        f"numbers: {tmp_path / 'summary.csv'}",
+    ]  # fmt: skip
+
+
+def test_the_console_has_twenty_lines_at_most_whatever_failed(tmp_path, capsys):
+    for number in range(60):
+        state = "failed" if number % 2 else "done"
+        make_cell(tmp_path, f"e{number}", "nf", number, state=state, image__fid_missing="gone")
+    make_cell(tmp_path, "e1", "e1", 60, image__kid_missing="gone " * 99)
+    main([str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 20
+    assert lines[0].startswith("61 cells: 31 succeeded, 30 failed; data faces")
+    assert sum(line.startswith("  failed ") for line in lines) == 4
 
 
 def test_a_second_report_writes_the_same_bytes(tmp_path):
@@ -61,8 +76,8 @@ def test_failed_cells_leave_the_exit_code_at_zero(tmp_path, capsys):
     make_cell(tmp_path, "nf", "nf", 1, state="failed")
     assert main([str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "1 of 2 cells finished" in out
-    assert "nf-to-nf_1 failed: ValueError: broken" in out
+    assert "2 cells: 1 succeeded, 1 failed" in out
+    assert "failed  nf-to-nf_1  ValueError: broken" in out
 
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):
@@ -89,8 +104,8 @@ def sweep(root, **facts):
 
 def test_tables_figures_claims_and_page_are_written(tmp_path, capsys):
     assert main([str(sweep(tmp_path))]) == 0
-    for name in ("grid.csv", "grid.parquet", "table.md", "table.tex", "claims.json", "claims.md",
-                 "report.html", "figures/figure1.svg", "figures/figure3.png"):  # fmt: skip
+    for name in (*TABLES, "claims.json", "claims.md", "report.html",
+                 "figures/figure1.svg", "figures/figure3.png"):  # fmt: skip
         assert (tmp_path / name).is_file(), name
     shown = capsys.readouterr().out
     assert "4 cells: 4 succeeded" in shown
@@ -123,7 +138,7 @@ def test_where_nothing_has_finished_there_is_a_page_of_failures(tmp_path, capsys
     shown = capsys.readouterr().out
     assert "1 cell: 1 failed" in shown
     assert "no tables: no finished cell" in shown
-    assert "nf_0 failed: ValueError: broken" in shown
+    assert "failed  vae-to-nf_0  ValueError: broken" in shown
     assert "ValueError: broken" in (tmp_path / "report.html").read_text()
 
 

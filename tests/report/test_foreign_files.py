@@ -22,7 +22,8 @@ from tests.report.made import make_cell, make_sweep
 
 #: Names that commands write to themselves, or beside; the rest of a tree is drawn at random.
 NAMES = [
-    "grid.csv", "grid.parquet", "table.md", "table.tex", "protocols.md", "protocols.csv",
+    "grid.csv", "summary.csv", "grid.parquet", "table.md", "table.tex", "tables.md", "tables.tex",
+    "protocols.md", "protocols.csv",
     "pictures.png", "heatmap_latent_r2.png", "heatmap_image_rmse.png", "heatmap_mine.png",
     "curve_image_rmse.png", "figures/figure1.svg", "figures/figure3.png", "figures/mine.pdf",
     "report.html", "claims.json", "claims.md", RECORD, "report", "figures", "wandb", "notes.txt",
@@ -130,7 +131,7 @@ def reported(folder):
     return files_of(folder)
 
 
-@pytest.mark.parametrize("name", [RECORD, "grid.csv", "claims.md", "report.html", "figures"])
+@pytest.mark.parametrize("name", [RECORD, "summary.csv", "claims.md", "report.html", "figures"])
 def test_nothing_is_written_where_a_name_is_taken(tmp_path, name):
     make_sweep(tmp_path, ("vae",), ("nf",))
     (tmp_path / name).write_text("mine")
@@ -142,9 +143,9 @@ def test_nothing_is_written_where_a_name_is_taken(tmp_path, name):
 
 def test_a_refusal_names_two_files_and_what_to_do(tmp_path):
     make_sweep(tmp_path, ("vae",), ("nf",))
-    for name in ("grid.csv", "table.md", "pictures.png"):
+    for name in ("summary.csv", "table.md", "pictures.png"):
         (tmp_path / name).write_text("mine")
-    words = r"holds grid\.csv and table\.md and 1 more, .* rename them, or move them away"
+    words = r"holds summary\.csv and table\.md and 1 more, .* rename them, or move them away"
     with pytest.raises(ForeignFilesError, match=words):
         command.main([str(tmp_path)])
 
@@ -156,7 +157,7 @@ def test_files_below_the_folder_of_a_protocol_are_found_too(tmp_path):
     mine.write_text("mine")
     with pytest.raises(ForeignFilesError, match=r"holds report/paper/table\.md"):
         command.main([str(tmp_path)])
-    assert not (tmp_path / "grid.csv").exists()
+    assert not (tmp_path / "grid.parquet").exists()
 
 
 def test_two_protocols_with_one_name_of_a_folder_are_refused(tmp_path):
@@ -217,7 +218,7 @@ def test_what_differs_in_the_report_of_an_earlier_version_is_set_aside(tmp_path)
     (tmp_path / "grid.csv").write_bytes(old)
     second = reported(tmp_path)
     assert second["grid.csv.kept-1"] == old
-    assert [name for name in second if "kept" in name] == ["grid.csv.kept-1"]
+    assert [name for name in second if "grid.csv" in name] == ["grid.csv.kept-1"]
 
 
 def test_pictures_without_a_table_of_a_report_are_of_other_origin(tmp_path):

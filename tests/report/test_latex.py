@@ -5,7 +5,7 @@ import re
 import pytest
 
 from stitching.report import main, read_grid
-from stitching.report.latex import escaped, latex
+from stitching.report.latex import escaped, latex, main_latex
 from tests.report.made import drawn, make_cell, make_sweep, scores
 
 
@@ -54,6 +54,21 @@ def test_a_table_has_a_caption_with_direction_and_setting_and_a_label(tmp_path):
     assert r"\label{tab:latent-r2-seed-1}" in text
 
 
+def test_the_main_table_has_the_main_measures_one_below_the_other(tmp_path):
+    make_sweep(tmp_path, ("vae", "random"), ("d", "e"), latent__r2=0.5, probe__auc_mapped=0.75)
+    text = main_latex(read_grid(tmp_path))
+    assert text.count(r"\begin{table}") == 1
+    assert r"\caption{Encoders are rows, decoders columns. Data faces" in text
+    places = [text.index(x) for x in (r"\textbf{Pixel RMSE (0-1 scale)}, lower is better", "vae &",
+                                      r"\textbf{Latent R")]  # fmt: skip
+    assert places == sorted(places)
+    assert "AUC" not in text
+    assert text.count(r"\emph{controls}") == 2
+    body = text[text.index(r"\cmidrule") : text.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicol" not in line]
+    assert {len(cells_of(row)) for row in rows} == {3}
+
+
 def test_intervals_stand_below_and_the_best_is_bold(tmp_path):
     for number, (encoder, level) in enumerate((("a", 0.1), ("b", 0.3))):
         draws = {"image/rmse": drawn(scores(level, own=0.02, seed=number + 1))}
@@ -70,9 +85,8 @@ def test_numbers_below_zero_have_a_minus_and_words_stay(tmp_path):
     make_cell(tmp_path, "a", "b", 0, latent__r2=-0.5, **ends)
     make_cell(tmp_path, "c", "b", 1, latent__r2=float("nan"))
     make_cell(tmp_path, "e", "b", 2, state="failed")
-    text = latex(read_grid(tmp_path))
-    assert r"a & $-$0.500 \\" in text
-    assert r"[$-$0.750, 0.250]" in text
+    text = main_latex(read_grid(tmp_path))
+    assert r"a & $-$0.500 {\scriptsize [$-$0.750, 0.250]} \\" in text
     assert r"c & invalid \\" in text
     assert r"e & failed \\" in text
     assert "% e-to-b_2 failed: ValueError: broken" in text
@@ -84,4 +98,4 @@ def test_each_seed_has_its_own_labels(tmp_path):
     main([str(tmp_path)])
     for seed in (0, 1):
         text = (tmp_path / "report" / f"seed={seed}" / "table.tex").read_text()
-        assert rf"\label{{tab:image-rmse-seed-{seed}}}" in text
+        assert rf"\label{{tab:stitching-seed-{seed}}}" in text

@@ -4,7 +4,7 @@ import pytest
 
 from stitching.report import limits, main
 from stitching.results.output import CLAIMS, PAGE, RECORD
-from tests.report.made import TABLES, drawn, make_cell, scores
+from tests.report.made import APPENDIX, TABLES, cells_of, drawn, make_cell, scores
 
 
 def names(folder):
@@ -34,15 +34,16 @@ def test_a_large_grid_has_tables_of_the_main_measures_and_says_so(
     assert "`image/ssim`" not in text
     assert "0.100*" not in text
     assert capsys.readouterr().out.count("without heatmaps") == 1
-    assert "image/ssim" in (sweep / "grid.csv").read_text()
+    assert "image/ssim" in cells_of(sweep)
 
 
 def test_pictures_can_be_asked_for(sweep, monkeypatch):
     monkeypatch.setattr(limits, "MOST_CELLS", 2)
     main([str(sweep)])
     main([str(sweep), "--pictures"])
-    assert names(sweep) == TABLES | {"heatmap_image_rmse.png", "heatmap_image_ssim.png"}
-    assert "`image/ssim`" in (sweep / "table.md").read_text()
+    heatmaps = {"heatmap_image_rmse.png", "heatmap_image_ssim.png"}
+    assert names(sweep) == TABLES | APPENDIX | heatmaps
+    assert "`image/ssim`" in (sweep / "tables.md").read_text()
 
 
 def test_many_seeds_are_a_large_sweep(tmp_path, monkeypatch, capsys):

@@ -105,8 +105,8 @@ def test_pictures_have_encoders_as_rows_and_decoders_as_columns(tmp_path):
     main([str(tmp_path)])
     image = pixels(tmp_path / "pictures.png")
     centre = {key: [v.mean() for v in places(image, colour)] for key, colour in colours.items()}
-    assert centre[0, 0][1] == centre[1, 0][1] == centre[2, 0][1] < centre[0, 1][1]
     assert centre[0, 0][0] == centre[0, 1][0] < centre[1, 0][0] < centre[2, 0][0]
+    assert centre[0, 0][1] == centre[1, 0][1] == centre[2, 0][1] < centre[0, 1][1]
     assert places(image, (255, 0, 255))[1].max() < places(image, colours[0, 0])[1].min()
 
 

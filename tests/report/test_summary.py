@@ -22,10 +22,6 @@ def test_each_cell_that_is_not_done_is_named_with_its_reason(tmp_path):
         f"  failed      a-to-d_1  ValueError: broken (see {error})",
         "  unfinished  c-to-b_2  its status is 'running'",
         "  missing     c-to-d_3  it was not started",
-        "",
-        "  encoder \\ decoder           b        d",
-        "  a                          ok   FAILED",
-        "  c                  unfinished  missing",
     ]
 
 
@@ -41,18 +37,12 @@ def test_a_sweep_of_which_no_cell_finished_has_its_summary(tmp_path):
     assert summary_lines(tmp_path)[0] == "1 cell: 1 failed"
 
 
-def test_of_several_cells_of_a_pair_the_worst_are_counted(tmp_path):
-    make_cell(tmp_path, "a", "b", 0)
-    make_cell(tmp_path, "a", "b", 1, state="failed")
-    assert summary_lines(tmp_path)[-1].split() == ["a", "FAILED", "1/2"]
-
-
 def test_of_very_many_failures_the_first_are_shown(tmp_path):
     for number in range(60):
         make_cell(tmp_path, f"e{number}", "b", number, state="failed")
     lines = summary_lines(tmp_path)
-    assert len(lines) == 52
-    assert lines[-1].startswith("  and 10 more: e50-to-b_50, ")
+    assert len(lines) == 6
+    assert lines[-1].startswith("  and 56 more: e4-to-b_4, ")
 
 
 def test_a_folder_without_cells_is_refused(tmp_path):

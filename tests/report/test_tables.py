@@ -1,12 +1,14 @@
 """Rounding, tables and what is said beside them."""
 
+import re
+
 import pytest
 
 from stitching.report import Measure, main, print_table, read_grid
 from stitching.report.tables import markdown
 from stitching.results.formats import direction, format_value, with_interval
 from stitching.results.measures import measure_of
-from tests.report.made import drawn, make_cell, make_sweep, rows_of, scores
+from tests.report.made import cells_of, drawn, make_cell, make_sweep, rows_of, scores
 
 PERCENT = Measure("x", "x", percent=True)
 PLAIN = Measure("x", "x")
@@ -59,12 +61,13 @@ def test_the_markdown_table_shows_the_same(tmp_path):
     assert "data faces, map ridge, 100 images to fit, 20 to test, seed 0." in text
 
 
-def test_a_value_that_is_not_finite_is_invalid_everywhere(tmp_path, capsys):
+def test_a_value_that_is_not_finite_is_invalid_everywhere(tmp_path):
     make_cell(tmp_path, "vae", "nf", 0, image__lpips=float("nan"))
     make_cell(tmp_path, "nf", "nf", 1, image__lpips=0.5)
     main([str(tmp_path)])
-    assert [row["image/lpips"] for row in rows_of(tmp_path / "grid.csv")] == ["invalid", "0.5"]
-    assert "vae                invalid" in capsys.readouterr().out
+    rows = rows_of(tmp_path / "summary.csv")
+    assert [row["image/lpips"] for row in rows] == ["invalid", "0.5"]
+    assert cells_of(tmp_path)["image/lpips/state"].fillna("").tolist() == ["invalid", ""]
     assert "| vae | invalid |" in (tmp_path / "table.md").read_text()
 
 
@@ -78,9 +81,12 @@ def test_a_value_of_none_is_missing_with_its_reason(tmp_path):
 
 
 def test_a_measure_that_no_cell_has_is_named_with_the_reason(tmp_path, capsys):
-    make_sweep(tmp_path, image__fid_missing="no network")
+    make_sweep(tmp_path, image__fid_missing="no network", image__kid_missing="no network")
     main([str(tmp_path)])
-    assert "image/fid missing in 4 of 4 cells: no network" in capsys.readouterr().out
+    text = (tmp_path / "table.md").read_text()
+    assert "- image/kid, image/fid missing in 4 of 4 cells: no network" in text
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "image/fid" in line]
+    assert line == "in no cell (reasons in table.md): image/kid, image/fid"
     assert not (tmp_path / "heatmap_image_fid.png").exists()
 
 
@@ -95,7 +101,7 @@ def test_a_frechet_distance_comes_with_its_counts_and_bias(tmp_path, n, biased):
 @pytest.mark.parametrize("constant", [0, 3])
 def test_probe_agreement_says_how_many_attributes_inform_it(tmp_path, constant):
     probe = {"probe__n_attributes": 8, "probe__n_constant": constant}
-    make_cell(tmp_path, "a", "b", probe__consistency=0.9, **probe)
+    make_cell(tmp_path, "a", "b", probe__kappa=0.9, **probe)
     text = print_table(read_grid(tmp_path))
     assert "mean over 8 attributes" in text
     assert ("up to 3 of them uninformative" in text) == bool(constant)
@@ -138,14 +144,23 @@ def one_column(root, **facts):
         make_cell(root, encoder, "d", number, draws={"image/rmse": drawn(items)}, **facts)
 
 
-def test_the_console_marks_the_best_and_its_ties(tmp_path):
+def test_the_console_marks_the_best_and_its_ties_and_has_intervals(tmp_path):
     one_column(tmp_path)
-    assert print_table(read_grid(tmp_path)).splitlines()[1:5] == [
-        "encoder \\ decoder      d",
-        "a                  0.500",
-        "b                  0.301≈",
-        "c                  0.300*",
+    lines = print_table(read_grid(tmp_path)).splitlines()
+    found = [re.sub(r"\.\d+, 0\.\d+", "", line) for line in lines[2:5]]
+    assert found == [
+        "a                  0.500 [0]",
+        "b                  0.301 [0]≈",
+        "c                  0.300 [0]*",
     ]
+
+
+def test_a_wide_table_on_the_console_has_no_intervals(tmp_path):
+    for number in range(8):
+        draws = {"image/rmse": drawn(scores(0.25, own=0.1))}
+        make_cell(tmp_path, "a", f"decoder{number}", number, draws=draws)
+    lines = print_table(read_grid(tmp_path)).splitlines()
+    assert lines[2].split() == ["a", *["0.250"] * 8]
 
 
 def test_markdown_has_intervals_and_explains_its_signs(tmp_path):
@@ -159,11 +174,11 @@ def test_markdown_has_intervals_and_explains_its_signs(tmp_path):
     assert "; ≈ not distinguishable" in text
 
 
-def test_the_csv_has_the_ends_of_intervals_beside_the_value(tmp_path):
+def test_the_summary_has_the_ends_of_intervals_beside_the_value(tmp_path):
     one_column(tmp_path)
     main([str(tmp_path)])
-    row = rows_of(tmp_path / "grid.csv")[0]
-    assert list(row)[2:5] == ["image/rmse", "image/rmse.low", "image/rmse.high"]
+    row = rows_of(tmp_path / "summary.csv")[0]
+    assert list(row)[4:7] == ["image/rmse", "image/rmse/low", "image/rmse/high"]
 
 
 def test_the_floor_of_a_distance_is_told(tmp_path):

@@ -1,19 +1,16 @@
-"""Raw values as CSV and as Parquet."""
+"""Raw values as Parquet."""
 
+import json
 import math
-import re
 
 import pandas as pd
 import pytest
 
 from stitching.report import main, read_grid
-from stitching.results import raw, reading
+from stitching.results import reading
 from stitching.results.raw import Raw
-from tests.report.made import make_cell, rows_of
-
-
-def csv_of(grid):
-    return b"".join(Raw(grid).csv()).decode()
+from tests.records.test_plan import plan
+from tests.report.made import cells_of, make_cell, make_sweep
 
 
 @pytest.fixture
@@ -28,16 +25,50 @@ def mixed(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("many", [False, True])
-def test_the_csv_is_what_pandas_writes_of_the_table(mixed, monkeypatch, many):
-    if many:
-        monkeypatch.setattr(raw, "_MANY", 1)
+def test_a_table_and_its_constants_have_all_values_of_all_cells(mixed):
     grid = read_grid(mixed)
-    expected = grid.frame.to_csv(index=False, lineterminator="\n")
-    if many:  # 1e-7 for 1e-07
-        assert csv_of(grid) != expected
-        expected = re.sub(r"(?<=\de-)0", "", expected)
-    assert csv_of(grid) == expected
+    main([str(mixed)])
+    found = cells_of(mixed)
+    assert {*found} - {*grid.frame} == {"image/fid/state"}
+    for key in grid.frame:
+        numbers = pd.to_numeric(grid.frame[key], errors="coerce")
+        if numbers.notna().any():
+            known = pd.to_numeric(found[key], errors="coerce").astype(float)
+            assert known.equals(numbers.astype(float)), key
+        else:
+            assert found[key].fillna("").tolist() == grid.frame[key].fillna("").tolist()
+
+
+def test_what_all_cells_share_is_no_column_unless_it_is_a_result(tmp_path):
+    make_sweep(tmp_path, latent__r2=0.5, probe__kappa__Male=0.25, device="cpu", alpha=None)
+    plan(tmp_path, [], finished="now", started="", command=[], files={})
+    main([str(tmp_path)])
+    frame = pd.read_parquet(tmp_path / "grid.parquet")
+    assert [*frame] == ["encoder", "decoder", "latent/r2", "image/rmse", "map", "folder",
+                        "probe/kappa/Male", "time/total_s"]  # fmt: skip
+    constants = {"data": "faces", "alpha": None, "n_train": 100, "n_test": 20, "seed": 0,
+                 "sweep": "s1", "device": "cpu"}  # fmt: skip
+    assert frame.attrs == constants
+    assert json.loads((tmp_path / "sweep.json").read_text())["constants"] == constants
+
+
+@pytest.mark.parametrize("facts", [{"finished": None, "files": {}}, {"finished": "now"}])
+def test_the_record_of_a_sweep_that_runs_or_is_of_an_earlier_version_stays(tmp_path, facts):
+    make_sweep(tmp_path)
+    plan(tmp_path, [], started="", command=[], **facts)
+    before = (tmp_path / "sweep.json").read_bytes()
+    main([str(tmp_path)])
+    assert (tmp_path / "sweep.json").read_bytes() == before
+
+
+def test_columns_have_slashes_between_levels(tmp_path):
+    values = {"latent/r2": 0.5, "latent/r2.low": 0.4, "geometry/cka.null_high": 0.1,
+              "probe/kappa.low": 0.6, "probe/kappa/low": 0.7, "encoder/prior.rank": 8}  # fmt: skip
+    make_cell(tmp_path, "a", "b", **values)
+    frame = read_grid(tmp_path).frame
+    assert {"latent/r2/low", "geometry/cka/null_high", "encoder/prior/rank"} <= {*frame}
+    # The second is of a label called "low".
+    assert (frame["probe/kappa.low"][0], frame["probe/kappa/low"][0]) == (0.6, 0.7)
 
 
 def test_cells_read_by_several_processes_are_the_same(mixed, monkeypatch):
@@ -46,7 +77,7 @@ def test_cells_read_by_several_processes_are_the_same(mixed, monkeypatch):
     monkeypatch.setattr(reading, "_CHUNK", 3)
     after = read_grid(mixed)
     pd.testing.assert_frame_equal(after.frame, before.frame)
-    assert csv_of(after) == csv_of(before)
+    assert Raw(after).parquet() == Raw(before).parquet()
     assert [dict(x.values) for x in after.done[:1]] == [dict(x.values) for x in before.done[:1]]
 
 
@@ -65,31 +96,20 @@ def test_an_invalid_number_is_told_from_a_missing_one_in_parquet(mixed):
     main([str(mixed)])
     table = pd.read_parquet(mixed / "grid.parquet")
     assert table["image/fid"].isna().tolist() == [True, True, True, False]
-    states = table["image/fid.state"].tolist()
+    states = table["image/fid/state"].tolist()
     assert states[1:3] == ["invalid", "invalid"]
     assert pd.isna(states[0])
     assert pd.isna(states[3])
-    assert "latent/r2.state" not in table
+    assert "latent/r2/state" not in table
 
 
 def test_a_seed_has_the_rows_of_the_whole(tmp_path):
     for number, (encoder, seed) in enumerate([("a", 0), ("a", 1), ("b", 0), ("b", 1)]):
         make_cell(tmp_path, encoder, "d", number, seed=seed, latent__r2=number / 7)
     main([str(tmp_path)])
-    whole = pd.read_csv(tmp_path / "grid.csv")
+    whole = pd.read_parquet(tmp_path / "grid.parquet")
     for seed in (0, 1):
-        place = tmp_path / "report" / f"seed={seed}"
+        found = pd.read_parquet(tmp_path / "report" / f"seed={seed}" / "grid.parquet")
         part = whole[whole["seed"] == seed].reset_index(drop=True)
-        pd.testing.assert_frame_equal(pd.read_csv(place / "grid.csv"), part)
-        found = pd.read_parquet(place / "grid.parquet")
-        pd.testing.assert_frame_equal(found, part, check_dtype=False)
-
-
-def test_a_whole_number_stays_one_in_a_seed_without_gaps(tmp_path):
-    make_cell(tmp_path, "a", "d", 0, seed=0, rank=3)
-    make_cell(tmp_path, "b", "d", 1, seed=0, rank=4)
-    make_cell(tmp_path, "a", "d", 2, seed=1, rank=5)
-    make_cell(tmp_path, "b", "d", 3, seed=1)
-    main([str(tmp_path)])
-    ranks = [row["rank"] for row in rows_of(tmp_path / "report" / "seed=0" / "grid.csv")]
-    assert ranks == ["3", "4"]
+        pd.testing.assert_frame_equal(found, part)
+        assert found.attrs == whole.attrs

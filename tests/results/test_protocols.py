@@ -7,7 +7,15 @@ from stitching.results.grid import grid_of
 from stitching.results.output import CLAIMS, PAGE, RECORD
 from stitching.results.protocols import Comparison
 from stitching.results.variants import Variant, split
-from tests.report.made import TABLES, drawn, make_cell, make_pictures, rows_of, scores
+from tests.report.made import (
+    TABLES,
+    cells_of,
+    drawn,
+    make_cell,
+    make_pictures,
+    rows_of,
+    scores,
+)  # fmt: skip
 
 SWITCH = "strict, probe=lasso"
 LEVELS = {("a", "a"): 0.1, ("a", "b"): 0.3, ("b", "a"): 0.5, ("random", "b"): 0.9}
@@ -122,12 +130,16 @@ def test_each_protocol_has_its_own_files(tmp_path, capsys):
         written = {path.name for path in (tmp_path / "report" / name).iterdir()}
         assert written == TABLES | {"figures", "pictures.png", "heatmap_image_lpips.png",
                            "heatmap_image_rmse.png"}  # fmt: skip
-        assert len(rows_of(tmp_path / "report" / name / "grid.csv")) == 4
+        assert len(cells_of(tmp_path / "report" / name)) == 4
     top = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    tables = {"grid.csv", "grid.parquet", "protocols.md", "protocols.csv"}
+    tables = {"summary.csv", "grid.parquet", "protocols.md", "protocols.csv"}
     assert top == tables | {RECORD, PAGE, *CLAIMS}
-    assert len(rows_of(tmp_path / "grid.csv")) == 8
-    words = " ".join(capsys.readouterr().out.split())
+    assert len(cells_of(tmp_path)) == 8
+    labels = [row["protocol"] for row in rows_of(tmp_path / "summary.csv")]
+    assert labels == ["strict"] * 6 + ["strict, probe=lasso"] * 6
+    shown = capsys.readouterr().out
+    assert len(shown.splitlines()) <= 20
+    words = " ".join(shown.split())
     assert "image/lpips trained models 0.400 +0.0200*" in words
 
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from stitching.report import collect, main, pivot, read_grid, report_sweeps
-from tests.report.made import drawn, make_cell, make_pictures, rows_of, scores, write
+from tests.report.made import cells_of, drawn, make_cell, make_pictures, scores, write
 
 
 def test_rows_follow_the_order_in_which_models_appeared(tmp_path):
@@ -36,15 +36,15 @@ def test_columns_have_a_fixed_order_and_resources_are_among_them(tmp_path):
     ]
 
 
-def test_the_csv_holds_raw_values(tmp_path):
+def test_the_table_of_cells_holds_raw_values(tmp_path):
     value = 0.1 + 0.2  # 0.30000000000000004
     make_cell(tmp_path, "vae", "nf", 0, latent__r2=value, alpha=None)
     make_cell(tmp_path, "nf", "nf", 1, latent__r2=-1e-17, alpha=5.5)
     main([str(tmp_path)])
-    rows = rows_of(tmp_path / "grid.csv")
-    assert [float(row["latent/r2"]) for row in rows] == [value, -1e-17]
-    assert [row["alpha"] for row in rows] == ["", "5.5"]
-    assert [row["n_train"] for row in rows] == ["100", "100"]
+    rows = cells_of(tmp_path)
+    assert rows["latent/r2"].tolist() == [value, -1e-17]
+    assert rows["alpha"].fillna(0).tolist() == [0, 5.5]
+    assert rows["n_train"].tolist() == [100, 100]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_identical_repeats_count_once_in_tables_and_stay_rows(tmp_path, capsys):
     write(folder, "resources.json", {"time/total_s": 9.0, "sweep": "s1"})
     main([str(tmp_path)])
     assert "repeats, of which tables show one: vae-to-nf_0, vae-to-nf_1" in capsys.readouterr().out
-    assert len(rows_of(tmp_path / "grid.csv")) == 2
+    assert len(cells_of(tmp_path)) == 2
     assert pivot(collect(tmp_path), "image/rmse").loc["vae", "nf"] == 0.25
 
 
@@ -119,7 +119,7 @@ def test_repeats_that_differ_are_an_error_and_not_an_average(tmp_path, other):
     message = f"2 cells for vae to nf differ in {key}: vae-to-nf_0, vae-to-nf_1"
     with pytest.raises(ValueError, match=message):
         report_sweeps([tmp_path])
-    assert len(rows_of(tmp_path / "grid.csv")) == 2
+    assert len(cells_of(tmp_path)) == 2
 
 
 def test_a_measure_that_no_cell_has_cannot_be_pivoted(tmp_path):
@@ -140,7 +140,7 @@ def test_a_single_cell_can_be_reported(tmp_path):
     make_pictures(folder, (255, 0, 0))
     main([str(folder)])
     main([str(folder)])  # its own files are not taken for cells
-    assert [row["folder"] for row in rows_of(folder / "grid.csv")] == ["vae-to-nf_0"]
+    assert cells_of(folder)["folder"].tolist() == ["vae-to-nf_0"]
     assert (folder / "pictures.png").is_file()
 
 

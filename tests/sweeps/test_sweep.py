@@ -10,7 +10,7 @@ from stitching import resume
 from stitching.records import plan
 from stitching.records.files import write_json
 from stitching.sweeps import planning, start
-from tests.report.made import make_cell
+from tests.report.made import cells_of, make_cell
 
 #: What the start of a sweep builds, to check it, in little time.
 SMALL = ("encoder=random", "decoder=pixels", "metric=[rmse]", "probe=none")
@@ -119,7 +119,7 @@ def started(monkeypatch, folder):
     monkeypatch.setattr(start, "_started", start._Started(folder, lock, tracker))
 
 
-def test_a_sweep_over_another_setting_keeps_its_csv_and_says_why_there_is_no_table(
+def test_a_sweep_over_another_setting_keeps_its_rows_and_says_why_there_is_no_table(
     tmp_path, monkeypatch, capsys
 ):
     for number, rmse in enumerate((0.1, 0.2)):
@@ -129,7 +129,8 @@ def test_a_sweep_over_another_setting_keeps_its_csv_and_says_why_there_is_no_tab
     started(monkeypatch, tmp_path)
     assert start.end_sweep(interrupted=False) is False
     assert "differ in image/rmse, dtype" in capsys.readouterr().err
-    assert len((tmp_path / "grid.csv").read_text().splitlines()) == 3
+    assert len(cells_of(tmp_path)) == 2
+    assert not (tmp_path / "summary.csv").exists()
 
 
 def test_a_sweep_without_a_finished_cell_has_no_tables(tmp_path, monkeypatch, capsys):
@@ -153,7 +154,7 @@ def test_files_that_appear_while_a_sweep_runs_stay_and_the_report_says_what_to_d
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("name", ["grid.csv", "report.json", "figures/figure1.svg"])
+@pytest.mark.parametrize("name", ["summary.csv", "report.json", "figures/figure1.svg"])
 def test_a_folder_with_a_file_that_the_report_would_replace_is_refused(
     hydra_config, tmp_path, name
 ):

@@ -85,7 +85,7 @@ def test_the_table_has_a_row_per_cell_with_measures_and_intervals(run):
     columns, rows = stored_table(run, "grid/cells")
     assert columns == [
         "encoder", "decoder", "state", "reason", "folder",
-        "image/rmse", "image/rmse.low", "image/rmse.high",
+        "image/rmse", "image/rmse/low", "image/rmse/high",
     ]  # fmt: skip
     assert ["vae", "nf", "done", "", "vae-to-nf_1", 0.25, 0.125, 0.5] in rows
     assert len(rows) == 4

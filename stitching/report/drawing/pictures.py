@@ -62,29 +62,30 @@ def rows_of_pictures(rows: Mapping[str, Pixels]) -> Image.Image:
     from PIL import Image
 
     tiles = [[_enlarge(Image.fromarray(x)) for x in part[:MAX_COLUMNS]] for part in rows.values()]
-    return _sheet(tiles, list(rows), [])
+    return _sheet(tiles, list(rows))
 
 
 def picture_grid(
     original: Image.Image,
-    stitched: Sequence[Sequence[Image.Image | str]],
+    stitched: Mapping[tuple[str, str], Image.Image | str],
     encoders: Sequence[str],
     decoders: Sequence[str],
     apart: int = 0,
 ) -> Image.Image:
-    """Return one test image from every encoder (rows), decoded by every decoder (columns).
+    """Return one test image, decoded by every decoder (columns) from every encoder (rows).
 
     Args:
         original: The test image, shown at the left.
-        stitched: One row per encoder; a picture, or a word such as "missing".
-        encoders: Row labels.
-        decoders: Column labels.
+        stitched: By encoder and decoder; a picture, or a word such as "missing".
+        encoders: Labels of the rows.
+        decoders: Labels of the columns.
         apart: Rows that a wider gap separates from the others, from the top.
     """
     tile = _enlarge(original)
+    pictures = [[stitched[encoder, decoder] for decoder in decoders] for encoder in encoders]
     tiles = [
         [_blank(tile.size, x) if isinstance(x, str) else _enlarge(x) for x in row]
-        for row in stitched
+        for row in pictures
     ]
     grid = _sheet(tiles, encoders, decoders, apart)
     left = 2 * _MARGIN + tile.width
@@ -100,25 +101,25 @@ def picture_grid(
 def _sheet(
     tiles: Sequence[Sequence[Image.Image]],
     rows: Sequence[str],
-    columns: Sequence[str],
+    columns: Sequence[str] = (),
     apart: int = 0,
 ) -> Image.Image:
-    """Arrange equal tiles in rows, with labels at the left and, if there are any, above."""
+    """Arrange equal tiles in rows with labels: encoders at the left, any decoders above."""
     font, small = _font(_FONT), _font(_FONT - 4)
     width, height = tiles[0][0].size
+    pitch_x, pitch_y = width + _GAP, height + _GAP
     text = max(math.ceil(font.getlength(label)) for label in rows)
     left = 2 * _MARGIN + max(text, math.ceil(small.getlength("encoder")) if columns else 0)
     top = _MARGIN + (3 * _FONT + _GAP if columns else 0)
-    xs = [left + j * (width + _GAP) for j in range(max(len(row) for row in tiles))]
-    ys = [top + i * (height + _GAP) + _APART * (0 < apart <= i) for i in range(len(tiles))]
-    right = xs[-1] + width
-    sheet, draw = _canvas((right + _MARGIN, ys[-1] + height + _MARGIN))
-    for y, label, row in zip(ys, rows, tiles, strict=True):
+    heights = [top + i * pitch_y + _APART * (0 < apart <= i) for i in range(len(tiles))]
+    right = left + max(len(row) for row in tiles) * pitch_x - _GAP
+    sheet, draw = _canvas((right + _MARGIN, heights[-1] + height + _MARGIN))
+    for y, label, row in zip(heights, rows, tiles, strict=True):
         draw.text((left - _MARGIN, y + height // 2), label, INK, font, "rm")
-        for x, tile in zip(xs, row, strict=False):  # rows may be shorter
-            sheet.paste(tile, (x, y))
-    for x, label in zip(xs, columns, strict=False):
-        draw.text((x + width // 2, top - _FONT), label, INK, font, "mm")
+        for j, tile in enumerate(row):  # rows may be shorter
+            sheet.paste(tile, (left + j * pitch_x, y))
+    for j, label in enumerate(columns):
+        draw.text((left + j * pitch_x + width // 2, top - _FONT), label, INK, font, "mm")
     if columns:
         middle = left + (right - left) // 2
         draw.text((middle, _MARGIN + _FONT // 2), "decoder", QUIET, small, "mm")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stitching.report.drawing.sheet import BLANK, INK, QUIET, WIDE, Sheet, width_of
-from stitching.report.heatmaps import FRAMED
+from stitching.report.heatmaps import APART, FRAMED
 from stitching.results.cell import CellRecord
 from stitching.results.formats import setting
 from stitching.results.grid import Grid, Pair
@@ -21,6 +21,11 @@ _APART = 0.12  # inches more between controls and models
 
 #: Side of a picture at most, in inches: five pictures and the original fill a page.
 LARGEST = 1.1
+
+#: Height of all rows together at most, in inches: what a page has beside title and notes.
+TALLEST = 8.0
+
+_STRIP = 5.0  # inches, the same of one column of pictures
 
 
 @dataclass
@@ -88,7 +93,7 @@ def gans(grid: Grid) -> list[str]:
 
 
 def picture_grid(grid: Grid) -> Sheet:
-    """Draw figure 1: decoders by encoders.
+    """Draw figure 1: encoders by decoders.
 
     Raises:
         ValueError: Cells show different test images.
@@ -104,56 +109,59 @@ def picture_strip(grid: Grid) -> Sheet:
     Raises:
         ValueError: Cells show different test images.
     """
-    rows = gans(grid)
-    pictures = read_pictures(grid, rows)
+    decoders = gans(grid)
+    pictures = read_pictures(grid, decoders)
     known = {encoder for (encoder, _), x in pictures.of.items() if not isinstance(x, str)}
-    columns = [name for name in grid.encoders if name in known]
+    encoders = [name for name in grid.encoders if name in known]
     title = "A drawn image, encoded by each model and decoded by the GAN"
     framed = "Framed: the GAN's own latent, without a map."
-    return _draw(grid, pictures, columns, rows, title, "drawn", framed)
+    return _draw(grid, pictures, encoders, decoders, title, "drawn", framed)
 
 
 def _draw(
     grid: Grid,
     pictures: Pictures,
-    columns: Sequence[str],
-    rows: Sequence[str],
+    encoders: Sequence[str],
+    decoders: Sequence[str],
     title: str,
     first: str,
     framed: str,
 ) -> Sheet:
-    """Draw the original, and right of it one row per decoder and one column per encoder."""
+    """Draw the original, and right of it one row per encoder and one column per decoder."""
     original = pictures.original
     assert original is not None  # else there is no such figure
     sheet = Sheet(WIDE)
     sheet.title(title, setting(grid.frame))
-    label = max(width_of(name, 7) for name in rows) + 0.08
-    n = len(columns) + 1
-    models = [name for name in columns if name not in grid.controls]
-    apart = _APART if models and len(models) < len(columns) else 0.0
-    side = min(LARGEST, (sheet.width - 0.1 - label - (n + 1) * GAP - apart) / n)
+    label = max(width_of(name, 7) for name in (*encoders, "encoder")) + 0.08
+    n = len(decoders) + 1
+    models = [name for name in encoders if name not in grid.controls]
+    apart = _APART if models and len(models) < len(encoders) else 0.0
+    side = min(LARGEST, (sheet.width - 0.1 - label - (n + 1) * GAP) / n)
     high = side * original.height / original.width
+    tallest = TALLEST if len(decoders) > 1 else _STRIP
+    if (most := (tallest - apart) / len(encoders) - GAP) < high:
+        side, high = side * most / high, most
     left = 0.05 + side + 3 * GAP + label
-    places = [left + j * (side + GAP) + apart * (name in models)
-              for j, name in enumerate(columns)]  # fmt: skip
+    places = [left + j * (side + GAP) for j in range(len(decoders))]
     middle = (left + places[-1] + side) / 2
-    sheet.text(middle, sheet.y + 0.05, "encoder", 7, at="center", colour=QUIET)
-    sheet.text(left - 0.05, sheet.y + 0.17, "decoder", 7, at="right", colour=QUIET)
-    for x, name in zip(places, columns, strict=True):
+    sheet.text(middle, sheet.y + 0.05, "decoder", 7, at="center", colour=QUIET)
+    sheet.text(left - 0.05, sheet.y + 0.17, "encoder", 7, at="right", colour=QUIET)
+    for x, name in zip(places, decoders, strict=True):
         sheet.text(x + side / 2, sheet.y + 0.17, _cut(name, side), 7, at="center")
     top = sheet.y + 0.26
-    height = len(rows) * (high + GAP) - GAP
-    y = top + (height - high) / 2  # level with the middle of the rows
+    heights = [
+        top + i * (high + GAP) + apart * (name in models) for i, name in enumerate(encoders)
+    ]
+    y = (top + heights[-1]) / 2  # level with the middle of the rows
     sheet.picture(0.05, y, side, high, original)
     sheet.text(0.05 + side / 2, y - 0.07, first, 7, at="center")
     notes = [f"Pictures of {original.width} x {original.height} pixels, enlarged without "
              "interpolation."]  # fmt: skip
     if apart:
-        notes.append("Left of the gap: controls, which are no trained models.")
-    for i, decoder in enumerate(rows):
-        y = top + i * (high + GAP)
-        sheet.text(left - 0.05, y + high / 2, decoder, 7, at="right")
-        for x, encoder in zip(places, columns, strict=True):
+        notes.append(APART)
+    for y, encoder in zip(heights, encoders, strict=True):
+        sheet.text(left - 0.05, y + high / 2, encoder, 7, at="right")
+        for x, decoder in zip(places, decoders, strict=True):
             image = pictures.of[encoder, decoder]
             if isinstance(image, str):
                 sheet.box(x, y, side, high, BLANK)
@@ -163,7 +171,7 @@ def _draw(
             if (encoder, decoder) in grid.own:
                 sheet.box(x, y, side, high, "none", edge=INK, line=1.2)
                 notes = [framed, *[note for note in notes if note != framed]]
-    sheet.y = top + height + 0.08
+    sheet.y = heights[-1] + high + 0.08
     sheet.notes([" ".join(notes)])
     return sheet
 

@@ -104,7 +104,7 @@ def write_page(
         f"{untiled} grids of pictures are not in this page (it holds at most "
         f"{limits.tiles_bytes / 2**20:g} MiB of them)": untiled,
         f"the grids show {len(few)} of {len(every)} measures (this page holds at most "
-        f"{limits.values:,} numbers): grid.csv and grid.parquet have all": measures != every,
+        f"{limits.values:,} numbers): grid.parquet has all": measures != every,
         "in none of the grids, as their settings are unknown: "
         f"{listed([cell.path.name for cell in rest])}": rest,
     }

@@ -6,10 +6,10 @@ from tests.report.figures.grids import make_grid, words
 from tests.report.made import make_cell
 
 
-def test_decoders_are_rows_and_encoders_columns(tmp_path, written):
+def test_encoders_are_rows_and_decoders_columns(tmp_path, written):
     picture_grid(make_grid(tmp_path, ("random", "vae"), ("vae", "nf")))
     texts = words(written)
-    assert texts.index("random") < texts.index("original") < texts.index("nf")
+    assert texts.index("nf") < texts.index("original") < texts.index("random")
     assert any(text.startswith("Framed: the decoder's own reconstruction") for text in texts)
     assert "controls, which are no trained models" in " ".join(texts)
 
