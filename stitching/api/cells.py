@@ -139,7 +139,8 @@ class Cell:
         """Write the files of a cell, as launch.py does; return their folder.
 
         Raises:
-            ForeignFilesError: The folder has files of other origin under the same names.
+            FileExistsError: The folder has another cell, or files of other origin under the same
+                names.
             ValueError: The cell was read from files, which can be copied.
         """
         from stitching.records.status import CellFolder
@@ -150,6 +151,7 @@ class Cell:
         place = Path(folder)
         record = CellFolder(place, new_sweep(place))
         record.require_free("choose another folder")
+        require_same(place, self.computed.key)
         record.begin()
         write_config(self.computed.settings, record)
         write_result(self.computed.result, self.computed.settings, record)
@@ -228,6 +230,16 @@ def stitch(
         key = cell_identity(settings, cell)
         result = cell.run()
     return Cell(source.name, target.name, result.metrics, None, Computed(result, settings, key))
+
+
+def require_same(folder: Path, key: str) -> None:
+    """Raise FileExistsError if a folder holds a finished cell of another identity."""
+    from stitching.records.status import holds_finished, read_status
+
+    if holds_finished(folder) and read_status(folder).get("key") != key:
+        raise FileExistsError(
+            f"{folder} holds another cell, of other settings or functions: choose another folder"
+        )
 
 
 def new_sweep(folder: Path) -> str:

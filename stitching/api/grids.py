@@ -6,6 +6,7 @@ import io
 import logging
 import shutil
 import tempfile
+import warnings
 import weakref
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from stitching import config
 from stitching.api.calls import Call, Model, Part, calling
-from stitching.api.cells import Cell, new_sweep
+from stitching.api.cells import Cell, new_sweep, require_same
 from stitching.compute import progress
 from stitching.records.words import nearest
 from stitching.results.cell import CellRecord
@@ -169,7 +170,8 @@ class Grid:
             report: Whether to write tables, heatmaps and `report.html` too.
 
         Raises:
-            ForeignFilesError: The folder has files of other origin under names that are needed.
+            FileExistsError: The folder has other cells, or files of other origin, under names
+                that are needed.
         """
         from stitching.records.status import CellFolder
         from stitching.report import report_sweeps
@@ -180,8 +182,9 @@ class Grid:
             sweep = new_sweep(place)
             records = [CellFolder(place / cell.path.name, sweep) for cell in self._cells.done]
             Output(place).require_free(remedy="choose another folder")
-            for record in records:
+            for record, cell in zip(records, self._cells.done, strict=True):
                 record.require_free("choose another folder")
+                require_same(record.folder, cell.key)
             for record, cell in zip(records, self._cells.done, strict=True):
                 record.begin()
                 record.copy_from(cell.path)
@@ -248,8 +251,9 @@ def grid(
         overrides: Further settings as on the command line, such as `"map.alpha=0.1"`.
         encoders: Rows, in place of `models`.
         decoders: Columns, in place of `models`.
-        folder: Where cells are written. In a second call finished ones are kept. None for a
-            temporary folder, which lasts as long as the result; see `Grid.save`.
+        folder: Where cells are written. In a second call finished ones are kept; those of other
+            settings or functions are replaced, with a warning. None for a temporary folder,
+            which lasts as long as the result; see `Grid.save`.
         map: Kind of map: an option of `map=`.
         device: Of models given by name, and of maps; None for that of loaded models, or `auto`.
         dtype: The same of the precision, or `float32`.
@@ -326,7 +330,7 @@ class _Temporary:
 
 def _run(call: Call, pairs: Sequence[tuple[Part, Part]], place: Path, *, remember: bool) -> None:
     """Run cells into a folder; raise the error of the first if all fail."""
-    from stitching.records.status import CellFolder, Index
+    from stitching.records.status import CellFolder, Index, read_status
     from stitching.results.output import Output
     from stitching.sweeps.cells import record_failure, run_cell
 
@@ -343,7 +347,7 @@ def _run(call: Call, pairs: Sequence[tuple[Part, Part]], place: Path, *, remembe
     with progress.bar(len(pairs), "grid", "cell", even=False) as bar:
         for record, (source, target) in zip(records, pairs, strict=True):
             bar.describe(f"{source.name} to {target.name}")
-            lasting = source.lasting and target.lasting
+            lasting, before = source.lasting and target.lasting, read_status(record.folder)
             try:
                 run_cell(
                     call.plain(source, target),
@@ -353,6 +357,12 @@ def _run(call: Call, pairs: Sequence[tuple[Part, Part]], place: Path, *, remembe
                     index if lasting else None,
                     remember=remember,
                 )
+                if before.get("key") not in (None, read_status(record.folder)["key"]):
+                    warnings.warn(
+                        f"{record.folder}: a finished cell of other settings or functions was "
+                        "replaced",
+                        stacklevel=3,
+                    )
             except BaseException as error:
                 record_failure(record, error)
                 if not isinstance(error, Exception):

@@ -89,11 +89,18 @@ os.register_at_fork(after_in_child=_forget)
 
 
 def shown() -> bool:
-    """Return whether bars are drawn: in a terminal, by the main process.
+    """Return whether bars are drawn: in a terminal or a notebook, by the main process.
 
     Worker processes of a sweep share the terminal, and their lines would overwrite each other.
     """
-    return sys.stderr.isatty() and multiprocessing.parent_process() is None
+    seen = sys.stderr.isatty() or in_notebook()
+    return seen and multiprocessing.parent_process() is None
+
+
+def in_notebook() -> bool:
+    """Return whether this process is the kernel of a notebook."""
+    get = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get is not None and hasattr(get(), "kernel")
 
 
 @contextmanager
@@ -102,8 +109,8 @@ def bar(
 ) -> Iterator[Bar]:
     """Show the progress of some work while it lasts: one line with rate and time left.
 
-    The line is drawn on standard error if `shown()`, and removed afterwards. Of nested bars the
-    innermost is visible.
+    The line is drawn on standard error if `shown()`, in a notebook on standard output, which is
+    not red there. It is removed afterwards. Of nested bars the innermost is visible.
 
     Args:
         total: Units in all. 0 shows nothing, None the elapsed time.
@@ -180,7 +187,9 @@ def _line(of: Bar) -> Any:
         layout = "{l_bar}{bar}| [{elapsed}<{remaining}]"
     line = tqdm(
         total=of.total, initial=of.begun, desc=of.text, unit=f" {of.unit}", bar_format=layout,
-        unit_scale=of.unit == "B", leave=False, dynamic_ncols=True, file=sys.stderr,
+        unit_scale=of.unit == "B", leave=False, dynamic_ncols=True,
+        # A line of text, not a widget: bars are many, and each widget leaves an empty one.
+        file=sys.stdout if in_notebook() else sys.stderr,
         delay=1.0,  # not drawn before its state is set below
     )  # fmt: skip
     line.delay, line.n, line.start_t = 0.0, of.done, of.started

@@ -99,6 +99,17 @@ def test_wrong_input_is_one_message_before_any_work(data, change, message):
         st.grid(models, change.pop("data", data), **{**QUICK, **change})
 
 
+def test_a_finished_cell_of_other_settings_is_not_replaced_in_silence(data, tmp_path):
+    cell, other = (st.stitch("thumbnail", "thumbnail", data, **QUICK, seed=k) for k in (0, 1))
+    cell.save(tmp_path / "cell")
+    cell.save(tmp_path / "cell")
+    with pytest.raises(FileExistsError, match="another cell"):
+        other.save(tmp_path / "cell")
+    st.grid(["thumbnail"], data, folder=tmp_path / "grid", **QUICK)
+    with pytest.warns(UserWarning, match="was replaced"):
+        st.grid(["thumbnail"], data, folder=tmp_path / "grid", **QUICK, seed=1)
+
+
 def test_options_of_models_and_data_belong_to_their_functions(data):
     for text in ("encoder.size=8", "data.n_test=4", "+decoder.x=1"):
         with pytest.raises(ValueError, match="belong to load_model"):

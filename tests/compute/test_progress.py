@@ -1,6 +1,7 @@
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
@@ -138,6 +139,18 @@ def test_a_terminal_that_is_gone_ends_the_bar_and_not_the_work(monkeypatch):
         for _ in range(3):
             bar.update()
     assert bar.done == 3
+
+
+def test_a_notebook_shows_the_line_on_standard_output_and_removes_it(monkeypatch, capsys):
+    kernel = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    monkeypatch.setattr(progress, "_now", progress._Now())
+    with progress.bar(3, "vae encodes train", "image") as bar:
+        bar.update()
+    told = capsys.readouterr()
+    assert "vae encodes train" in told.out
+    assert told.out.rstrip(" ").endswith("\r")
+    assert told.err == ""
 
 
 def test_updates_from_many_threads_are_all_counted():
