@@ -4,7 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -152,11 +152,21 @@ def make_trainer(
         settings: Of `Trainer`.
 
     Raises:
-        TypeError: The model is not `Trainable`, or an option is missing or unknown.
-        ValueError: An option is out of range.
+        TypeError: The model is not `Trainable`.
+        ValueError: An option is missing, unknown or out of range.
     """
     if not isinstance(model, Trainable):
         raise TypeError(UNTRAINABLE.format(model.name))
+    known = fields(AdversarialRecipe if isinstance(model, GAN) else Recipe)
+    names = [field.name for field in known]
+    if unknown := [key for key in training if key not in names]:
+        raise ValueError(
+            f"model.training.{unknown[0]} is no option of a training of {model.name}: there are "
+            f"{', '.join(names)}"
+        )
+    needed = [field.name for field in known if field.default is MISSING]
+    if missing := [name for name in needed if name not in training]:
+        raise ValueError(f"a training of {model.name} needs model.training.{missing[0]}: give it")
     if isinstance(model, GAN):
         return AdversarialTrainer(model, AdversarialRecipe(**training).limited_to(n), **settings)
     return Trainer(model, Recipe(**training).limited_to(n), **settings)

@@ -102,6 +102,8 @@ def _packaged(weights: str) -> Path:
     if not path.is_file():
         known = sorted(p.relative_to(ZOO).as_posix() for p in ZOO.glob("*/*.safetensors"))
         data, _, name = weights.removeprefix(PACKAGED).rpartition("/")
+        if data.endswith("-2"):  # of second trainings, see conf/model/vae-2.yaml
+            data = f"{data.removesuffix('-2')} seed=1"
         raise FileNotFoundError(
             f"no weight file {weights}: packaged files are {', '.join(known) or 'none'}; train it "
             f"with `{command_line('train')} model={Path(name).stem} data={data}` and give the "

@@ -159,6 +159,13 @@ def test_a_model_that_is_not_trainable_is_refused():
         )
 
 
+def test_missing_and_unknown_options_of_a_recipe_are_named():
+    with pytest.raises(ValueError, match=r"needs model\.training\.lr"):
+        make_trainer(small_vae(), {"n_images": 8, "batch_size": 8}, seed=0)
+    with pytest.raises(ValueError, match=r"model\.training\.rate is no option.*n_images, batch"):
+        make_trainer(small_vae(), RECIPE | {"rate": 1}, seed=0)
+
+
 def test_the_objective_is_described_in_words():
     assert Recipe(**RECIPE).objective == "own"
     both = Recipe(**RECIPE, lpips=0.5, inverse=50).objective
