@@ -41,6 +41,10 @@ class Images(NamedTuple):
     own: NDArray[np.uint8] | None
     stitched: NDArray[np.uint8]
 
+    def __repr__(self) -> str:
+        shapes = (f"{k}: {None if x is None else x.shape}" for k, x in self._asdict().items())
+        return f"<Images {', '.join(shapes)}>"
+
 
 @dataclass(frozen=True, eq=False)
 class Computed:

@@ -19,6 +19,7 @@ from stitching.api.cells import Cell, new_sweep, require_same
 from stitching.compute import progress
 from stitching.records.words import nearest
 from stitching.results.cell import CellRecord
+from stitching.results.finding import finding
 from stitching.results.formats import direction
 from stitching.results.grid import Grid as Cells
 from stitching.results.grid import grid_of, read_grid
@@ -206,6 +207,11 @@ class Grid:
             f"this grid has no measure {key!r}{nearest(key, self.measures)}; see grid.measures"
         )
 
+    @property
+    def finding(self) -> list[str]:
+        """What the grid shows in sentences, as on its page; empty without two trained models."""
+        return finding(self._cells)
+
     def _names(self) -> str:
         return f"of {', '.join(self.encoders)} by {', '.join(self.decoders)}"
 
@@ -217,6 +223,7 @@ class Grid:
 
         cells, text = self._cells, html.escape
         texts = [f"<p>{text(f'Grid {self._names()}: {tables.setting_of(cells)}')}</p>"]
+        texts += [f"<p>{text(sentence)}</p>" for sentence in self.finding]
         shown = [m for m in headline(cell.values for cell in cells.done) if m.key in self.measures]
         for measure in [] if len(cells.frame) > len(cells.cells) else shown[:_SHOWN]:
             table = self.table(measure.key, intervals=True)

@@ -36,6 +36,9 @@ def test_pictures_and_plots_are_images(grid):
     cell = grid["mine", "pixels"]
     assert cell.images.stitched.shape == (1, 32, 32, 3)
     assert cell.images.own is None
+    assert repr(cell.images) == (
+        "<Images original: (1, 32, 32, 3), own: None, stitched: (1, 32, 32, 3)>"
+    )
     assert cell.plot().size[0] > 500
     assert cell.map is None
 
