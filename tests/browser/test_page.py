@@ -195,7 +195,8 @@ def test_a_figure_is_enlarged_by_keyboard(plain, visit):
     page = visit(plain)
     page.focus("#figures .enlarge")
     page.keyboard.press("Enter")
-    page.wait_for_selector("#large[open] img")
+    page.wait_for_selector("#large[open] img.in-light")
+    assert page.is_hidden("#large img.in-dark")
     page.keyboard.press("Escape")
     assert page.locator("#large[open]").count() == 0
 
@@ -214,3 +215,13 @@ def test_points_of_two_measures_open_their_cells(plain, visit):
 def test_claims_that_were_not_run_are_folded(plain, visit):
     page = visit(plain)
     assert page.locator("#claims > div > article").count() == 1
+
+
+def test_figures_are_dark_in_the_dark_and_light_on_paper(plain, visit):
+    page = visit(plain, color_scheme="dark")
+    assert page.is_visible("#figures img.in-dark")
+    assert page.is_hidden("#figures img.in-light")
+    assert "%23ffffff" not in page.get_attribute("#figures img.in-dark", "src")
+    page.emulate_media(media="print")
+    assert page.is_visible("#figures img.in-light")
+    assert page.is_hidden("#figures img.in-dark")

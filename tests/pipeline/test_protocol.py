@@ -77,7 +77,10 @@ def test_penalties_by_hand_are_those_of_the_table_and_none_for_others() -> None:
     [
         ("protocol.probe_ids=all", "protocol.probe_ids='all': use held_out or overlapping"),
         ("protocol.penalty=none", "protocol.penalty='none': use chosen or by_hand"),
-        ("protocol.latents=median", "protocol.latents='median': use mean or sampled"),
+        (
+            "protocol.latents=median",
+            "protocol.latents='median': use mean or sampled, did you mean mean?",
+        ),
         ("protocol.invalid=drop", "protocol.invalid='drop': use fail or exclude"),
         (
             "protocol.test_images=0",

@@ -97,7 +97,8 @@ def test_repeats_are_counted_once(place, elsewhere):
     cwd, _ = place
     assert len(statuses(cwd / "other")) == 4
     assert set(rows(cwd / "other")) == {("two", "two"), ("two", "one")}
-    assert "2 cells: 2 succeeded" in elsewhere.stdout
+    assert "4 cells: 4 succeeded" in elsewhere.stdout
+    assert "repeats, of which tables show one: two-to-two_0, two-to-two_2" in elsewhere.stdout
 
 
 def test_a_smaller_sweep_in_the_same_folder_does_not_mix_with_the_larger_one(

@@ -268,7 +268,7 @@ def test_impossible_recipes_are_refused(recipe, message):
 
 
 def test_a_recipe_without_a_discriminator_is_refused():
-    with pytest.raises(TypeError, match="r1_gamma"):
+    with pytest.raises(ValueError, match=r"needs model\.training\.r1_gamma"):
         make_trainer(tiny_gan(), {"n_images": 16, "batch_size": 8, "lr": 1e-3}, seed=0)
 
 

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
-from stitching.report.drawing.sheet import INK, LEADING, POINT, QUIET, Sheet, width_of, wrap
+from stitching.report.drawing.sheet import (
+    INK,
+    LEADING,
+    ON_DARK,
+    ON_LIGHT,
+    POINT,
+    QUIET,
+    Sheet,
+    width_of,
+    wrap,
+)
 
 #: Colour map of numbers, for people with any colour vision; its bright end is the better one.
 COLOURS = "viridis"
@@ -129,7 +139,7 @@ def _draw_entry(
     if entry.kind == "usual" and entry.value is not None:
         colour = scale.colour(entry.value)
         # Black and white letters have the same contrast at this luminance (WCAG 2.1).
-        ink = INK if _luminance(colour) > 0.21 else "white"
+        ink = ON_LIGHT if _luminance(colour) > 0.21 else ON_DARK
         edge = INK if entry.framed else None
         sheet.box(left, top, width, height, colour, edge=edge)
     elif entry.kind == "quiet":

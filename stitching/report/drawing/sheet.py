@@ -34,7 +34,12 @@ POINT = 1 / 72
 #: Distance of two lines of text, in heights of the type.
 LEADING = 1.3
 
+# The page replaces them in dark mode, see `assets/sections.js`: what must not change on a coloured
+# box has another colour, below.
 INK, QUIET, BLANK, HATCH = "#1a1a1a", "#595959", "#e6e6e6", "#d6d6d6"
+
+#: Letters on light and on dark boxes.
+ON_LIGHT, ON_DARK = "#000000", "#fefefe"
 
 _MEASURED = 100.0  # points, at which widths are measured
 

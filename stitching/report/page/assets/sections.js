@@ -51,11 +51,11 @@ async function drawFigures(variant) {
     const title = figure.title[0].toUpperCase() + figure.title.slice(1);
     const name = `${figure.number ? `Figure ${figure.number}. ` : ""}${title}`;
     const label = [figure.part, figure.variant].filter(Boolean).join("; ");
-    const url = text && `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+    const url = text && asUrl(text);
     const file = [figure.name, figure.variant.replace(/[^\w=.-]+/g, "_")].filter(Boolean).join("-");
     return make("figure", {},
       make("figcaption", {}, name, label ? make("span", { class: "soft" }, ` (${label})`) : ""),
-      url ? enlarging(url, `${name}${label ? ` (${label})` : ""}`) : make("p", { class: "soft" }, "Not in this page: it holds no more figures."),
+      url ? enlarging(text, `${name}${label ? ` (${label})` : ""}`) : make("p", { class: "soft" }, "Not in this page: it holds no more figures."),
       make("div", { class: "row save" },
         url ? make("button", { type: "button", onclick: () => save(new Blob([text], { type: "image/svg+xml" }), `${file}.svg`), "aria-label": `Save ${name} as SVG` }, "SVG") : "",
         url ? make("button", { type: "button", onclick: (event) => savePng(url, `${file}.png`, event.target), "aria-label": `Save ${name} as PNG` }, "PNG") : "",
@@ -69,9 +69,15 @@ async function drawFigures(variant) {
   );
 }
 
-/** A figure as a button that shows it as large as the window. */
-function enlarging(url, name) {
-  const image = () => make("img", { src: url, alt: name });
+const asUrl = (svg) => `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+
+/** Colours of paper, letters and boxes without a number in figures, and what they are in the dark. */
+const DARK = { "#ffffff": "#14171a", "#1a1a1a": "#e7e9ec", "#595959": "#a9b1bb", "#e6e6e6": "#2a3036", "#d6d6d6": "#3f464e" };
+
+/** A figure as a button that shows it as large as the window; on paper it is the light one. */
+function enlarging(svg, name) {
+  const dark = svg.replace(new RegExp(Object.keys(DARK).join("|"), "g"), (colour) => DARK[colour]);
+  const image = () => [[svg, "light"], [dark, "dark"]].map(([text, theme]) => make("img", { src: asUrl(text), alt: name, class: `in-${theme}` }));
   const enlarge = () => {
     const close = make("button", { type: "button", autofocus: true, onclick: () => byId("large").close() }, "Close");
     byId("large").replaceChildren(make("div", { class: "head" }, make("h2", {}, name), close), image());
