@@ -79,7 +79,7 @@ def test_penalties_by_hand_are_those_of_the_table_and_none_for_others() -> None:
         ("protocol.penalty=none", "protocol.penalty='none': use chosen or by_hand"),
         (
             "protocol.latents=median",
-            "protocol.latents='median': use mean or sampled, did you mean mean?",
+            r"protocol.latents='median': use mean or sampled, did you mean mean\?",
         ),
         ("protocol.invalid=drop", "protocol.invalid='drop': use fail or exclude"),
         (
