@@ -80,7 +80,7 @@ function enlarging(svg, name) {
   const image = () => [[svg, "light"], [dark, "dark"]].map(([text, theme]) => make("img", { src: asUrl(text), alt: name, class: `in-${theme}` }));
   const enlarge = () => {
     const close = make("button", { type: "button", autofocus: true, onclick: () => byId("large").close() }, "Close");
-    byId("large").replaceChildren(make("div", { class: "head" }, make("h2", {}, name), close), image());
+    byId("large").replaceChildren(make("div", { class: "head" }, make("h2", {}, name), close), ...image());
     byId("large").showModal();
   };
   return make("button", { type: "button", class: "enlarge", "aria-label": `Enlarge ${name}`, onclick: enlarge }, image());
