@@ -68,7 +68,7 @@ def grid(folder):
     text += (
         f"\n{shared['n_train']:,} drawn faces to fit, {shared['n_test']} to test, "
         f"{shared['dtype']}; {len(cells)} cells in {minutes} min {seconds} s on 2 CPU cores, "
-        f"{cells['count/images_encoded'].sum():,} images encoded, others from the cache.\n"
+        f"{cells['count/images_encoded'].sum():,} images encoded.\n"
     )
     replace(ROOT / "README.md", "grid", text)
     sentences = finding(read_grid(folder))
