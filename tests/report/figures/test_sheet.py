@@ -3,7 +3,7 @@
 import pytest
 
 from stitching.report.drawing.matrix import ColumnLabels, Entry, Scale, draw_matrix
-from stitching.report.drawing.sheet import Sheet, page_style, width_of, wrap
+from stitching.report.drawing.sheet import ON_DARK, ON_LIGHT, Sheet, page_style, width_of, wrap
 from tests.report.figures.grids import words
 
 
@@ -78,8 +78,8 @@ def test_letters_can_be_read_on_their_colour(written):
     rows = [[Entry(0.0, ("low",)), Entry(1.0, ("high",))]]
     draw_matrix(Sheet(7.0), 0, 0, rows, [Scale("viridis", 0, 1)] * 2, width=1, height=0.3)
     inks = {text: how["colour"] for text, how in written}
-    assert inks["low"] == "white"  # on dark blue
-    assert inks["high"] != "white"  # on yellow
+    assert inks["low"] == ON_DARK  # on dark blue
+    assert inks["high"] == ON_LIGHT  # on yellow
 
 
 def test_a_word_that_does_not_fit_becomes_a_dash(written):
