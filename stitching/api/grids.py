@@ -171,18 +171,25 @@ class Grid:
             report: Whether to write tables, heatmaps and `report.html` too.
 
         Raises:
-            FileExistsError: The folder has other cells, or files of other origin, under names
-                that are needed.
+            FileExistsError: The folder has cells of another grid, or files of other origin under
+                names that are needed.
         """
         from stitching.records.status import CellFolder
         from stitching.report import report_sweeps
         from stitching.results.output import Output
+        from stitching.results.reading import listed
 
         place = Path(folder)
         if place.resolve() != self.folder.resolve():
             sweep = new_sweep(place)
             records = [CellFolder(place / cell.path.name, sweep) for cell in self._cells.done]
             Output(place).require_free(remedy="choose another folder")
+            there = {path.parent.name for path in place.glob("*/status.json")}
+            if others := sorted(there - {cell.path.name for cell in self._cells.done}):
+                raise FileExistsError(
+                    f"{place} has cells of another grid, {listed(others)}: its tables and page "
+                    "would be replaced. Choose another folder"
+                )
             for record, cell in zip(records, self._cells.done, strict=True):
                 record.require_free("choose another folder")
                 require_same(record.folder, cell.key)

@@ -6,6 +6,7 @@ are looked up by id, never paired by their places in two lists.
 
 import hashlib
 import json
+import logging
 import operator
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.compute.images import to_unit
+
+log = logging.getLogger(__name__)
 
 #: `train` fits maps and probes, `test` is only measured on, `pretrain` trains models of the zoo;
 #: `train` and `pretrain` may overlap, `test` is disjoint from both.
@@ -300,7 +303,7 @@ def ids_hash(ids: Sequence[str]) -> str:
 
 
 def assert_disjoint(train: ImageSet, test: ImageSet) -> None:
-    """Check that no id is in both splits.
+    """Check that no id is in both splits; warn of test images that are copies of others.
 
     Raises:
         ValueError: An id is in both; the message names the first.
@@ -311,6 +314,14 @@ def assert_disjoint(train: ImageSet, test: ImageSet) -> None:
         raise ValueError(
             f"{len(both)} ids are in both {train.name}/{train.split} and "
             f"{test.name}/{test.split}, which must be disjoint: {few(both)}"
+        )
+    known = set(train.stamps)
+    copies = [item for item, stamp in zip(test.ids, test.stamps, strict=False) if stamp in known]
+    if copies:
+        log.warning(
+            "%d of %d test images of %s have the same file content as images of %s, so that "
+            "measures on them are too good: %s. Remove the copies",
+            *(len(copies), len(test), test.name, train.split, few(copies)),
         )
 
 

@@ -26,7 +26,7 @@ _MEANING = {
 }
 
 _SHORT = {
-    BEST: "best of its column",
+    BEST: "best model of its column",
     TIE: "not distinguishable from it",
     BIAS: "mostly estimation bias",
     FLAT: "penalty not determined",

@@ -50,6 +50,10 @@ def test_a_saved_grid_and_the_files_of_any_sweep_are_read_alike(grid, tmp_path):
     for measure in ("image/rmse", "latent/r2"):
         kept = grid.table(measure).drop("broken")
         assert again.table(measure).equals(kept.loc[again.encoders, again.decoders])
+    (folder / "a-to-b_7").mkdir()
+    (folder / "a-to-b_7/status.json").write_text("{}")
+    with pytest.raises(FileExistsError, match="cells of another grid, a-to-b_7: its tables"):
+        grid.save(folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/report.html").write_text("mine")
     with pytest.raises(FileExistsError, match="did not write"):

@@ -206,6 +206,13 @@ def test_overlapping_splits_are_named_with_their_ids() -> None:
         assert_disjoint(make(), test)
 
 
+def test_copies_of_fit_images_among_test_images_are_warned_of(caplog: Any) -> None:
+    test = make(("2", "5", "6"), split="test", stamps=("stamp 9", "stamp 5", "stamp 1"))
+    assert_disjoint(make(), test)
+    assert "2 of 3 test images of levels have the same file content" in caplog.text
+    assert "too good: 2, 6." in caplog.text
+
+
 def test_disjoint_splits_pass() -> None:
     assert_disjoint(make(), make(("2", "5"), split="test"))
 
