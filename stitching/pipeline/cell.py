@@ -35,7 +35,12 @@ from stitching.pipeline.encoding import (
 )
 from stitching.pipeline.finite import finite_rows, where_finite
 from stitching.pipeline.fitting import Fitting, Space, exclude_invalid, ranks_of
-from stitching.pipeline.flat import at_other_penalty, gains_at_other_penalty, warn_of_flat
+from stitching.pipeline.flat import (
+    at_other_penalty,
+    gains_at_other_penalty,
+    warn_of_choice,
+    warn_of_flat,
+)
 from stitching.pipeline.gains import MEASURES as GAINED
 from stitching.pipeline.gains import Gains
 from stitching.pipeline.probing import ProbeInputs, ProbeSuite
@@ -221,6 +226,7 @@ class Cell:
         for kind, number in sorted((self.cache.computed - computed).items()):
             resources[f"count/computed_{kind}"] = number
         values, draws = flatten(metrics)
+        warn_of_choice(values, self.encoder.model.name, self.decoder.model.name)
         tables = {name: table for name, table in curves.items() if table}
         original = items.of(self._test_pixels(test))
         pictures = Pictures(original, quantise(own)[0], quantise(stitched)[0])

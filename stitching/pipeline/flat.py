@@ -1,6 +1,8 @@
 """Measures of a cell at a penalty that scores as well as the chosen one, with another map."""
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from stitching.maps.facts import Summary
 from stitching.metrics.resampling import Estimate, Scores
@@ -9,6 +11,9 @@ log = logging.getLogger(__name__)
 
 #: Prefix of these measures.
 PREFIX = "flat/"
+
+#: Error on test images over that by cross-validation, above which the choice has failed.
+_FAILED = 10
 
 #: The measure of single attributes that claims rest on; others would add hundreds of numbers.
 _OF_ATTRIBUTES = "probe/kappa_relative/"
@@ -52,6 +57,18 @@ def _moved(gain: Estimate, ours: Estimate, theirs: Estimate) -> Estimate:
     if gain.draws is not None and ours.draws is not None and theirs.draws is not None:
         draws = gain.draws + ours.draws - theirs.draws
     return Estimate(gain.value + ours.value - theirs.value, draws)
+
+
+def warn_of_choice(values: Mapping[str, Any], source: str, target: str) -> None:
+    """Log that test images have many times the error that cross-validation found."""
+    found, expected = values.get("latent/mse"), values.get("map/cv_mse")
+    if found and expected and found > _FAILED * expected:
+        log.warning(
+            "%s to %s: squared error %.3g on test images, %.3g by cross-validation of the fit "
+            "images: the penalty %.3g is not to be trusted. Test images are of another kind, or "
+            "the fit images are too few: add images, or try map.selection=kfold",
+            *(source, target, found, expected, values.get("alpha") or 0.0),
+        )
 
 
 def warn_of_flat(summary: Summary, source: str, target: str) -> None:

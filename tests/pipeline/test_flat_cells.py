@@ -12,7 +12,7 @@ from stitching.metrics.pixel import RMSE
 from stitching.metrics.resampling import Estimate
 from stitching.pipeline.cache import Cache
 from stitching.pipeline.encoding import FrozenModel
-from stitching.pipeline.flat import gains_at_other_penalty
+from stitching.pipeline.flat import gains_at_other_penalty, warn_of_choice
 from tests.small import Pixels, small_cell, small_vae, small_vae_options, strict
 
 pytestmark = [
@@ -146,3 +146,13 @@ def test_a_validation_split_keeps_its_images_together(tmp_path):
 def test_penalties_by_hand_and_by_images_exclude_each_other():
     with pytest.raises(ValueError, match=r"leaves nothing for map\.selection=images to choose"):
         check_penalty(strict(penalty="by_hand"), Ridge(selection="images"))
+
+
+def test_a_choice_that_failed_on_test_images_is_logged(caplog):
+    values = {"latent/mse": 2.0, "map/cv_mse": 0.1, "alpha": 3e-8}
+    warn_of_choice(values, "a", "b")
+    assert "a to b: squared error 2 on test images, 0.1 by cross-validation" in caplog.text
+    caplog.clear()
+    for usual in ({"latent/mse": 0.9}, {"map/cv_mse": None}, {"latent/mse": None}):
+        warn_of_choice(values | usual, "a", "b")
+    assert caplog.text == ""
