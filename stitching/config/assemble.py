@@ -15,6 +15,7 @@ import torch
 
 from stitching import config
 from stitching.compute import devices
+from stitching.compute.notes import log_once
 from stitching.config.compatibility import (
     check_measures,
     check_pair,
@@ -22,7 +23,6 @@ from stitching.config.compatibility import (
     check_rank_curve,
     check_role,
     check_test_images,
-    log_once,
     warn_of_crop,
 )
 from stitching.config.compose import CHOICE, ROLES, job_number
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from stitching.pipeline.probing import ProbeSuite
     from stitching.pipeline.protocol import Protocol
     from stitching.probes import AttributeProbes
+
+log = logging.getLogger(__name__)
 
 #: Builds the model of a role from its configuration, or returns an equal one.
 Models = Callable[[dict[str, Any], str], "GenerativeModel"]
@@ -281,7 +283,7 @@ def _probes(node: dict[str, Any], data: "ImageData") -> "AttributeProbes | None"
     selected = probes.selected(names)
     if probes.attributes == "auto":
         shown = f" ({', '.join(selected)})" if selected else ""
-        log_once(logging.INFO, "probes of attributes: %s%s", probes.selection(names), shown)
+        log_once(log, logging.INFO, "probes of attributes: %s%s", probes.selection(names), shown)
     return probes
 
 
@@ -328,7 +330,7 @@ def _metrics(nodes: dict[str, Any], device: "torch.device", size: int) -> dict[s
         if metric.unavailable is not None:
             absent.setdefault(metric.unavailable, []).append(f"image/{metric.name}")
     for reason, names in absent.items():
-        log_once(logging.WARNING, "%s will be absent: %s", ", ".join(names), reason)
+        log_once(log, logging.WARNING, "%s will be absent: %s", ", ".join(names), reason)
     for key, metric in metrics.items():
         if metric.unavailable is None and size < metric.smallest_image:
             raise ValueError(

@@ -4,11 +4,11 @@ Each raises a ValueError that names the two that do not fit, and what to change.
 """
 
 import copy
-import functools
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from stitching.compute.notes import log_once
 from stitching.records.program import command_line
 from stitching.records.words import nearest
 
@@ -168,17 +168,12 @@ def check_penalty(protocol: "Protocol", template: "Map") -> None:
         )
 
 
-@functools.lru_cache(maxsize=256)
-def log_once(level: int, text: str, *values: str) -> None:
-    """Log a message the first time in a process; every cell of a sweep would repeat it."""
-    log.log(level, text, *values)
-
-
 def warn_of_low_precision(model: "GenerativeModel", dtype: str) -> None:
     """Warn if the weights of a model make it compute in fewer digits than `dtype`."""
     held = {v.dtype for v in model.parameters() if v.is_floating_point() and v.itemsize < 4}
     if held and dtype != "float64":
         log_once(
+            log,
             logging.WARNING,
             "model %s holds weights in %s and computes in them, whatever dtype=%s says: convert "
             "them with .float() in its constructor for dtype=float32",
@@ -190,6 +185,7 @@ def warn_of_crop(name: str, trained: str | None, used: str | None) -> None:
     """Warn if a model was trained on faces framed unlike those of the data."""
     if trained and used and trained != used:
         log_once(
+            log,
             logging.WARNING,
             "%s was trained on images cropped as %s, but data.crop=%s: a grid shows one crop to "
             "all of its models, so this one sees faces framed unlike those it was trained on",

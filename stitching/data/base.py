@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stitching.compute.images import to_unit
+from stitching.compute.notes import log_once
 
 log = logging.getLogger(__name__)
 
@@ -318,10 +319,12 @@ def assert_disjoint(train: ImageSet, test: ImageSet) -> None:
     known = set(train.stamps)
     copies = [item for item, stamp in zip(test.ids, test.stamps, strict=False) if stamp in known]
     if copies:
-        log.warning(
-            "%d of %d test images of %s have the same file content as images of %s, so that "
-            "measures on them are too good: %s. Remove the copies",
-            *(len(copies), len(test), test.name, train.split, few(copies)),
+        log_once(
+            log,
+            logging.WARNING,
+            "%s of %s test images of %s have the same content as images of %s, so that measures "
+            "on them are too good: %s. Remove the copies",
+            *map(str, (len(copies), len(test), test.name, train.split, few(copies))),
         )
 
 

@@ -1,7 +1,6 @@
 """Images in memory, with labels as arrays."""
 
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,19 +76,6 @@ class Memory(ImageData):
         self._attributes = {str(k): _flags(str(k), v, n) for k, v in (attributes or {}).items()}
         self._factors = {str(k): _numbers(str(k), v, n) for k, v in (factors or {}).items()}
         self._classes = {str(k): _labels(str(k), v, n) for k, v in (classes or {}).items()}
-
-    def check(self, splits: Sequence[str] = ("train", "test")) -> None:
-        """Check that ids are apart, and warn of images that are in both parts."""
-        super().check(splits)
-        train, test = self.split("train"), self.split("test")
-        seen = dict(zip(train.stamps, train.ids, strict=True))
-        both = [item for item, stamp in zip(test.ids, test.stamps, strict=True) if stamp in seen]
-        if both:
-            warnings.warn(
-                f"{len(both)} of {len(test)} test images of {self.name} are fit images too, byte "
-                f"by byte: {few(both)}. Measures on them are of images that the map has seen",
-                stacklevel=2,
-            )
 
     def _divided(
         self, test: ArrayLike | None, share: float

@@ -4,7 +4,6 @@ The split lets a sweep compute the reference images' features once and reuse the
 cell, and metrics of one space share them. Both take tensors only: no configuration, no folders.
 """
 
-import functools
 import logging
 from abc import ABC, abstractmethod
 from typing import Self
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from stitching.compute.batching import in_fixed_batches
 from stitching.compute.images import to_uint8
+from stitching.compute.notes import log_once
 from stitching.metrics.resampling import Resamples, Scores
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class ImageMetric(ABC):
                 f"{space.network_name or space.name} was made for"
             )
             if not space.resize:
-                _note_once(f"image/{self.name}: {found['note']}")
+                log_once(log, logging.WARNING, "image/%s: %s", self.name, str(found["note"]))
         return space.provenance | {f"image/{self.name}_{k}": text for k, text in found.items()}
 
     def to(self, device: torch.device | str) -> Self:
@@ -235,11 +235,6 @@ class FeatureMetric(ImageMetric):
     def __init__(self, space: FeatureSpace, name: str) -> None:
         self.space = space
         self.name = name
-
-
-@functools.lru_cache(maxsize=64)
-def _note_once(text: str) -> None:
-    log.warning("%s", text)
 
 
 def require_finite(x: Tensor, what: str) -> None:

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 import stitching as st
+from stitching.compute.notes import log_once
 from tests.api.conftest import QUICK
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
@@ -52,9 +53,10 @@ def test_pixels_identify_images_and_a_later_change_of_the_array_changes_nothing(
     )
 
 
-def test_equal_images_in_both_parts_are_warned_of():
-    with pytest.warns(UserWarning, match="1 of 1 test images of memory are fit images too"):
-        st.load_data(np.repeat(PIXELS[:1], 2, axis=0), test=[True, False])
+def test_equal_images_in_both_parts_are_warned_of(caplog):
+    log_once.cache_clear()
+    st.load_data(np.repeat(PIXELS[:1], 2, axis=0), test=[True, False])
+    assert "1 of 1 test images of memory have the same content as images of train" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:probe penalty at an edge")

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stitching.compute.notes import log_once
 from stitching.data.base import ClassLabels, ImageData, ImageSet, assert_disjoint, ids_hash
 
 SIZE = 4
@@ -207,9 +208,10 @@ def test_overlapping_splits_are_named_with_their_ids() -> None:
 
 
 def test_copies_of_fit_images_among_test_images_are_warned_of(caplog: Any) -> None:
+    log_once.cache_clear()
     test = make(("2", "5", "6"), split="test", stamps=("stamp 9", "stamp 5", "stamp 1"))
     assert_disjoint(make(), test)
-    assert "2 of 3 test images of levels have the same file content" in caplog.text
+    assert "2 of 3 test images of levels have the same content" in caplog.text
     assert "too good: 2, 6." in caplog.text
 
 

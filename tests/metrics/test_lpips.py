@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from stitching.compute.notes import log_once
 from stitching.metrics import lpips as module
-from stitching.metrics.base import MetricUnavailable, _note_once
+from stitching.metrics.base import MetricUnavailable
 from stitching.metrics.lpips import LPIPS, NETS, LPIPSActivations, find_trunk, load_trunk
 from stitching.metrics.resampling import Resamples
 from stitching.weights import pretrained
@@ -308,7 +309,7 @@ def test_trunk_that_is_nowhere_makes_the_metric_unavailable(cache, offline, no_p
 @pytest.mark.parametrize(("net", "name"), [("alex", "AlexNet"), ("vgg", "VGG16")])
 def test_images_smaller_than_the_patches_of_its_training_get_a_note(metrics, net, name, caplog):
     metric = metrics[net]
-    _note_once.cache_clear()
+    log_once.cache_clear()
     key = f"image/{metric.name}"
     for _ in range(2):
         facts = metric.facts(32)

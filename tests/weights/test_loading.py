@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from stitching import config
-from stitching.config import assemble, compatibility
+from stitching.compute.notes import log_once
+from stitching.config import assemble
 from stitching.weights.containers import read_weights
 from stitching.weights.loading import load_weights, weights_bytes
 from stitching.weights.locations import resolve
@@ -158,7 +159,7 @@ def cell_of_crop(monkeypatch):
     faces = config.compose_config(["data.n_train=12", "data.n_test=4"]).settings["data"]
     build_data = config.build_data
     monkeypatch.setattr(config, "build_data", lambda node, cache: build_data(faces, cache))
-    compatibility.log_once.cache_clear()
+    log_once.cache_clear()
 
     def build(crop, trained):
         overrides = ["encoder=random", "decoder=pixels", "metric=[rmse]", "tracker=none"]
