@@ -74,15 +74,6 @@ def test_verdicts_under_earlier_rules_stand_beside_those_of_today(place, tmp_pat
     assert "- C1, as today: a number." in text
 
 
-def test_coverage_outside_its_limits_is_bold(tmp_path):
-    rows = [{"measure": "kappa", "n": 30, "coverage": x} for x in (0.91, 0.95)]
-    write(tmp_path, "coverage.json", {"rows": rows})
-    text = results.write(tmp_path)
-    assert "1 of 2 simulated coverages" in text
-    assert "| kappa | 30 | **0.910** |" in text
-    assert "| kappa | 30 | 0.950 |" in text
-
-
 def test_a_sweep_over_sizes_has_limits(tmp_path):
     for number, n in enumerate((100, 200, 400, 800)):
         draws = {"latent/r2": drawn(scores(0.9 - 3 / n, shared=0.02))}

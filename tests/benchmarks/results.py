@@ -4,7 +4,7 @@ python tests/benchmarks/results.py extract SWEEP... --out docs/results/NAME.json
     # values and intervals of a grid or a sweep over data.n_train, its claims and its price; the
     # verdicts under the rules of an earlier version beside them
 python tests/benchmarks/results.py write
-    # docs/RESULTS.md, from all docs/results/*.json; coverage.json is that of bench-coverage
+    # docs/RESULTS.md, from all docs/results/*.json
 
 Sentences with numbers are templates, filled by the rules in this file.
 """
@@ -106,7 +106,7 @@ def of_sweep(grid):
         first = part.done[0]
         yield {
             "label": variant.label if variant.seeds else "",
-            "command": command(plan.overrides) if plan else "",
+            "command": command(plan) if plan else "",
             "date": plan.started[:10] if plan else "",
             "data": str(first.values.get("data")),
             "image_size": first.config.get("data", {}).get("image_size"),
@@ -155,11 +155,13 @@ def plain(curve):
     }
 
 
-def command(overrides):
+def command(plan):
     """The command line without folders of the machine it ran on."""
-    kept = [x for x in overrides if not x.startswith(("hydra.", "cache=", "tracker", "device="))]
-    many = [] if any(x.startswith("experiment=") for x in kept) else ["-m"]
-    return " ".join(["python launch.py", *many, *(re.sub(r"=[/~].*", "=DIR", x) for x in kept)])
+    left_out = ("hydra.", "cache=", "tracker", "device=")
+    kept = [x for x in plan.overrides if not x.startswith(left_out)]
+    words = [] if any(x.startswith("experiment=") for x in kept) else ["-m"]
+    words += ["--config-dir", "MY_CONF"] if "--config-dir" in plan.command else []
+    return " ".join(["python launch.py", *words, *(re.sub(r"=[/~].*", "=DIR", x) for x in kept)])
 
 
 def claims_of(folders):
@@ -185,7 +187,6 @@ def write(place=PLACE):
         path.stem: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(place.glob("*.json"))
     }
-    coverage = records.pop("coverage", None)
     lines = [
         "# Results", "",
         "Written by `python tests/benchmarks/results.py write` from `docs/results/*.json`, which",
@@ -202,7 +203,6 @@ def write(place=PLACE):
         for part in record["parts"]:
             lines += part_lines(part)
     lines += claim_lines(records)
-    lines += coverage_lines(coverage) if coverage else []
     return "\n".join(lines) + "\n"
 
 
@@ -356,32 +356,6 @@ def claim_lines(records):
         ]
         lines += ["", f"Reasons, {name}:", "", *reasons] if reasons else []
     return lines
-
-
-def coverage_lines(coverage):
-    """Coverage by measure and case; what lies outside .93 to .97 is bold."""
-    rows = coverage["rows"]
-    head = [*dict.fromkeys(key for row in rows for key in row)]
-    table = [[coverage_text(row.get(key), key) for key in head] for row in rows]
-    shares = [x for row in rows for key, x in row.items() if is_coverage(key, x)]
-    good = sum(0.93 <= x <= 0.97 for x in shares)
-    return [
-        "", "## Coverage of intervals", "",
-        f"{good} of {len(shares)} simulated coverages of nominal 95 % lie between .93 and .97; "
-        "the others are bold.", "",
-        *markdown_table(head, table),
-    ]  # fmt: skip
-
-
-def is_coverage(key, value):
-    return isinstance(value, float) and key.startswith("coverage")
-
-
-def coverage_text(value, key):
-    if is_coverage(key, value):
-        shown = f"{value:.3f}"
-        return shown if 0.93 <= value <= 0.97 else f"**{shown}**"
-    return f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def save(record, path):
