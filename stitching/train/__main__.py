@@ -238,6 +238,9 @@ def run(cfg: DictConfig) -> Path:
         )
         weights = files.write(trainer, pixels)
         show(files, weights, tracker)
+        written = read_weights(weights).card.items()
+        errors = {f"train/{key}": float(x) for key, x in written if key.startswith("rmse_")}
+        tracker.summarize(errors)
     return weights
 
 
