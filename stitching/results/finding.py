@@ -140,9 +140,9 @@ def _trainings(cells: Sequence[CellRecord]) -> list[str]:
 def _known(cells: Sequence[CellRecord], key: str) -> list[Known]:
     found = []
     for cell in cells:
-        numbers = [cell.number(name) for name in (key, f"{key}.low", f"{key}.high")]
-        if None not in numbers:
-            found.append(Known(cell, *map(float, numbers)))  # type: ignore[arg-type]
+        value, ends = cell.number(key), cell.interval(key)
+        if value is not None and ends is not None:
+            found.append(Known(cell, value, *ends))
     return found
 
 
